@@ -89,6 +89,7 @@ ALLOWED: dict[str, set[str]] = {
         "gateway.changes.nginx_list",
         "gateway.process.logs",
         "gateway.process.signals",
+        "gateway.process.stuck_loop",
         "gateway.process.systemd",
         "gateway.server.host_guard",
         "gateway.api.json_bodies",
@@ -330,6 +331,7 @@ PRIVATE_STATE: dict[type, dict[str, str]] = {
         "_cache": "a request of another version of HTTP is answered in that version",
     },
     web.RequestHandler: {
+        "_current_request": "a client that has shut down its side is not answered, or a departed one for long",
         "_waiter": "a further client of the admin port does not get the place of an idle one",
         "_messages": "a request that is answered at once is answered again by aiohttp's task",
         "_parser": "a connection stops after some requests that are answered at once",
@@ -344,6 +346,7 @@ PRIVATE_STATE: dict[type, dict[str, str]] = {
             ),
             "a connection is closed while it is used, if its requests are answered at once",
         ),
+        "_lingering_time": "a connection stays open for seconds after a malformed body",
         "handle_error": "the answer to a malformed request quotes its bytes",
     },
 }

@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 from asyncio.trsock import TransportSocket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -90,12 +90,21 @@ class Valve:
     def time_out(self) -> None:
         """Lose packets, and let this process's kernel end its connections by ETIMEDOUT after two seconds."""
         self.lose_packets()
+        for client in self._clients():
+            _end_soon(client)
+
+    def has_clients(self) -> bool:
+        """Return whether a connection of this process leads here."""
+        return any(True for _ in self._clients())
+
+    def _clients(self) -> Iterator[socket.socket]:
+        """Iterate over the ends in this process of connections to the valve."""
         for entry in Path("/proc/self/fd").iterdir():
             with contextlib.suppress(OSError):  # closed meanwhile, or not connected
                 if entry.readlink().name.startswith("socket:"):
                     with socket.socket(fileno=os.dup(int(entry.name))) as end:
                         if end.getpeername()[1:2] == (self.port,):
-                            _end_soon(end)
+                            yield end
 
     def lead_to(self, port: int) -> None:
         """Forward later connections to another port. Those that are open stay where they are."""

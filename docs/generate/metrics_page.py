@@ -42,5 +42,5 @@ def families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
         for family in collector.describe() if hasattr(collector, "describe") else collector.collect():
             if family.name.startswith(_OWN):
                 yield family, tuple(getattr(family, "_labelnames", ()) or getattr(collector, "_labelnames", ()))
-    for family in about_workers(0, 0, 0):
+    for family in about_workers(0, 0, 0, 0):
         yield family, tuple(getattr(family, "_labelnames", ()))

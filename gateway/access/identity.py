@@ -1,11 +1,12 @@
 """Authentication: the caller of a request."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gateway.access.caller import ANONYMOUS, MOST_GROUPS, BadCredentials, Caller, KeysUnknown, is_name
 from gateway.access.request_head import RequestHead, bearer_token, cookies_of, values_of
-from gateway.access.signed_links import BadLink, LinkParameters, SignedLink, SignedLinks
+from gateway.access.signed_links import BadLink, LinkParameters, SignedLinks
 from gateway.net.ip_address import is_among, parse_ip
 from gateway.settings import AccessSettings, ForwardedUserSettings, Live
 
@@ -15,46 +16,6 @@ if TYPE_CHECKING:
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _READ_METHODS = frozenset({"GET", "HEAD"})
-_LONGEST_NAME = 256  # characters, of a user or a group that a proxy or a token names
-MOST_GROUPS = 200  # of a caller: each is looked for in the row of an image
-
-
-class BadCredentials(Exception):
-    """A request's token or a proxy's header is not valid. The message is for a log and quotes no part of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The sender of a request, as its credentials tell: a user, a holder of a signed link, or unknown.
-
-    user: the user's id, None if unknown.
-    groups: the groups of the user, as the token or the proxy says.
-    link: the signed link of the request. Whether it is valid depends on the image.
-    rejected: whether the request had credentials that are not valid. Public images are served all the same.
-    reason: the cause of the rejection, for the log, without any part of the credentials. None if nothing was rejected.
-    known_until: when the token or the link ends, in Unix seconds. None: neither has an end.
-    is_forwarded: whether a proxy says who the user is, or would say so.
-    """
-
-    user: str | None = None
-    rejected: bool = False
-    link: SignedLink | None = None
-    reason: str | None = field(default=None, compare=False)
-    known_until: int | None = field(default=None, compare=False)
-    is_forwarded: bool = field(default=False, compare=False)
-    groups: frozenset[str] = frozenset()
-
-    @property
-    def kind(self) -> str:
-        """The kind of caller, for the log."""
-        if self.rejected:
-            return "rejected"
-        if self.user is not None:
-            return "user"
-        return "link" if self.link is not None else "anonymous"
-
-
-ANONYMOUS = Caller()
 
 
 class Authenticator:
@@ -107,7 +68,7 @@ class Authenticator:
         except BadLink as error:
             return replace(caller, rejected=True, reason=str(error))
         ends = link.expires_at if caller.known_until is None else min(caller.known_until, link.expires_at)
-        return Caller(caller.user, caller.rejected, link, caller.reason, ends, caller.is_forwarded, caller.groups)
+        return replace(caller, link=link, known_until=ends)
 
     def identify(
         self, headers: Mapping[str, str], *, peer: str | None = None, method: str = "GET", now: float | None = None
@@ -132,7 +93,8 @@ class Authenticator:
             groups = _forwarded_groups(self._forwarded, headers) if user is not None else frozenset()
             return Caller(user, is_forwarded=True, groups=groups)
         except BadCredentials as error:
-            return Caller(rejected=True, reason=str(error), is_forwarded=is_forwarded)
+            is_unjudged = isinstance(error, KeysUnknown)
+            return Caller(rejected=True, reason=str(error), is_forwarded=is_forwarded, is_unjudged=is_unjudged)
 
 
 def _token_in_header(headers: Mapping[str, str]) -> str | None:
@@ -176,11 +138,6 @@ def _forwarded_groups(settings: ForwardedUserSettings, headers: Mapping[str, str
     if len(named) > MOST_GROUPS or not all(map(is_name, named)):
         raise BadCredentials(f"{settings.groups_header}: the header names no groups, or more than {MOST_GROUPS}")
     return frozenset(named) - {""}
-
-
-def is_name(text: str) -> bool:
-    """Return whether a user or a group may have this id, or it is empty."""
-    return len(text) <= _LONGEST_NAME and (not text or text.isprintable())
 
 
 def _only_value(headers: Mapping[str, str], name: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import jwt
 import yarl
 
+from gateway.access.caller import KeysUnknown
 from gateway.access.metrics import AccessMetrics
 from gateway.concurrency.background import background
 from gateway.errors import DependencyDegraded, DependencyDown
@@ -27,7 +28,7 @@ _ACCEPT = {"Accept": "application/jwk-set+json, application/json"}
 
 
 class JwksUnavailable(Exception):
-    """The response of the identity provider has no usable key."""
+    """The response of the identity provider is no key set."""
 
 
 class Jwks:
@@ -41,13 +42,14 @@ class Jwks:
         self._changed = changed
         self._usable_entries: Sequence[Any] = ()
         self._keys: list[jwt.PyJWK] = []
+        self._is_known = False  # a key set has been fetched
         self.generation = 0
         self.missed = asyncio.Event()  # set once a token names an unknown key
         self.problem: str | None = None  # why the last fetch failed
 
     @property
     def is_empty(self) -> bool:
-        """Whether no key has been fetched yet."""
+        """Whether no key verifies tokens: none has been fetched yet, or the provider publishes none."""
         return not self._keys
 
     async def probe(self) -> None:
@@ -56,11 +58,16 @@ class Jwks:
             raise (DependencyDown if self.is_empty else DependencyDegraded)(self.problem)
 
     def key_for(self, token: str) -> jwt.PyJWK:
-        """Return the key that the token names (RFC 7515 section 4.1.4), or else the only key of its algorithm."""
+        """Return the key that the token names (RFC 7515 section 4.1.4), or else the only key of its algorithm.
+
+        Raises ``KeysUnknown`` before the first key set, and the errors of PyJWT.
+        """
         header = jwt.get_unverified_header(token)
         kid, algorithm = header.get("kid"), header.get("alg")
         if algorithm not in self._algorithms:
             raise jwt.InvalidAlgorithmError("the algorithm is not allowed")
+        if not self._is_known:
+            raise KeysUnknown("the keys of the identity provider are not known yet")
         candidates = [key for key in self._keys if key.algorithm_name == algorithm and kid in (None, key.key_id)]
         if len(candidates) == 1:
             return candidates[0]
@@ -69,15 +76,15 @@ class Jwks:
         raise jwt.InvalidKeyError("the token names no published key")
 
     def replace(self, document: bytes) -> None:
-        """Replace the keys by those of a JWKS document. Raises ``JwksUnavailable`` if it has no usable key."""
+        """Replace the keys by the usable ones of a JWKS document, if any. Raises ``JwksUnavailable`` if it is none."""
         try:
-            usable = [
-                (entry, key) for entry in json.loads(document)["keys"] if (key := self._usable(entry)) is not None
-            ]
+            entries = json.loads(document)["keys"]
         except (ValueError, TypeError, KeyError, RecursionError):
-            raise JwksUnavailable("the response is not a JWKS document") from None
-        if not usable:
-            raise JwksUnavailable("the document has no key for these algorithms")
+            entries = None
+        if not isinstance(entries, list):
+            raise JwksUnavailable("the response is not a JWKS document")
+        usable = [(entry, key) for entry in entries if (key := self._usable(entry)) is not None]
+        self._is_known = True
         before = self._usable_entries
         self._usable_entries, self._keys = [entry for entry, _ in usable], [key for _, key in usable]
         if self._usable_entries != before:
@@ -85,8 +92,11 @@ class Jwks:
             self._changed()
 
     def _usable(self, entry: object) -> jwt.PyJWK | None:
-        """Return the key of an entry, or None for a key that is not for signatures of these algorithms."""
-        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or entry.get("kty") == "oct":
+        """Return the key of an entry, or None for a key that is not for signatures of these algorithms.
+
+        A key that is published with its private part (``d``) is nobody's: everybody can sign with it.
+        """
+        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or entry.get("kty") == "oct" or "d" in entry:
             return None
         try:
             key = jwt.PyJWK(entry)
@@ -118,6 +128,9 @@ async def keep_fetching(
             try:
                 keys.replace(await http.get(exact_url, _ACCEPT))
                 keys.problem = None
+                if keys.is_empty:
+                    keys.problem = "the identity provider publishes no key for access.jwt.algorithms: no token is valid"
+                    logger.warning("%s", keys.problem)
             except (JwksUnavailable, ServiceUnavailable) as error:
                 keys.problem = f"the identity provider's keys cannot be fetched: {error}"
                 logger.warning("%s", keys.problem)

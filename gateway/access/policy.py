@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from gateway.access.identity import Caller
+from gateway.access.caller import Caller
 from gateway.catalog.record import ImageRecord, Viewers
-from gateway.errors import GatewayError, ImageNotFound, Unauthorized
+from gateway.errors import GatewayError, ImageNotFound, KeysUnavailable, Unauthorized
 from gateway.presign.signer import AuthorizedImage, SignedImage
 from gateway.presign.style_variants import Audience, Renditions
 
@@ -44,7 +44,7 @@ def permit(sender: Sender, record: ImageRecord, audience: Audience, now: float) 
     if permission is None:
         raise refusal(caller)
     if audience is Audience.OWNER and not _owns(caller, record):
-        raise ImageNotFound("the original is for its owner")
+        raise refusal(caller) if caller.is_unjudged else ImageNotFound("the original is for its owner")
     return permission
 
 
@@ -69,8 +69,10 @@ def check_owner(sender: Sender, record: ImageRecord, now: float) -> None:
     permit(sender, record, Audience.VIEWERS, now)
     if _owns(caller, record):
         return
-    if caller.rejected or caller.user is None:
-        raise Unauthorized(caller.reason or "no credentials")
+    if caller.rejected:
+        raise refusal(caller)
+    if caller.user is None:
+        raise Unauthorized("no credentials")
     raise ImageNotFound("not the caller's")
 
 
@@ -85,6 +87,8 @@ def refusal(caller: Caller) -> GatewayError:
 
     A link that is not valid for the image is a bad credential, whether it is forged, killed, or its image is deleted.
     """
+    if caller.is_unjudged:
+        return KeysUnavailable(caller.reason)
     if caller.rejected or caller.link is not None:
         return Unauthorized(
             caller.reason or "the link is not valid for the image: forged, killed, or the image is gone"

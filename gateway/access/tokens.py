@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from gateway.access.identity import MOST_GROUPS, BadCredentials, Caller, is_name
+from gateway.access.caller import MOST_GROUPS, BadCredentials, Caller, is_name
 from gateway.settings import JwtSettings
 
 if TYPE_CHECKING:  # a gateway with a key of its own fetches none

@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.access.identity import Caller
+from gateway.access.caller import Caller
 from gateway.access.policy import Permission
 from gateway.access.request_head import Address, original_address
 from gateway.access.signed_links import short_address

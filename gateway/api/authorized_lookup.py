@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from gateway.access.identity import Authenticator, Caller
+from gateway.access.caller import Caller
+from gateway.access.identity import Authenticator
 from gateway.access.policy import Permission, Sender, authorize, authorize_owner, check_owner, permit, refusal
 from gateway.access.request_head import Address
 from gateway.access.signed_links import LinkParameters

@@ -31,12 +31,11 @@ from gateway.delivery.parameters import NO_PARAMETERS, VariantRequests
 from gateway.delivery.relay import FROM_COS, FROM_MEMORY, SMALL_BODY, ClientLeft, Relay
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import (
+    DENIALS,
     AccelNotConfigured,
-    ImageNotFound,
     OriginUnavailable,
     Overloaded,
     TooManyVariants,
-    Unauthorized,
 )
 from gateway.metrics.loop_counters import LoopCounter
 from gateway.objects.content import Content
@@ -222,7 +221,7 @@ class ImageHandler:
             image = await self._find(exchange.wanted, needed)
         except TooManyVariants as error:  # the original is sent, if the caller may see it
             return Found(instead_of=found.instead_of or error)
-        except (ImageNotFound, Unauthorized):
+        except DENIALS:
             return found._replace(is_missing=True)
         return found._replace(image=image)
 

@@ -122,6 +122,7 @@ def add_admin_routes(app: web.Application, handlers: AdminHandlers, admin_only: 
     add.add_get("/api/v1/monitoring/totals", process.totals, name="totals", allow_head=False)
     add.add_get("/api/v1/monitoring/settings", process.configuration, name="settings", allow_head=False)
     add.add_get("/api/v1/monitoring/running", process.running, name="running", allow_head=False)
+    add.add_get(f"/api/v1/monitoring/running/{_ID}", process.running, name="holds", allow_head=False)
     add.add_post("/api/v1/monitoring/debug", guarded(process.debug, "debug"), name="debug")
     add.add_get(f"/api/v1/monitoring/explain/{_ID}", guarded(images.explain, "view"), name="explain", allow_head=False)
     add.add_get(f"/api/v1/monitoring/preview/{_ID}", guarded(images.preview, "view"), name="preview", allow_head=False)

@@ -10,6 +10,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from gateway.api.json_bodies import Bodies, json_response, success
+from gateway.catalog.image_id import parse_image_id
 from gateway.errors import ConfigurationRefused, InvalidRequest, ReloadImpossible
 from gateway.metrics.history import Counted
 from gateway.metrics.nginx_last_asked import NginxLastAsked
@@ -24,7 +25,7 @@ from gateway.redis_replicas.replica_questions import ReplicaAnswer
 class ThisProcess:
     """Handlers for operators, Prometheus and the parent of workers, of this process alone: metrics, settings, reload.
 
-    about_this: returns what this process says of itself to ``check --running``.
+    about_this: returns what this process says of itself to ``check --running``, and to ``takedown`` of an image.
     """
 
     registry: CollectorRegistry
@@ -33,7 +34,7 @@ class ThisProcess:
     reloader: Reloader
     debug_log: DebugLog
     bodies: Bodies
-    about_this: Callable[[], Awaitable[ReplicaAnswer]]
+    about_this: Callable[[str | None], Awaitable[ReplicaAnswer]]
 
     async def metrics(self, _: web.Request) -> web.Response:
         # In a thread: the process collector reads files, and a large exposition takes milliseconds.
@@ -59,9 +60,11 @@ class ThisProcess:
         in_use = self.reloader.live.value.model_dump(mode="json")
         return success({"settings": in_use, "needs_restart": list(self.reloader.need_restart)})
 
-    async def running(self, _: web.Request) -> web.Response:
-        """Return what this process is: its version, program, settings, and state of changes."""
-        return success({"replicas": [(await self.about_this()).as_json()]})
+    async def running(self, request: web.Request) -> web.Response:
+        """Return what this process is: its version, program, settings, state of changes, and if it holds an image."""
+        named = request.match_info.get("image_id")
+        image_id = parse_image_id(named) if named is not None else None
+        return success({"replicas": [(await self.about_this(image_id)).as_json()], "silent": 0})
 
     async def debug(self, request: web.Request) -> web.Response:
         """Turn the debug log on for ten minutes, or off: ``{"on": bool}``."""

@@ -221,7 +221,7 @@ class Inspection:
     def __init__(self, settings: PostgresSettings, cursor: aiopg.Cursor) -> None:
         self._settings = settings
         self._cursor = cursor
-        self._wanted = {column for column in settings.columns.model_dump().values() if column is not None}
+        self._wanted = set(settings.columns.names.values())
         self._repairs: list[str] = []
         connected = cursor.connection.raw.info
         self._user = connected.user

@@ -14,7 +14,7 @@ import psycopg2
 from gateway.catalog.database_report import DatabaseReport, FoundTable, HeldLock, Inspection, report_without_connect
 from gateway.catalog.metrics import CatalogMetrics
 from gateway.catalog.pool import Pool, open_pool
-from gateway.catalog.query import ACTIVE, ID_TYPE, KILL_LINKS, LINKS_GRANTED, LINKS_TABLE, SIZE, CatalogQuery
+from gateway.catalog.query import ID_TYPE, KILL_LINKS, LINKS_GRANTED, LINKS_KILLED, LINKS_TABLE, SIZE, CatalogQuery
 from gateway.catalog.record import ImageRecord, InspectedRow, Rows, read_row, valid_ids
 from gateway.catalog.replay_positions import ReplayPositions, read_position, read_replayed
 from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
@@ -119,8 +119,11 @@ class PostgresCatalog:
             row = await cursor.fetchone()
         if row is None:
             return None
-        *known, status, is_served = row
-        reason = None if is_served else f"its status is {status or 'NULL'}, and not {ACTIVE}"
+        *known, status, deleted_at, is_served = row
+        active = " or ".join(self.query.settings.active_values)
+        reason = None if is_served else f"its status is {status or 'NULL'}, and not {active}"
+        if deleted_at is not None:
+            reason = f"it was deleted: {self.query.settings.columns.deleted_at} is {deleted_at}"
         try:
             return InspectedRow(self._record(known), status, reason)
         except ValueError as error:
@@ -219,7 +222,8 @@ class PostgresCatalog:
         return rows, unreadable
 
     def _record(self, row: Row) -> ImageRecord:
-        return read_row(row, self.query.default_bucket, self.query.regions)
+        query = self.query
+        return read_row(row, query.default_bucket, query.regions, query.settings.key_prefix)
 
     def _read(self, selected: Sequence[Row], unreadable: Mapping[str, str]) -> Rows:
         records: dict[str, ImageRecord] = {}
@@ -242,6 +246,13 @@ class PostgresCatalog:
             if self.primary is not None:
                 self.primary.positions.changed([image_id], await read_position(cursor))
         return int(killed)
+
+    async def links_killed(self, image_id: str) -> int:
+        """Return how often the links of the image have been killed, which may have no row any more."""
+        async with self._translated_errors(), self._cursor(table=LINKS_TABLE, writable=True) as cursor:
+            await self._execute(cursor, LINKS_KILLED, (image_id,))
+            row = await cursor.fetchone()
+        return int(row[0]) if row is not None else 0
 
     async def try_links(self) -> None:
         """Return if the table of killed links can be read and written. Raises ``CatalogUnavailable``."""

@@ -1,12 +1,11 @@
 """The SQL of the catalog, built from the configured names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway.catalog.record import MOST_GRANTS
 from gateway.settings import GrantSettings, PostgresSettings
 
-ACTIVE: Final = "active"
 LINKS_TABLE: Final = "image_gateway_links"
 # A table may be large, and few have an index on the bucket.
 _SAMPLED, _MOST_BUCKETS = 100_000, 20
@@ -17,6 +16,7 @@ KILL_LINKS: Final = (
     f"INSERT INTO {LINKS_TABLE} AS links (image_id, killed) VALUES (%s, 1) "  # noqa: S608 - a name of ours
     "ON CONFLICT (image_id) DO UPDATE SET killed = links.killed + 1, killed_at = now() RETURNING killed"
 )
+LINKS_KILLED: Final = f"SELECT killed FROM {LINKS_TABLE} WHERE image_id = %s"  # noqa: S608 - a name of ours
 LINKS_GRANTED: Final = (
     "SELECT bool_and(has_table_privilege(to_regclass(%s), privilege)) "
     "FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) privilege WHERE to_regclass(%s) IS NOT NULL"
@@ -41,7 +41,7 @@ class CatalogQuery:
     with_links: also read how often an image's signed links were killed (made invalid), from ``config/sql/links.sql``.
 
     by_id: selects rows by id. Its text ends before the operator: the caller appends ``= ANY(…)``.
-    inspect_by_id: the same with any status. The last columns: the status, and whether the row is served.
+    inspect_by_id: the same with any status. The last columns: the status, when it was deleted, whether it is served.
     sample: a row for each bucket and region among the first rows, without the gateway's own table.
     """
 
@@ -54,11 +54,14 @@ class CatalogQuery:
         self.regions = regions
         self.with_links = with_links
         self.table = quoted_table(settings.table)
-        image_id, status = f'"{columns.id}"', _column(columns.status)
-        servable = "true" if columns.status is None else f"{status} = '{ACTIVE}'"
+        image_id = f'"{columns.id}"'
+        status, deleted_at = _column(columns.status), _column(columns.deleted_at)
+        conditions = [] if columns.status is None else [f"COALESCE({_is_among(status, settings.active_values)}, false)"]
+        conditions += [] if columns.deleted_at is None else [f"{deleted_at} IS NULL"]
+        servable = " AND ".join(conditions) or "true"
         self._select = (
             f"SELECT {_column(columns.id)}, {_column(columns.key)}, {_column(columns.owner)}, "
-            f"{_column(columns.public, 'COALESCE({}, false)')}, {_column(columns.bucket)}, {_column(columns.region)}, "
+            f"{_public(settings)}, {_column(columns.bucket)}, {_column(columns.region)}, "
             f"{_column(columns.content_type)}, {_whole_number(columns.width)}, {_whole_number(columns.height)}, "
             f"{_column(columns.focus)}, {_column(columns.version)}, {_column(columns.placeholder)}, "
             f"{_column(columns.viewers, 'to_jsonb({})')}, {_column(columns.groups, 'to_jsonb({})')}, "
@@ -72,7 +75,7 @@ class CatalogQuery:
         )
         select = self._select + (killed if with_links else "")
         self.by_id = f"{select} FROM {self.table} WHERE {servable} AND {image_id}"
-        self.inspect_by_id = f"{select}, {status}, {servable} FROM {self.table} WHERE {image_id}"
+        self.inspect_by_id = f"{select}, {status}, {deleted_at}, {servable} FROM {self.table} WHERE {image_id}"
         self.sample = (
             f"SELECT DISTINCT ON (bucket, region) * FROM ({self._select} FROM {self.table} WHERE {servable} "  # noqa: S608
             f"LIMIT {_SAMPLED}) AS rows (id, key, owner, public, bucket, region, content_type) LIMIT {_MOST_BUCKETS}"
@@ -111,6 +114,22 @@ def quoted_table(table: str) -> str:
 def _column(name: str | None, template: str = "{}::text") -> str:
     """Return the SQL that selects the column, or NULL if no column is configured."""
     return template.format(f'"{name}"') if name is not None else "NULL"
+
+
+def _public(settings: PostgresSettings) -> str:
+    """Return the SQL that selects whether everybody may view the image."""
+    column = settings.columns.public
+    if not isinstance(column, str):
+        return "true" if column else "false"
+    if settings.public_values:
+        return f"COALESCE({_is_among(_column(column), settings.public_values)}, false)"
+    return f'COALESCE("{column}", false)'
+
+
+def _is_among(expression: str, values: Sequence[str]) -> str:
+    """Return the SQL that tells whether the text is one of ``values``, which the settings allow no quote in."""
+    literals = ", ".join(f"'{value}'" for value in values)
+    return f"{expression} IN ({literals})"
 
 
 def _whole_number(name: str | None) -> str:

@@ -171,7 +171,7 @@ def check_object_key(key: str) -> str:
     return key
 
 
-def read_row(row: Sequence[Any], default_bucket: str, regions: Mapping[str, str]) -> ImageRecord:
+def read_row(row: Sequence[Any], default_bucket: str, regions: Mapping[str, str], key_prefix: str = "") -> ImageRecord:
     """Return a ``CatalogQuery`` row as a record. Raises ``ValueError`` if COS allows no such key, bucket or region."""
     image_id, key, owner, public, bucket, region, content_type, width, height, focus, version, placeholder = row[:12]
     viewers, groups, grants = row[12:15]
@@ -183,7 +183,7 @@ def read_row(row: Sequence[Any], default_bucket: str, regions: Mapping[str, str]
         public=bool(public),
         bucket=bucket,
         region=region,
-        key=check_object_key(key or ""),
+        key=check_object_key(key_prefix + key if key else ""),
         content_type=sys.intern(content_type) if content_type is not None else None,
         links_killed=row[15] if len(row) > 15 else None,
         width=side_of(width),

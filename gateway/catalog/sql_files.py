@@ -12,7 +12,7 @@ _COLUMN = re.compile(r'^    "(\w+)" (.+?),?$', flags=re.MULTILINE)
 def changes_sql(settings: PostgresSettings) -> str:
     """Return the trigger that notifies replicas when a column that the gateway reads changes."""
     columns = settings.columns
-    watched = ",".join(dict.fromkeys(name for name in columns.model_dump().values() if name is not None))
+    watched = ",".join(dict.fromkeys(columns.names.values()))
     sql = _packaged("changes.sql")
     for variable, value in (
         ("table_name CONSTANT text", quoted_table(settings.table)),
@@ -34,8 +34,8 @@ def links_sql() -> str:
 def images_sql(settings: PostgresSettings) -> str:
     """Return a table of images with the configured names, for an application that has none yet."""
     sql = _packaged("images.example.sql")
-    configured = settings.columns.model_dump()
-    names = {default: configured[field] for field, default in ColumnSettings().model_dump().items() if default}
+    configured = settings.columns.names
+    names = {default: configured.get(field) for field, default in ColumnSettings().names.items()}
     definitions = [f'    "{names[column]}" {rest}' for column, rest in _COLUMN.findall(sql) if names[column]]
     head, _, tail = sql.partition('CREATE TABLE IF NOT EXISTS "images" (\n')
     end = tail[tail.index("\n);") :]

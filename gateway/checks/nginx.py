@@ -23,7 +23,7 @@ _INCLUDED = re.compile(r"^\s*include\s+\S*image-gateway/(?:changes|decisions)\.c
 _MODULE = re.compile(r"^\s*load_module\s+\S*ngx_http_js_module\.so\"?\s*;", re.MULTILINE)
 _ADMIN = re.compile(r"^\s*upstream\s+image_gateway_admin\b", re.MULTILINE)
 _UPSTREAM = re.compile(r"^\s*upstream\s+(\w+)\s*\{([^}]*)\}", re.MULTILINE)
-_SERVER = re.compile(r"^\s*server\s+([^\s;]+)", re.MULTILINE)
+_SERVER = re.compile(r"(?:^|;)\s*server\s+([^\s;]+)", re.MULTILINE)
 _LISTEN = re.compile(r"^\s*listen\s+([^\s;]+)", re.MULTILINE)
 _ASKS = re.compile(r"^\s*js_var\s+\$image_changes_address\s+([^\s;]+)", re.MULTILINE)
 _ZONE = re.compile(r"^\s*js_shared_dict_zone\s+zone=(\w+):", re.MULTILINE)
@@ -98,7 +98,7 @@ def diagnose_nginx_changes(folder: Path) -> Finding | None:
 def upstreams(folder: Path) -> dict[str, list[str]]:
     """Return the addresses of each upstream in the files below nginx's configuration folder. It blocks."""
     found: dict[str, list[str]] = {}
-    for text in _texts(folder, *_HTTP).values():
+    for text in _texts(folder, "", *_HTTP).values():
         for upstream, block in _UPSTREAM.findall(text):
             found.setdefault(upstream, []).extend(_SERVER.findall(block))
     return found

@@ -32,8 +32,13 @@ def rows_of(answers: Sequence[ReplicaAnswer], silent: Sequence[str]) -> list[Row
     return rows + [((name, True), ("does not answer", True), *blank) for name in silent]
 
 
-def diagnose_running(answers: Sequence[ReplicaAnswer], silent: Sequence[str]) -> Iterator[Finding]:
-    """Yield what is wrong, or that nothing is. ``silent``: the names of replicas that did not answer."""
+def diagnose_running(
+    answers: Sequence[ReplicaAnswer], silent: Sequence[str], *, is_complete: bool = True
+) -> Iterator[Finding]:
+    """Yield what is wrong, or that nothing is.
+
+    silent: the names of replicas that did not answer. is_complete: all others are known and answered.
+    """
     if not answers and not silent:
         advice = "start one; or it uses another redis.url or redis.prefix"
         yield Finding("gateways", False, "none is listed in Redis", advice)
@@ -54,7 +59,9 @@ def diagnose_running(answers: Sequence[ReplicaAnswer], silent: Sequence[str]) ->
     for answer in deaf:
         yield Finding("changes", False, f"{answer.name}: {answer.changes}", "see the log of that gateway")
     if answers and not deaf:
-        yield Finding("changes", True, "every gateway hears of changes")
+        are_all = is_complete and not silent
+        which = "every gateway hears" if are_all else f"the {len(answers)} that answered hear"
+        yield Finding("changes", True, f"{which} of changes")
 
 
 def diagnose_nginx_list(status: Mapping[str, object] | str, address: str) -> Finding:

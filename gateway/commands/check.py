@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -27,7 +27,7 @@ from gateway.checks.nginx import diagnose_nginx, diagnose_nginx_cache, diagnose_
 from gateway.checks.redis import check_redis
 from gateway.commands.check_deep import print_probes
 from gateway.commands.check_running import NGINX_STATUS, find_running
-from gateway.commands.config_option import FAILED, config_option, settings_from
+from gateway.commands.config_option import FAILED, NGINX, config_option, settings_from
 from gateway.commands.dependencies import Dependencies, open_dependencies
 from gateway.commands.output import print_verdict
 from gateway.delivery.nginx_files import VERSION
@@ -38,15 +38,13 @@ from gateway.service.images import open_cos
 from gateway.service.purges import PurgeTarget, open_purge_target
 from gateway.settings import Settings
 
-_NGINX: Final = Path("/etc/nginx")
-
 
 @click.command(short_help="Test the configuration, Redis, Postgres and COS, and print remedies.")
 @config_option
 @click.option(
     "--nginx",
     type=click.Path(file_okay=False, path_type=Path),
-    help=f"The folder of nginx's configuration with files of this project; default: {_NGINX}, if it has any.",
+    help=f"The folder of nginx's configuration with files of this project; default: {NGINX}, if it has any.",
 )
 @click.option(
     "--before-start",
@@ -86,7 +84,7 @@ def check(
 
     async def run() -> bool:
         if running:
-            found = await find_running(settings, admin, nginx or _NGINX, nginx_status)
+            found = await find_running(settings, admin, nginx or NGINX, nginx_status)
             are_well = [_print_finding(finding) for finding in found]
             return all(are_well)
         all_well = True
@@ -122,7 +120,7 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
             async for finding in findings:
                 yield finding
     yield diagnose_open_files(hard_limit(), needed_files(settings.server.max_streams))
-    folder = nginx or _NGINX
+    folder = nginx or NGINX
     for diagnose in (
         partial(diagnose_nginx, folder, VERSION, is_required=nginx is not None),
         partial(diagnose_nginx_changes, folder),

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
@@ -22,16 +21,15 @@ from gateway.checks.running import (
     diagnose_running,
     rows_of,
 )
-from gateway.commands.dependencies import ask_replicas, open_dependencies
+from gateway.commands.dependencies import ask_admin_port, ask_replicas, open_dependencies
 from gateway.commands.output import OutputConsole
 from gateway.errors import DependencyDown
 from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
 from gateway.net.printable import printable
-from gateway.redis_replicas.replica_questions import ANSWER, ReplicaAnswer
+from gateway.redis_replicas.replica_questions import ReplicaAnswer
 from gateway.settings import Settings
 
 NGINX_STATUS: Final = "http://127.0.0.1:9089/status"
-_RUNNING: Final = "/api/v1/monitoring/running"
 _WAIT: Final = 3.0  # seconds for the answers of replicas
 
 
@@ -46,6 +44,7 @@ async def find_running(
     findings: list[Finding] = []
     answers: dict[str, ReplicaAnswer] = {}
     silent: list[str] = []
+    is_known, unasked = False, 0  # whether Redis says which gateways there are, and how many admin ports do not answer
     async with open_dependencies(settings) as opened, BoundedHttp(_WAIT) as http:
         redis = opened.stores.redis
         if redis is None:
@@ -53,23 +52,28 @@ async def find_running(
         else:
             try:
                 answers, silent = await ask_replicas(redis, opened.signing.clock.now(), _WAIT)
+                is_known = True
             except DependencyDown as error:
                 findings.append(Finding("redis", False, f"no gateways are known: {error}", "check says more"))
         for url in admin:
             try:
-                found = _answers_in(await http.get(url.rstrip("/") + _RUNNING))
+                found, workers = await ask_admin_port(http, url)
             except ServiceUnavailable as error:
+                unasked += 1
                 findings.append(Finding(f"admin {url}", False, f"no answer: {error}", "is this its admin port?"))
             else:
                 answers |= {answer.name: answer for answer in found}
+                if workers:
+                    unasked += 1
+                    findings.append(Finding(f"admin {url}", False, f"{workers} of its workers do not answer"))
         own_list = await asyncio.to_thread(list_addresses, nginx)
         address = nginx_status or (f"http://{own_list[0]}/status" if own_list is not None else NGINX_STATUS)
         status = await _nginx_status(http, address)
     sorted_answers = [answers[name] for name in sorted(answers)]
     silent = [name for name in silent if name not in answers]
     _print_table(sorted_answers, silent)
-    if redis is not None or admin:
-        findings += diagnose_running(sorted_answers, silent)
+    if is_known or sorted_answers:
+        findings += diagnose_running(sorted_answers, silent, is_complete=is_known and not unasked)
     findings.append(diagnose_nginx_list(status, address))
     if (same := diagnose_list_address(own_list)) is not None:
         findings.append(same)
@@ -80,14 +84,6 @@ async def find_running(
     if compared is not None and not (compared.is_warning and is_asked):
         findings.append(compared)
     return findings
-
-
-def _answers_in(body: bytes) -> list[ReplicaAnswer]:
-    """Return the answers. Raises ``ServiceUnavailable`` for any other text."""
-    try:
-        return [ANSWER.validate_python(each) for each in json.loads(body)["data"]["replicas"]]
-    except (ValueError, KeyError, TypeError, ValidationError, RecursionError):
-        raise ServiceUnavailable("its answer is not that of this release") from None
 
 
 async def _nginx_status(http: BoundedHttp, url: str) -> Mapping[str, object] | str:

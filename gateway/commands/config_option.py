@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import click
 
@@ -11,6 +11,7 @@ from gateway.settings.sources import SettingsError, load_settings, settings_from
 
 FAILED = 1
 BAD_SETTINGS = 2
+NGINX: Final = Path("/etc/nginx")  # where its configuration is
 _NO_FILE = "No file was read: pass --config FILE, or set variables such as GATEWAY_POSTGRES__DSN."
 
 config_option = click.option(

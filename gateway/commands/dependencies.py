@@ -1,23 +1,26 @@
 """What commands open: credentials, Postgres and Redis. A failed one ends a command with a line."""
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
+from pydantic import ValidationError
 
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import ImageRecord
 from gateway.commands.config_option import settings_from
 from gateway.errors import CatalogUnavailable, DependencyDown, GatewayError
+from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
 from gateway.purge.intake import PurgeIntake
 from gateway.redis_connection.guarded_client import CacheUnavailable
-from gateway.redis_replicas.replica_questions import ReplicaAnswer
+from gateway.redis_replicas.replica_questions import ANSWER, ReplicaAnswer
 from gateway.service.changes import make_changes
 from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing, open_signing
@@ -26,6 +29,8 @@ from gateway.service.urls import Urls, open_urls
 from gateway.settings import Live, Settings
 
 T = TypeVar("T")
+
+_RUNNING: Final = "/api/v1/monitoring/running"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,20 @@ async def ask_replicas(
         if (listed and listed <= answers.keys()) or time.monotonic() > deadline:
             return answers, sorted(listed - answers.keys())
         await asyncio.sleep(0.05)
+
+
+async def ask_admin_port(http: BoundedHttp, url: str, image_id: str | None = None) -> tuple[list[ReplicaAnswer], int]:
+    """Return the answers of the processes behind an admin port, and how many workers there do not answer.
+
+    Raises ``ServiceUnavailable``.
+    """
+    path = _RUNNING if image_id is None else f"{_RUNNING}/{image_id}"
+    body = await http.get(url.rstrip("/") + path)
+    try:
+        data = json.loads(body)["data"]
+        return [ANSWER.validate_python(each) for each in data["replicas"]], int(data.get("silent", 0))
+    except (ValueError, KeyError, TypeError, AttributeError, ValidationError, RecursionError):
+        raise ServiceUnavailable("its answer is not that of this release") from None
 
 
 def run_or_explain(config: Path | None, work: Callable[[Dependencies], Coroutine[Any, Any, T]]) -> T:

@@ -18,6 +18,7 @@ from gateway.delivery.fallback_picture import UnusablePicture
 from gateway.metrics.registry import VERSION
 from gateway.process.memory_tuning import release_free_memory, tune_memory
 from gateway.process.signals import Signals
+from gateway.process.stuck_loop import exit_when_stuck
 from gateway.process.systemd import ServiceManager, inherited_listeners
 from gateway.redis_connection.client import WrongRedis
 from gateway.server.file_limit import raise_nofile_limit
@@ -104,6 +105,7 @@ def run_until_stopped(
         raise_nofile_limit(settings.server.max_streams)
         signals, loop = Signals(), asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
+            stack.enter_context(exit_when_stuck())
             if channel is None:
                 signals.handle_stop()
                 if reloads:

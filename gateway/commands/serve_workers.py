@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from gateway.process.signals import Signals
+from gateway.process.stuck_loop import exit_when_stuck
 from gateway.process.systemd import environment_of_children
 from gateway.settings import Settings
 from gateway.settings.sources import settings_to_text
@@ -30,7 +31,8 @@ def serve_with_workers(settings: Settings, config: Path | None, count: int) -> N
         signals.handle_stop()
         loop.add_signal_handler(signal.SIGHUP, signals.reload.set)
         loop.add_signal_handler(signal.SIGUSR2, signals.roll.set)
-        await run_workers(count, command, settings.server, settings.admin, signals)
+        with exit_when_stuck():
+            await run_workers(count, command, settings.server, settings.admin, signals)
 
     try:
         asyncio.run(run())

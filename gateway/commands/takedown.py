@@ -2,9 +2,12 @@
 
 import asyncio
 import logging
+import random
+import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,30 +20,38 @@ from gateway.canary.client import FrontClient, open_front_client
 from gateway.canary.request_id import CanaryMark
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import InspectedRow
-from gateway.commands.config_option import FAILED, config_option
-from gateway.commands.dependencies import Dependencies, ask_replicas, run_or_explain
+from gateway.checks.nginx import upstreams
+from gateway.commands.config_option import FAILED, NGINX, config_option
+from gateway.commands.dependencies import Dependencies, ask_admin_port, ask_replicas, run_or_explain
 from gateway.commands.output import print_verdict
 from gateway.errors import CatalogUnavailable, DependencyDown
+from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
 from gateway.presign.style_variants import ImageVariant
 from gateway.process.audit import AuditLog, operating_user
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.target import Addresses
+from gateway.redis_replicas.replica_questions import ReplicaAnswer
 from gateway.service.access import signed_links
 from gateway.service.canary import shared_secret
 from gateway.service.purges import make_purge_intake
 from gateway.service.stores import RedisStores
 from gateway.service.urls import Urls
 
+NOT_KNOWN: Final = 3  # the exit code for an id of which there is no trace
 _GONE: Final = frozenset({401, 403, 404, 410})
 _PAUSE: Final = 0.25  # seconds between two looks
-_ANSWERS: Final = 2.0  # seconds for the answers of replicas
+_ANSWERS: Final = 2.0  # seconds for the answers of gateways
 _LINK_LIFE: Final = 600  # seconds
+_ADMIN_PORTS: Final = "image_gateway_admin"  # the upstream in nginx's files
 
 
 class Seen(NamedTuple):
-    """The answer of a cache (Redis, nginx, a CDN) after a takedown: whether the image is gone, and what was seen."""
+    """The answer of a cache (Redis, nginx, a CDN) after a takedown: whether the image is gone, and what was seen.
 
-    is_gone: bool
+    ``is_gone`` is None while every answer so far says so, and further ones are needed.
+    """
+
+    is_gone: bool | None
     what: str
 
 
@@ -48,9 +59,49 @@ class Seen(NamedTuple):
 Look = Callable[[], Awaitable[Mapping[str, Seen]]]
 
 
+@dataclass(slots=True)
+class Turn:
+    """Once through every server behind a front: for so long, every answer must be that the image is gone.
+
+    settle: seconds of a turn, as a balancer sends each request to another server.
+    """
+
+    settle: float
+    answers: int = 0
+    was_seen: bool = False  # an answer had the image, or did not say that it is gone
+    _began: float | None = None
+
+    def note(self, *, all_gone: bool, answers: int, asked_at: float, now: float) -> bool:
+        """Note answers to questions of ``asked_at``. An answer with the image starts the turn again.
+
+        Return whether the turn is over.
+        """
+        if not all_gone:
+            self.answers, self._began, self.was_seen = 0, None, True
+            return False
+        self.answers += answers
+        self._began = asked_at if self._began is None else self._began
+        return now - self._began >= self.settle
+
+
 @click.command(short_help="Kill an image's links, purge it, and see that no layer has it.")
 @click.argument("image_id", metavar="ID")
 @click.option("--via", multiple=True, metavar="URL", help="An nginx or a CDN to ask, repeatable; default: canary.via.")
+@click.option("--admin", multiple=True, metavar="URL", help="The admin port of a gateway to ask, too; repeatable.")
+@click.option(
+    "--nginx",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=NGINX,
+    show_default=True,
+    help="The folder of nginx's configuration, whose upstream image_gateway_admin names gateways to ask.",
+)
+@click.option(
+    "--settle",
+    type=click.FloatRange(1, 600),
+    default=15,
+    show_default=True,
+    help="Seconds for which every answer of a front must be without the image.",
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(1, 3600),
@@ -59,32 +110,109 @@ Look = Callable[[], Awaitable[Mapping[str, Seen]]]
     help="Seconds until what still has the image is a failure.",
 )
 @config_option
-def takedown(image_id: str, via: tuple[str, ...], timeout: float, config: Path | None) -> None:
+def takedown(
+    image_id: str,
+    via: tuple[str, ...],
+    admin: tuple[str, ...],
+    nginx: Path,
+    settle: float,
+    timeout: float,
+    config: Path | None,
+) -> None:
     """Take an image down, after its row was blocked or deleted.
 
-    Says what the row says, kills all links, purges the image, then asks replicas, Redis, the queue of purges, nginx and
-    the CDN until none has it. The exit code is 0 only if every layer was seen without it.
+    Says what the row says, kills all links, purges the image, then asks gateways, Redis, the queue of purges, nginx and
+    the CDN until none has it. The exit code is 0 only if every layer was seen without it, and every gateway that is
+    named was asked; 3 if nothing knows an image of this id; else 1.
     """
     logging.getLogger("gateway").addHandler(logging.NullHandler())  # the lines say it
 
-    async def run(opened: Dependencies) -> bool:
+    async def run(opened: Dependencies) -> int:
         parsed, outcome, settings = parse_image_id(image_id), "not seen gone", opened.live.value
         fronts = [url.rstrip("/") for url in via] or list(settings.canary.via if settings.canary is not None else ())
-        purges = make_purge_intake(settings, opened.metrics.purge, opened.stores, opened.signing.clock.now)
-        async with open_front_client(connections=32) as client, opened.open_urls(purges) as urls:
+        async with _opened(parsed, opened, [*admin, *await asyncio.to_thread(_named_by, nginx)], fronts) as taking_down:
             try:
-                if is_gone := await _Takedown(parsed, opened, urls, purges, client, fronts).run(timeout):
-                    outcome = "gone"
+                code = await taking_down.run(timeout, settle)
+                outcome = {0: "gone", NOT_KNOWN: "not known"}.get(code, outcome)
             finally:
                 audit = AuditLog(opened.live.map(lambda settings: settings.logging))
                 await audit.note("takedown", operating_user(), image_id=parsed, outcome=outcome)
-        return is_gone
+        return code
 
-    if not run_or_explain(config, run):
-        sys.exit(FAILED)
+    if code := run_or_explain(config, run):
+        sys.exit(code)
+
+
+def _named_by(nginx: Path) -> list[str]:
+    """Return the admin ports that nginx asks for changes, by its files. A name that leads nowhere is one. It blocks."""
+    found: list[str] = []
+    for server in upstreams(nginx).get(_ADMIN_PORTS, ()):
+        host, _, port = server.rpartition(":")
+        try:
+            entries = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        except OSError:
+            found.append(f"http://{server}")
+        else:
+            hosts = [str(entry[4][0]) for entry in entries]
+            found += [f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}" for host in hosts]
+    return found
+
+
+@asynccontextmanager
+async def _opened(
+    image_id: str, opened: Dependencies, admin: Sequence[str], fronts: Sequence[str]
+) -> AsyncIterator["_Takedown"]:
+    purges = make_purge_intake(opened.live.value, opened.metrics.purge, opened.stores, opened.signing.clock.now)
+    async with (
+        open_front_client(connections=32) as client,
+        BoundedHttp(_ANSWERS) as http,
+        opened.open_urls(purges) as urls,
+    ):
+        addresses = tuple(dict.fromkeys(url.rstrip("/") for url in admin))
+        yield _Takedown(image_id, opened, urls, purges, _Gateways(opened, http, addresses), client, fronts)
+
+
+class _Answers(NamedTuple):
+    """Answers of gateways by name, and what was not asked, with the reason. ``listed``: Redis has a list of them."""
+
+    given: Mapping[str, ReplicaAnswer]
+    missing: Mapping[str, str]
+    listed: bool
 
 
 @dataclass(frozen=True, slots=True)
+class _Gateways:
+    """Asks every gateway that Redis lists, and those at ``admin`` (URLs), whether they hold an image."""
+
+    opened: Dependencies
+    http: BoundedHttp
+    admin: Sequence[str]
+
+    async def ask(self, image_id: str) -> _Answers:
+        asked = await asyncio.gather(self._through_redis(image_id), *(self._at(url, image_id) for url in self.admin))
+        given = {answer.name: answer for answers, _, _ in asked for answer in answers}
+        missing = {name: why for _, silent, _ in asked for name, why in silent.items() if name not in given}
+        return _Answers(given, missing, asked[0][2])
+
+    async def _through_redis(self, image_id: str) -> tuple[Sequence[ReplicaAnswer], Mapping[str, str], bool]:
+        redis = self.opened.stores.redis
+        if redis is None:
+            return (), {}, False
+        try:
+            answers, silent = await ask_replicas(redis, self.opened.signing.clock.now(), _ANSWERS, image_id)
+        except DependencyDown as error:
+            return (), {"that Redis lists": f"Redis does not answer: {error}"}, True
+        return list(answers.values()), dict.fromkeys(silent, "does not answer"), bool(answers or silent)
+
+    async def _at(self, url: str, image_id: str) -> tuple[Sequence[ReplicaAnswer], Mapping[str, str], bool]:
+        try:
+            answers, silent = await ask_admin_port(self.http, url, image_id)
+        except ServiceUnavailable as error:
+            return (), {f"at {url}": f"not asked: {error}"}, True
+        return answers, {f"at {url}": f"{silent} of its workers do not answer"} if silent else {}, True
+
+
+@dataclass(slots=True)
 class _Takedown:
     """Kills the links of one image, purges it, and asks each cache until none has it, for ``gateway takedown``."""
 
@@ -92,35 +220,37 @@ class _Takedown:
     opened: Dependencies
     urls: Urls
     purges: PurgeIntake | None
+    gateways: _Gateways
     client: FrontClient
     fronts: Sequence[str]
 
-    async def run(self, timeout: float) -> bool:
-        """Return whether every layer was seen without the image."""
-        row, is_known = await self._read_row()
+    async def run(self, timeout: float, settle: float) -> int:
+        """Return the exit code: 0 if every layer was seen without the image."""
+        row, is_read = await self._read_row()
         is_served = row is not None and row.reason is None
-        old_link, are_killed = await self._kill_links(row)
+        leaves_trace = row is not None or not is_read or await self._is_known()
+        old_link, are_killed = await self._kill_links(row) if leaves_trace else (None, True)
         started = time.monotonic()
         heard_by = await self.urls.invalidation.drop([self.image_id])
         heard = "all processes that listen" if heard_by is None else f"{heard_by} processes"
         print_verdict("fail" if heard_by == 0 else "ok", "purge", f"sent to {heard}")
-        looks: list[Look] = []
+        looks: list[Look] = [self._in_gateways]
         if (redis := self.opened.stores.redis) is not None:
-            looks += [partial(self._in_replicas, redis), partial(self._in_redis, redis)]
-        else:
-            what = "not asked: url_cache.enabled is off, so there is no Redis to ask them through"
-            print_verdict("fail", "replicas", what)
+            looks.append(partial(self._in_redis, redis))
         if self.purges is not None:
             looks.append(partial(self._in_purge_queue, self.purges))
+        turns = {front: Turn(settle) for front in self.fronts}
         if not is_served:  # else a question would fill the caches again
-            looks += [self._look_through(front, old_link) for front in self.fronts]
+            looks += [self._look_through(front, old_link, turn) for front, turn in turns.items()]
         # While the row serves the image, layers have it again after the next request.
         found = await _until_gone(looks, started, started if is_served else started + timeout)
         if is_served or not self.fronts:
             why = "the row still serves the image" if is_served else "there is no canary.via, and no --via"
             print_verdict("fail", "nginx and CDN", f"not asked: {why}")
         self._print_unseen()
-        return found and is_known and not is_served and are_killed and bool(self.fronts) and redis is not None
+        if not (found and is_read and not is_served and are_killed and self.fronts):
+            return FAILED
+        return 0 if leaves_trace or any(turn.was_seen for turn in turns.values()) else NOT_KNOWN
 
     async def _read_row(self) -> tuple[InspectedRow | None, bool]:
         """Print what the row says. Return the row, and whether it is known: what can be done without it is done."""
@@ -140,6 +270,29 @@ class _Takedown:
             print_verdict("fail", "row", what)
         return row, True
 
+    async def _is_known(self) -> bool:
+        """Return whether anything but a row knows the image. Print that nothing does, or that this is not known."""
+        catalog, redis = self.opened.stores.catalog, self.opened.stores.redis
+        variants = [ImageVariant(self.image_id, name) for name in (None, *self.opened.signing.renditions.names)]
+        try:
+            if signed_links(self.opened.live) is not None and await catalog.links_killed(self.image_id):
+                return True
+            if redis is not None:
+                usage = await redis.usage.read(variants)
+                entries = await redis.entries.find(variants)
+                if len(usage) < len(variants) or any(used.last_access is not None for used in usage.values()):
+                    return True
+                if any(entry.expires_at is not None for entry in entries.values()):
+                    return True
+        except (CatalogUnavailable, DependencyDown):
+            return True  # maybe
+        answers = await self.gateways.ask(self.image_id)
+        if answers.missing or any(answer.holds for answer in answers.given.values()):
+            return True
+        what = "there is no trace of this id: is it right? (No trace is left of a row that was deleted a month ago.)"
+        print_verdict("fail", "image", what)
+        return False
+
     async def _kill_links(self, row: InspectedRow | None) -> tuple[str | None, bool]:
         """Kill all links. Return an address valid until then, None without links, and whether no link is valid now."""
         links = signed_links(self.opened.live)
@@ -156,16 +309,16 @@ class _Takedown:
         print_verdict("ok", "links", f"all links are invalid; links of this image were killed {killed} times")
         return address, True
 
-    async def _in_replicas(self, redis: RedisStores) -> Mapping[str, Seen]:
-        try:
-            answers, silent = await ask_replicas(redis, self.opened.signing.clock.now(), _ANSWERS, self.image_id)
-        except DependencyDown as error:
-            return {"replicas": Seen(False, f"not asked: Redis does not answer: {error}")}
-        if not answers and not silent:
-            return {"replicas": Seen(False, "Redis lists none: no gateway runs, or they use another Redis")}
-        seen = {f"replica {name}": Seen(False, "does not answer") for name in silent}
-        for name, answer in answers.items():
-            seen[f"replica {name}"] = Seen(not answer.holds, f"has {'a URL' if answer.holds else 'none'} of it")
+    async def _in_gateways(self) -> Mapping[str, Seen]:
+        answers = await self.gateways.ask(self.image_id)
+        seen = {f"gateway {name}": Seen(False, why) for name, why in answers.missing.items()}
+        for name, answer in answers.given.items():
+            seen[f"gateway {name}"] = Seen(not answer.holds, f"has {'a URL' if answer.holds else 'none'} of it")
+        if not answers.listed and self.opened.stores.redis is not None:
+            seen["gateways"] = Seen(False, "Redis lists none: no gateway runs, or they use another Redis")
+        elif not seen:
+            what = "not asked: url_cache.enabled is off, so there is no Redis to ask them through"
+            seen["gateways"] = Seen(False, f"{what}: name them with --admin URL")
         return dict(sorted(seen.items()))
 
     async def _in_redis(self, redis: RedisStores) -> Mapping[str, Seen]:
@@ -188,21 +341,24 @@ class _Takedown:
             return {name: Seen(False, f"given up: {dead.reason}")}
         return {name: Seen(due is None, "sent" if due is None else "waits in the queue")}
 
-    def _look_through(self, front: str, old_link: str | None) -> Look:
+    def _look_through(self, front: str, old_link: str | None, turn: Turn) -> Look:
         """Return what asks a front at every address of the image that it may still answer with the image."""
-        left = Addresses([front], self.opened.signing.renditions).of(self.image_id)
-        left += [front + old_link] if old_link else []
-        asked, mark = len(left), CanaryMark(self.opened.live.map(shared_secret))
+        urls = Addresses([front], self.opened.signing.renditions).of(self.image_id)
+        urls += [front + old_link] if old_link else []
+        mark = CanaryMark(self.opened.live.map(shared_secret))
 
         async def look() -> Mapping[str, Seen]:
-            answers = await asyncio.gather(*(self.client.ask(url, mark.make()) for url in left))
-            others = [(url, seen) for url, seen in zip(left, answers, strict=True) if seen.status not in _GONE]
-            left[:] = [url for url, _ in others]
+            # In another order each time: with a fixed one, a balancer could send an address to the same server always.
+            asked_at, asked = time.monotonic(), random.sample(urls, len(urls))
+            answers = await asyncio.gather(*(self.client.ask(url, mark.make()) for url in asked))
+            others = [(url, seen) for url, seen in zip(asked, answers, strict=True) if seen.status not in _GONE]
+            is_over = turn.note(all_gone=not others, answers=len(urls), asked_at=asked_at, now=time.monotonic())
             if not others:
-                return {front: Seen(True, f"has it at none of {asked} addresses")}
-            url, seen = others[0]
+                what = f"has it at none of {len(urls)} addresses, in {turn.answers} answers"
+                return {front: Seen(is_over or None, what)}
+            url, seen = min(others)
             path, said = url.removeprefix(front).partition("?")[0], seen.status or seen.problem
-            return {front: Seen(False, f"{len(left)} of {asked} addresses: {path}: {said}")}
+            return {front: Seen(False, f"{len(others)} of {len(urls)} addresses: {path}: {said}")}
 
         return look
 
@@ -214,23 +370,39 @@ class _Takedown:
         print_verdict("note", "browsers", what)
         what = f"URLs that clients got open the object for up to {settings.url_cache.default_ttl} s: "
         print_verdict("note", "COS", f"{what}delete it, or deny it by a policy of the bucket")
+        if not self.gateways.admin:
+            what = "that Redis does not list: not asked, as no file of nginx here names them: use --admin URL"
+            print_verdict("note", "gateways", what)
         if self.fronts:
-            print_verdict("note", "other nodes", "of a CDN and of several nginx behind one name: one of them was asked")
+            what = "of a CDN and of several nginx behind one name: those were asked that the name led to"
+            print_verdict("note", "other nodes", what)
 
 
 async def _until_gone(looks: Sequence[Look], started: float, deadline: float) -> bool:
-    """Look until no layer has the image, at least once. Print a line for each layer. Return whether all were seen."""
-    left = list(looks)
+    """Look until no layer has the image, at least once. Print a line for each layer. Return whether all were seen.
+
+    After the deadline, only layers are asked further whose answers were all right so far.
+    """
+    left, are_all_gone = list(looks), True
     told: set[str] = set()
     while True:
         found = await asyncio.gather(*(look() for look in left))
         seconds, is_over = time.monotonic() - started, time.monotonic() >= deadline
         for seen in found:
             for name, said in seen.items():
-                if name not in told and (said.is_gone or is_over):
+                if name not in told and (said.is_gone or (is_over and said.is_gone is False)):
                     told.add(name)
                     print_verdict("ok" if said.is_gone else "fail", name, f"{said.what} ({seconds:.1f} s)")
-        left = [look for look, seen in zip(left, found, strict=True) if not all(said.is_gone for said in seen.values())]
-        if not left or is_over:
-            return not left
+        undecided = []
+        for look, seen in zip(left, found, strict=True):
+            states = {said.is_gone for said in seen.values()}
+            if states == {True}:
+                continue
+            if is_over and False in states:
+                are_all_gone = False
+            else:
+                undecided.append(look)
+        left = undecided
+        if not left:
+            return are_all_gone
         await asyncio.sleep(_PAUSE)

@@ -29,9 +29,13 @@ def choose_format(accept: Sequence[str], formats: Sequence[VariantFormat]) -> Va
     """Return the format that the client prefers: the first of ``formats`` among equals, ``original`` if it names none.
 
     ``accept`` are the lines of the field. ``image/*`` and ``*/*`` do not include AVIF and WebP, because
-    clients that cannot decode these send them as well.
+    clients that cannot decode these send them as well. Only the end of a long field counts: nginx adds there what its
+    cache key says.
     """
-    qualities = {_FORMATS.get(media_type): quality for line in accept for media_type, quality in _ranges(line)}
+    field = ",".join(accept)
+    if len(field) > _MAX_LENGTH:
+        field = field[-_MAX_LENGTH:].partition(",")[2]
+    qualities = {_FORMATS.get(media_type): quality for media_type, quality in _ranges(field)}
     best = max(formats, key=lambda candidate: qualities.get(candidate, 0.0))
     return best if qualities.get(best, 0.0) > 0 else "original"
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote_plus
 
 from aiohttp import hdrs
 
-from gateway.access.identity import Caller
+from gateway.access.caller import Caller
 from gateway.access.policy import FOR_EVERYBODY, Permission, authorize, permit, refusal
 from gateway.access.request_head import RequestHead
 from gateway.access.signed_links import LinkParameters
@@ -23,13 +23,13 @@ from gateway.delivery.nginx_decisions import DECISION_FOR, NginxDecisions
 from gateway.delivery.parameters import NO_PARAMETERS, Parameters
 from gateway.delivery.redirect import FIXED, ImageRedirect, redirect_lines
 from gateway.errors import (
+    DENIALS,
     AccelNotConfigured,
     GatewayError,
     ImageNotFound,
     ImageTooLarge,
     OriginRejected,
     RouteNotFound,
-    Unauthorized,
 )
 from gateway.objects.content import Body, Content
 from gateway.origin.origin_response import ObjectMetadata
@@ -250,7 +250,7 @@ class _Case:
                         self.missing = rendition
                         return None
                 authorized, self.permission = authorize(self.caller, image, rules.renditions, self.now)
-            except (ImageNotFound, Unauthorized):
+            except DENIALS:
                 self.is_denied = True
                 if found.instead_of is None or image is None:
                     raise

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.access.identity import Caller
+from gateway.access.caller import Caller
 from gateway.access.policy import Permission
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.presign.signer import SignedImage

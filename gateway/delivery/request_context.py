@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from gateway.access.identity import Caller
+from gateway.access.caller import Caller
 from gateway.access.request_head import RequestHead
 from gateway.delivery.cors import add_vary, allow
 from gateway.delivery.headers import Prepared, PreparedResponse

@@ -5,7 +5,7 @@ Adapters raise them in place of their libraries' exceptions. Only ``gateway.serv
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
 
 _MAX_WAIT = 60  # seconds
 
@@ -297,6 +297,16 @@ class CatalogUnavailable(
     retry_after = 2
 
 
+class KeysUnavailable(
+    Unavailable,
+    code="keys_unavailable",
+    message="the keys of the identity provider are not known yet, try again in a moment",
+):
+    """``access.jwt.jwks_url`` has given no key set since the start, so no token can be judged."""
+
+    retry_after = 2
+
+
 class RedisUnavailable(Unavailable, code="cache_unavailable", message="redis does not respond, try again in a moment"):
     """Redis does not respond, and without Redis the request cannot be answered."""
 
@@ -323,6 +333,10 @@ class CredentialsExpired(
 
 class NoCredentials(CredentialsExpired):
     """The source of credentials has no valid credentials now. A refresh is running."""
+
+
+# The answers to whoever may not see an image, or asks for one that does not exist.
+DENIALS: Final = (ImageNotFound, Unauthorized, KeysUnavailable)
 
 
 def _retry_after(wait: float) -> Mapping[str, str]:

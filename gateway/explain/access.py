@@ -7,11 +7,12 @@ from urllib.parse import unquote
 import yarl
 from multidict import CIMultiDict
 
-from gateway.access.identity import Authenticator, Caller
+from gateway.access.caller import Caller
+from gateway.access.identity import Authenticator
 from gateway.access.policy import permit
 from gateway.access.signed_links import BadLink, SignedLink, SignedLinks, short_address
 from gateway.catalog.record import MOST_GRANTS, ImageRecord
-from gateway.errors import ImageNotFound, Unauthorized
+from gateway.errors import DENIALS
 from gateway.explain.explanation import Facts
 from gateway.presign.signer import SignedImage
 from gateway.presign.style_variants import Audience
@@ -80,7 +81,7 @@ def _may_view(caller: Caller, record: ImageRecord, now: float) -> bool:
     """Return whether the caller may view the image in some rendition."""
     try:
         permit(lambda: caller, record, Audience.VIEWERS, now)
-    except (ImageNotFound, Unauthorized):
+    except DENIALS:
         return False
     return True
 

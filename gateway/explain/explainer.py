@@ -8,7 +8,8 @@ from typing import Final
 import yarl
 from multidict import CIMultiDict
 
-from gateway.access.identity import Authenticator, Caller
+from gateway.access.caller import Caller
+from gateway.access.identity import Authenticator
 from gateway.access.policy import refusal
 from gateway.access.request_head import RequestHead
 from gateway.access.signed_links import short_address

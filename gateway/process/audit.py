@@ -8,9 +8,11 @@ import os
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.concurrency.background import in_daemon_thread
 from gateway.process.logs import log_handler
 from gateway.settings import Live, LoggingSettings
 
@@ -18,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 STANDARD_ERROR: Final = "-"
 _MODE: Final = 0o640
+_LONGEST_WRITE: Final = 2.0  # seconds that an act waits for the disk
 
 
 @dataclass(slots=True)
@@ -25,12 +28,14 @@ class AuditLog:
     """Writes a line for each operator's act to the file ``logging.audit`` (``-``: standard error). None: no audit log.
 
     The file is opened for each line, so that it may be moved away at any time. A line that cannot be written goes to
-    the log at the level error, and the act itself goes on: a takedown must not wait for a disk.
+    the log at the level error, and the act itself goes on: a takedown must not wait for a disk. While a disk hangs, it
+    may still write the line that it was given first.
     """
 
     settings: Live[LoggingSettings]
     worker: int | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _writing: "asyncio.Future[None] | None" = field(default=None, init=False)
 
     @property
     def is_on(self) -> bool:
@@ -51,11 +56,17 @@ class AuditLog:
             stream.write(line)
             stream.flush()
             return
-        try:
-            async with self._lock:  # lines in their order
-                await asyncio.to_thread(_append, Path(target), line)
-        except OSError as error:
-            logger.error("audit line not written: reason=%s line=%s", error.strerror or error, line.rstrip())  # noqa: TRY400 - no defect
+        reason: object = "the disk does not answer"
+        async with self._lock:  # lines in their order
+            if self._writing is None or self._writing.done():
+                self._writing = in_daemon_thread(partial(_append, Path(target), line), "audit")
+                await asyncio.wait([self._writing], timeout=_LONGEST_WRITE)
+                if self._writing.done():
+                    error = self._writing.exception()
+                    if error is None:
+                        return
+                    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        logger.error("audit line not written: reason=%s line=%s", reason, line.rstrip())
 
 
 def operating_user() -> str:

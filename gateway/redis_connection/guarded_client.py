@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, ParamSpec, TypeAlias, get_type_hints
 import hiredis
 from redis.asyncio import Redis
 from redis.exceptions import ClusterDownError, DataError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from gateway.concurrency.time_limits import loop_timeout
@@ -94,11 +95,23 @@ class CircuitBreaker:
             self._next_refusal = now + _REFUSALS_EVERY
 
 
-class _PackedInC:
+class _Connection:
     """Mixin of connections to Redis: packs commands with hiredis, as redis-py's synchronous client does.
 
     Its asynchronous client loops over the arguments, which took a tenth of the time of a look-up that is no hit.
     """
+
+    _writer: asyncio.StreamWriter | None
+
+    async def can_read(self) -> bool:
+        """Return whether data are there before a command is sent. Raises ``ConnectionError`` for a closed connection.
+
+        redis-py notices a connection that the server closed, and none that the kernel ended (``ETIMEDOUT``). To write
+        there raises ``TypeError`` or ``AttributeError`` from Python 3.12 on. The pool connects anew.
+        """
+        if self._writer is not None and self._writer.is_closing():
+            raise RedisConnectionError("the connection is closed")
+        return bool(await super().can_read())  # type: ignore[misc]
 
     def pack_command(self, *args: Any) -> list[bytes]:
         name = args[0] if isinstance(args[0], bytes) else args[0].encode()
@@ -137,8 +150,8 @@ class GuardedRedis:
         # redis-py types one answer for all its modes (str or bytes, lists or dicts); ours is bytes.
         self.client: Any = client
         pool = client.connection_pool
-        if not issubclass(pool.connection_class, _PackedInC):
-            pool.connection_class = type("PackedInC", (_PackedInC, pool.connection_class), {})
+        if not issubclass(pool.connection_class, _Connection):
+            pool.connection_class = type("Connection", (_Connection, pool.connection_class), {})
         self.timeout = timeout
         self.address = address
         self._breaker = CircuitBreaker(address)

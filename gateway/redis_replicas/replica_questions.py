@@ -49,7 +49,7 @@ class ReplicaAnswer:
     changes: ``ok``, or why it does not hear of changes.
     nginx: how long ago each nginx asked it for changes, in seconds.
     last_error: the code of its last error, with the time. Empty without one.
-    holds: whether its memory has a URL of the image that the question is about.
+    holds: whether its memory has a URL, of any age, of the image that the question is about.
     """
 
     name: Text

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 
@@ -21,6 +21,9 @@ logger = logging.getLogger("aiohttp.server")
 # Seconds to read and discard a request body after the response: closing at once would reset the connection, and the
 # client might never see the response.
 _LINGER = 5.0
+# Seconds in which the answer has to begin for a client that has sent its FIN: most have left, some only shut down.
+_MAY_HAVE_LEFT = 2.0
+_LOOKED_AT = 0.1  # seconds between two looks at the connection of such a client
 _MOST_UNSENT = 256 * 1024  # bytes; half of it was up to a tenth slower at 10 MB, in rounds that differ as much
 # Returns the response to a request of a client at that address, or what the task of the request gets by ``begun_by``.
 AtOnce = Callable[[RawRequestMessage, str | None], object]
@@ -54,6 +57,8 @@ class Connection(web.RequestHandler):
         self._at_once = at_once
         self._begun: tuple[RawRequestMessage, object] | None = None
         self._peer: str | None = None
+        self._body: StreamReader = EMPTY_PAYLOAD  # of the newest request
+        self._is_malformed = False  # nothing that follows is a request
         self._slow_clients = slow_clients
         self._on_close = on_close
 
@@ -75,13 +80,64 @@ class Connection(web.RequestHandler):
         """
         waiter, at_once = self._waiter, self._at_once
         if waiter is None or at_once is None:
-            super().data_received(data)
+            self._parse(data)
             return
         self._waiter = None  # aiohttp would wake its task
-        super().data_received(data)
+        self._parse(data)
         self._waiter = waiter
         if self._messages and not waiter.done() and not self._is_answered(at_once):
             waiter.set_result(None)
+
+    def _parse(self, data: bytes) -> None:
+        """Let aiohttp queue the requests in ``data``, up to the first that is malformed.
+
+        aiohttp's parser would fail at all that follows, too, and each failure would keep its bytes.
+        """
+        if self._is_malformed:
+            return
+        super().data_received(data)
+        if self._messages:
+            newest, body = self._messages[-1]
+            if not isinstance(newest, RawRequestMessage):
+                self._is_malformed = True
+                newest.exc.__traceback__ = None  # a reference cycle, with the bytes
+                self._end_body()
+            self._body = body
+
+    def _end_body(self) -> None:
+        """End a body that is malformed. If its request has been answered, close: aiohttp would read on for seconds."""
+        if self._body.is_eof():
+            return
+        if self._current_request is None and len(self._messages) == 1:
+            self._body.feed_eof()
+            self.force_close()
+        else:
+            self._lingering_time = 0.0
+            self._body.set_exception(web.RequestPayloadError("the body is malformed"))
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio looks at the result
+        """Return whether the connection stays open: the client has shut down its side, and waits for its answer.
+
+        A client that has left sends the same FIN. Its RST comes once the answer begins, which therefore has to be soon.
+        """
+        stays = self._body.is_eof() and not self._has_answered_all()
+        if stays:
+            self._close_when_answered(None, self._loop.time())
+        return stays
+
+    def _has_answered_all(self) -> bool:
+        return self.is_idle and not self._messages
+
+    def _close_when_answered(self, request: web.BaseRequest | None, since: float) -> None:
+        """Close the connection once its requests are answered, or if the answer to one of them does not begin."""
+        current, now = self._current_request, self._loop.time()
+        if current is not request:
+            since = now
+        is_late = now - since > _MAY_HAVE_LEFT and (current is None or current.writer.output_size == 0)
+        if is_late or self._has_answered_all():
+            self.force_close()
+        elif self.transport is not None:
+            self._loop.call_later(_LOOKED_AT, self._close_when_answered, current, since)
 
     def _is_answered(self, at_once: AtOnce) -> bool:
         """Answer the only request that waits, and return True. If it cannot be answered at once, nothing is done."""
@@ -119,6 +175,7 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop watching, and report the close."""
         self._slow_clients.watched.pop(self._client_transport, None)
+        self._body = EMPTY_PAYLOAD  # a reference cycle
         super().connection_lost(exc)
         self._on_close()
 

@@ -208,7 +208,9 @@ class Dispatch:
         if self._direct is not None:
             context.cors_origin = self._direct.cors_origins.of(headers)
         if self._canary is not None and context.request_id.startswith(PREFIX):
-            context.is_canary = self._canary.is_on(context.request_id)
+            shown = self._canary.shown(context.request_id)
+            if shown is not None:
+                context.is_canary, context.request_id = True, shown
         return context
 
     def _handle(

@@ -10,13 +10,12 @@ from gateway.delivery.fallback_picture import FallbackPicture, stands_in_for
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import (
+    DENIALS,
     GatewayError,
-    ImageNotFound,
     InvalidRequest,
     MethodNotAllowed,
     PayloadTooLarge,
     RouteNotFound,
-    Unauthorized,
 )
 from gateway.metrics.loop_counters import ABORTED
 from gateway.server.slow_clients import reset
@@ -54,7 +53,7 @@ def error_response(
     if answer.status in _REFUSALS and logger.isEnabledFor(logging.DEBUG):
         image_id = context.image_id or image_id_in_path(request)
         logger.debug("request refused: code=%s image=%s reason=%s", answer.code, image_id, answer)
-    context.is_denial = not context.may_view and isinstance(answer, (ImageNotFound, Unauthorized))
+    context.is_denial = not context.may_view and isinstance(answer, DENIALS)
     if (
         fallback is not None
         and (context.route or route_name(request)) in _IMAGE_ROUTES

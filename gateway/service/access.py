@@ -43,7 +43,7 @@ class Access:
         opening = _key_set(new.access.jwt, self.metrics, self.rights_changed)
         async with aclosing(await Replaceable.open(opening)) as successor:
             if successor.value is not None and successor.value.is_empty:
-                raise ReloadRefused("access.jwt.jwks_url: the keys of the provider cannot be fetched")
+                raise ReloadRefused(f"access.jwt.jwks_url: {successor.value.problem}")
             yield lambda: self.key_set.swap(successor)
 
 

@@ -13,6 +13,7 @@ from gateway.concurrency.background import background
 from gateway.errors import DependencyDegraded
 from gateway.metrics.recent_errors import RecentErrors
 from gateway.metrics.registry import VERSION
+from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_replicas.replica_questions import Question, ReplicaAnswer, ReplicaQuestions
 from gateway.service.changes import Changes
@@ -36,8 +37,11 @@ async def answer_of(service: Service, image_id: str | None) -> ReplicaAnswer:
         await _state_of_changes(service.changes),
         {name: round(seconds, 1) for name, seconds in service.metrics.nginx.nginx_asked.seconds().items()},
         _last_error(service.metrics.server.recent_errors),
+        # At any age: what cannot be read again is served as it was.
         image_id is not None
-        and any(service.urls.resolver.cached_here(image_id, rendition) is not None for rendition in renditions),
+        and any(
+            service.urls.local.get_stale(ImageVariant(image_id, rendition)) is not None for rendition in renditions
+        ),
     )
 
 

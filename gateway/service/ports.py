@@ -175,7 +175,7 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         statistics = CacheStatistics(redis.usage, redis.queue, metrics.urls, report, prerefresh, redis.daily, now)
         purges = service.purges.queue if service.purges is not None else None
         queues = QueueCalls(redis.queue, purges, now, bodies)
-    asked, debug_log, about = metrics.nginx.nginx_asked, service.requests.debug_log, partial(answer_of, service, None)
+    asked, debug_log, about = metrics.nginx.nginx_asked, service.requests.debug_log, partial(answer_of, service)
     relay, errors, explainer = Relay(metrics.origin.sent_bytes), metrics.server.recent_errors, diagnostics.explainer
     admin = AdminHandlers(
         process=ThisProcess(metrics.registry, metrics.counted, asked, service.reloader, debug_log, bodies, about),

@@ -5,9 +5,9 @@ from typing import Annotated, Any, ClassVar, Final
 
 import psycopg2
 from psycopg2.extensions import parse_dsn
-from pydantic import AfterValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from gateway.settings.base import Count, Restarted, Section, Timeout, matches
+from gateway.settings.base import Count, Restarted, Section, Timeout, matches, require
 
 _SCHEMES: Final = ("postgresql://", "postgres://")
 _MAX_PORT: Final = 65535
@@ -19,6 +19,14 @@ _ENCODE: Final = "; within a password or a name write / @ % as %2F %40 %25"
 _NAME: Final = "[A-Za-z_][A-Za-z0-9_]{0,62}"
 Identifier = Annotated[str, matches(_NAME, "a column name of letters, digits and _")]
 TableName = Annotated[str, matches(rf"({_NAME}\.)?{_NAME}", "a table name, or schema.table")]
+
+
+# They become part of SQL: no character that could end a literal, or that a driver takes for the place of a parameter.
+ColumnValue = Annotated[str, matches(r"[^'%\\\x00-\x1f]{1,64}", "1 to 64 characters without ' % and \\")]
+KeyPrefix = Annotated[str, require(lambda prefix: "\0" not in prefix, "must have no NUL character")]
+# A variable of the environment is text.
+ColumnOrConstant = Annotated[Identifier | bool, BeforeValidator(lambda value: _CONSTANTS.get(value, value))]
+_CONSTANTS: Final[dict[object, bool]] = {"true": True, "false": False}
 
 
 def _check_dsn(secret: SecretStr) -> SecretStr:
@@ -77,8 +85,9 @@ class ColumnSettings(Section):
     bucket: Restarted[Identifier | None] = "cos_bucket"
     region: Restarted[Identifier | None] = "cos_region"
     content_type: Restarted[Identifier | None] = "mime_type"
-    public: Restarted[Identifier | None] = "is_public"
+    public: Restarted[ColumnOrConstant | None] = "is_public"
     status: Restarted[Identifier | None] = "storage_status"
+    deleted_at: Restarted[Identifier | None] = None
     width: Restarted[Identifier | None] = None
     height: Restarted[Identifier | None] = None
     placeholder: Restarted[Identifier | None] = None
@@ -86,6 +95,11 @@ class ColumnSettings(Section):
     version: Restarted[Identifier | None] = None
     viewers: Restarted[Identifier | None] = None
     groups: Restarted[Identifier | None] = None
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The columns that the table has, by field."""
+        return {field: name for field, name in self.model_dump().items() if isinstance(name, str)}
 
 
 class GrantSettings(Section):
@@ -115,6 +129,9 @@ class PostgresSettings(Section):
     table: Restarted[TableName] = "images"
     listen: Restarted[bool] = True
     columns: ColumnSettings = ColumnSettings()
+    public_values: Restarted[tuple[ColumnValue, ...]] = ()
+    active_values: Restarted[tuple[ColumnValue, ...]] = Field(("active",), min_length=1)
+    key_prefix: Restarted[KeyPrefix] = ""
     grants: GrantSettings | None = None
 
     # The way to the rows, which may differ between machines. Every other key decides what a row says.

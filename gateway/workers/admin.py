@@ -84,7 +84,8 @@ class Admin:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get(_CONSOLE, self._console, allow_head=False)
-        app.router.add_get(_RUNNING, self._running, allow_head=False)
+        for path in (_RUNNING, f"{_RUNNING}/{{id}}"):
+            app.router.add_get(path, self._running, allow_head=False)
         app.router.add_get(CHANGES, self.changes.answer, allow_head=False)
         for path in _FOR_ALL:
             app.router.add_post(path, self._by_all)
@@ -134,7 +135,8 @@ class Admin:
             answering = self._supervisor.answering()
             by_worker = await self._read(answering)
             by_worker[_SUPERVISOR] = self._merged.read(self._ended, generate_latest(self._own).decode())
-            about = about_workers(len(answering), len(self._supervisor.slots), self._supervisor.restarts)
+            kept = self._supervisor
+            about = about_workers(len(answering), len(kept.slots), kept.restarts, kept.stuck)
             families = [*self._merged.merge(by_worker), *about]
         body = await asyncio.to_thread(generate_latest, _Families(families))
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -164,13 +166,20 @@ class Admin:
             data |= {"events": together(self._supervisor.events.all(), events_of(states))}
         return Answer(answer.status, answer.headers, json_text({**body, "data": data})).response()
 
-    async def _running(self, _: web.Request) -> web.Response:
-        answers = await self._calls.get(self._supervisor.answering(), _RUNNING)
-        read = [answer.data(_Running) for answer in answers.values() if answer is not None]
+    async def _running(self, request: web.Request) -> web.Response:
+        """Return the answers of all workers, and how many workers did not answer."""
+        workers = self._supervisor.answering()
+        answers = (await self._calls.get(workers, request.rel_url.raw_path)).values()
+        refused = [answer for answer in answers if answer is not None and answer.status == 400]
+        if refused:
+            return refused[0].response()
+        read = [answer.data(_Running) for answer in answers if answer is not None]
         found = [replica for running in read if running is not None for replica in running.replicas]
         if not found:
             raise NoWorker
-        return json_response(200, {"status": "success", "message": "ok", "data": {"replicas": found}})
+        silent = max(len(workers), len(self._supervisor.slots)) - len(found)
+        data = {"replicas": found, "silent": silent}
+        return json_response(200, {"status": "success", "message": "ok", "data": data})
 
     async def _first(self, request: web.Request, workers: list[Worker]) -> tuple[Worker, Answer]:
         """Return the first worker that answers, and its answer. Raises ``NoWorker``."""

@@ -96,7 +96,7 @@ class MergedMetrics:
         return list(result.values())
 
 
-def about_workers(ready: int, configured: int, restarts: int) -> list[Metric]:
+def about_workers(ready: int, configured: int, restarts: int, stuck: int) -> list[Metric]:
     workers = GaugeMetricFamily(
         "image_gateway_workers", "Workers that serve ('ready'), and that should ('configured').", labels=["state"]
     )
@@ -104,7 +104,11 @@ def about_workers(ready: int, configured: int, restarts: int) -> list[Metric]:
     workers.add_metric(["configured"], configured)
     ends = CounterMetricFamily("image_gateway_worker_restarts", "Workers started in place of one that ended or hung.")
     ends.add_metric([], restarts)
-    return [workers, ends]
+    loops = CounterMetricFamily(
+        "image_gateway_loop_stuck", "Workers that ended because their event loop made no turn for 10 seconds."
+    )
+    loops.add_metric([], stuck)
+    return [workers, ends, loops]
 
 
 def _is_summed(family: Metric) -> bool:

@@ -1,8 +1,9 @@
 """The readiness of all workers as one answer.
 
 A worker's own answer takes two seconds while a dependency does not answer, and a probe may allow less. So an answer
-that takes longer than a second counts for the next probe, and the last answer of that worker counts meanwhile. If no
-answer of a worker counts yet, the probe waits longer: it would report a degraded gateway as not ready.
+that takes longer than a second counts for the next probe. Meanwhile the last answer of that worker counts, except that
+it is not ready without restriction: something has begun to take long since. If no answer of a worker counts yet, the
+probe waits longer: it would report a degraded gateway as not ready.
 """
 
 import asyncio
@@ -20,9 +21,11 @@ from gateway.workers.worker_calls import WorkerCalls
 _WAIT: Final = 1.0  # seconds for the answers of all workers
 _FIRST_WAIT: Final = 1.5  # seconds more for a worker of which no answer counts; a probe may allow three in all
 _REMEMBERED: Final = 30.0  # seconds that an answer counts while the next one does not come
-_ORDER: Final = ("not_ready", "degraded", "ready")
-STATES: Final = ("ok", "degraded", "down")
 NOT_READY: Final = "not_ready"
+DEGRADED: Final = "degraded"
+READY: Final = "ready"
+_ORDER: Final = (NOT_READY, DEGRADED, READY)
+STATES: Final = ("ok", "degraded", "down")
 
 
 class WorkerReport(BaseModel):
@@ -51,7 +54,13 @@ class WorkerReports:
             await asyncio.wait(asking, timeout=_WAIT)
         if first := [task for worker, task in zip(workers, asking, strict=True) if self._report_of(worker) is None]:
             await asyncio.wait(first, timeout=_FIRST_WAIT)
-        return {worker: self._report_of(worker) for worker in workers}
+        reports = {worker: self._report_of(worker) for worker in workers}
+        return {
+            worker: report.model_copy(update={"status": DEGRADED})
+            if report is not None and report.status == READY and not task.done()
+            else report
+            for (worker, report), task in zip(reports.items(), asking, strict=True)
+        }
 
     async def close(self) -> None:
         for task in self._asking.values():

@@ -50,6 +50,9 @@ class Supervisor:
     silence: a worker that gives no sign of life for so many seconds is killed.
     grace: seconds that a drain may take, if the worker sends no longer limit.
     kill_after: how many seconds after that limit the worker is killed.
+
+    restarts: the number of workers started in place of others that ended.
+    stuck: the number of workers that ended because their event loop was stuck.
     """
 
     count: InitVar[int]
@@ -61,6 +64,7 @@ class Supervisor:
     kill_after: float = _KILL_AFTER
     slots: Sequence[Slot] = field(init=False)
     restarts: int = field(default=0, init=False)
+    stuck: int = field(default=0, init=False)
     events: EventLog = field(default_factory=EventLog, init=False)
     is_draining: bool = field(default=False, init=False)
     _is_reload_due: bool = field(default=False, init=False)
@@ -235,6 +239,7 @@ class Supervisor:
             if slot.current is not worker:
                 continue  # it was replaced, and ``roll`` waits for its end
             self._workers.discard(worker)
+            self.stuck += worker.was_stuck()
             if self.is_draining:
                 return
             if time.monotonic() - worker.started > _LIVED_LONG:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.concurrency.background import first_of
+from gateway.process.stuck_loop import STUCK
 from gateway.workers import worker_channel
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,13 @@ class Worker:
 
     def outcome(self) -> str:
         code = self.process.returncode
+        if self.was_stuck():
+            return f"exit code {code}: its event loop was stuck"
         return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+
+    def was_stuck(self) -> bool:
+        """Return whether it has ended because its event loop was stuck."""
+        return self.process.returncode == STUCK
 
     def silence(self) -> float:
         """Return the seconds since it last sent anything, or since its start."""

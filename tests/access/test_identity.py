@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from pydantic import ValidationError
 
-from gateway.access.identity import ANONYMOUS, Authenticator, Caller
+from gateway.access.caller import ANONYMOUS, Caller
+from gateway.access.identity import Authenticator
 from gateway.settings import AccessSettings, ForwardedUserSettings, Live
 
 SECRET = "a-secret-of-at-least-thirty-two-bytes"

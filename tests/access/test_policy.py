@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.access.identity import ANONYMOUS, Caller
+from gateway.access.caller import ANONYMOUS, Caller
 from gateway.access.policy import check_owner, permit
 from gateway.catalog.record import ImageRecord
 from gateway.errors import ImageNotFound, Unauthorized

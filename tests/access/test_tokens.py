@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key a
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import ValidationError
 
-from gateway.access.identity import ANONYMOUS, Authenticator, BadCredentials, Caller
+from gateway.access.caller import ANONYMOUS, BadCredentials, Caller
+from gateway.access.identity import Authenticator
 from gateway.access.jwks import Jwks
 from gateway.access.tokens import LEEWAY, Tokens
 from gateway.settings import AccessSettings, JwtSettings, Live

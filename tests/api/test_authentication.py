@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from gateway.process.audit import AuditLog
 from gateway.process.logs import LogHandler
 from gateway.settings import Live, LoggingSettings
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway, token_for
+from tests.limits import LIMIT
 
 LINKS = {"signed_links": {"keys": {"k": "x" * 32}}}
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}", "X-Request-Id": "request-of-the-test"}
@@ -99,6 +101,26 @@ async def test_a_file_begins_anew_once_moved_away_and_the_act_goes_on_if_it_cann
     await purge()
     [text] = [record.getMessage() for record in caplog.records if "audit line not written" in record.getMessage()]
     assert '"action": "purge"' in text
+
+
+async def test_an_act_waits_two_seconds_for_a_disk_that_hangs_and_the_next_one_does_not(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    os.mkfifo(file)  # nobody reads it: to open it takes for ever
+    audit = AuditLog(Live(LoggingSettings(audit=str(file))))
+    async with asyncio.timeout(LIMIT):
+        await asyncio.gather(*(audit.note("purge", "admin", outcome=number) for number in range(50)))
+    lost = [
+        record.getMessage() for record in caplog.records if "reason=the disk does not answer" in record.getMessage()
+    ]
+    assert len(lost) == 50
+    with file.open() as reader:  # the disk is back
+        await asyncio.to_thread(reader.read)
+    file.unlink()
+    async with asyncio.timeout(LIMIT):
+        while not file.exists():
+            await audit.note("purge", "admin", outcome=200)
+    assert {line["outcome"] for line in lines_of(file)} == {200}
 
 
 async def test_standard_error_is_the_stream_of_the_log() -> None:

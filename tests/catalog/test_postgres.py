@@ -88,6 +88,42 @@ async def test_table_and_columns_are_configurable(
         await asyncio.to_thread(images_table.execute, drop)
 
 
+SHOP = """
+CREATE TYPE visibility AS ENUM ('open', 'draft');
+CREATE TABLE products (id int, path text, shown visibility, state text, deleted timestamptz);
+INSERT INTO products VALUES (1, 'a.png', 'open', 'ready', NULL), (2, 'b.png', 'draft', 'sold out', NULL),
+    (3, 'c.png', NULL, 'ready', NULL), (4, 'd.png', 'open', NULL, NULL),
+    (5, 'e.png', 'open', 'ready', now()), (6, '', 'open', 'ready', NULL)
+"""
+
+
+async def test_values_of_columns_say_what_is_public_and_what_is_served(
+    open_one: OpenCatalog, images_table: ImagesTable
+) -> None:
+    drop = "DROP TABLE IF EXISTS products; DROP TYPE IF EXISTS visibility"
+    await asyncio.to_thread(images_table.execute, f"{drop}; {SHOP}")
+    columns: dict[str, object] = dict.fromkeys(["owner", "bucket", "region", "content_type", "status"])
+    columns |= {"key": "path", "public": "shown", "status": "state", "deleted_at": "deleted"}
+    settings = {"table": "products", "key_prefix": "media/'%s/", "active_values": ["ready", "sold out"]}
+    ids = [str(number) for number in range(1, 7)]
+    try:
+        catalog = await open_one(**settings, columns=columns, public_values=["open"])
+        found = (await catalog.fetch_rows(ids)).records
+        assert {image_id: record.public for image_id, record in found.items()} == {"1": True, "2": False, "3": False}
+        assert found["1"].key == "media/'%s/a.png"
+        assert {record.image_id for record in await catalog.random_images(9)} == {"1", "2", "3"}
+        no_status, deleted = await catalog.inspect("4"), await catalog.inspect("5")
+        assert no_status is not None
+        assert no_status.reason == "its status is NULL, and not ready or sold out"
+        assert deleted is not None
+        assert (deleted.reason or "").startswith("it was deleted: deleted is 20")
+        for is_public in (True, False):
+            constant = await open_one(**settings, columns=columns | {"public": is_public})
+            assert {record.public for record in (await constant.fetch_rows(ids)).records.values()} == {is_public}
+    finally:
+        await asyncio.to_thread(images_table.execute, drop)
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"table": "nowhere"}, {"table": "nowhere.images"}, {"columns": {"id": "nr"}}, {"columns": {"key": "path"}}],

@@ -56,6 +56,13 @@ def test_replicas_that_do_not_answer_are_named_and_a_failure_as_is_no_gateway_at
         assert not finding.is_well
 
 
+@pytest.mark.parametrize(("silent", "is_complete"), [(["old:1"], True), ([], False)])
+def test_of_gateways_that_were_not_asked_nothing_is_said(silent: list[str], is_complete: bool) -> None:
+    said = [finding.what for finding in diagnose_running([answer("a")], silent, is_complete=is_complete)]
+    assert "the 1 that answered hear of changes" in said
+    assert "every gateway hears of changes" not in said
+
+
 @pytest.mark.parametrize(
     ("status", "is_well", "is_warning", "what"),
     [

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -9,6 +10,7 @@ import redis
 from tests.answering import answering
 from tests.commands.conftest import WriteConfig, said
 from tests.conftest import RunningGateway, StartGateway
+from tests.valve import Valve
 from tests.waiting import until
 
 
@@ -63,6 +65,20 @@ async def test_an_admin_port_is_asked_too_and_one_that_is_none_is_said(
     output = await said(1, "check", "--running", *options, "--config", config)
     assert gateway.replica_name in output
     assert "fail  admin http://127.0.0.1:1: no answer" in output
+
+
+async def test_while_redis_does_not_answer_nobody_says_that_no_gateway_runs(
+    start_gateway: StartGateway, redis_client: "redis.Redis", write_config: WriteConfig, tmp_path: Path
+) -> None:
+    gateway = await started(start_gateway, redis_client)
+    async with Valve.before(urlsplit(gateway.sections["redis"]["url"]).port or 6379) as hanging:
+        hanging.close()
+        config = write_config(redis={"url": f"redis://127.0.0.1:{hanging.port}", "timeout": 0.5})
+        for admin, said_of_changes in ((), False), (("--admin", gateway.ports.admin), True):
+            output = await said(1, "check", "--running", *admin, "--nginx", tmp_path, "--config", config)
+            assert "fail  redis: no gateways are known" in output
+            assert "fail  gateways" not in output
+            assert ("ok    changes: the 1 that answered hear of changes" in output) == said_of_changes
 
 
 @pytest.mark.usefixtures("redis_client", "made_table")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import resource
 import signal
 from pathlib import Path
@@ -77,6 +78,19 @@ async def test_an_idle_gateway_exits_at_once(config_file: Path) -> None:
         aiohttp.ClientSession() as session,
     ):
         await (await session.get(running.public + "/healthz")).read()  # leaves a keep-alive connection open
+        running.terminate()
+        assert await running.exit_code() == 0
+
+
+async def test_a_disk_that_hangs_under_the_audit_log_holds_up_neither_a_reload_nor_the_end(
+    config_file: Path, tmp_path: Path
+) -> None:
+    audit = tmp_path / "audit.log"
+    os.mkfifo(audit)  # nobody reads it: to open it takes for ever
+    environment = {"GATEWAY_LOGGING__AUDIT": str(audit)}
+    async with gateway_process("serve", "--config", str(config_file), environment=environment) as running:
+        running.process.send_signal(signal.SIGHUP)
+        assert '"action": "reload"' in json.loads(await running.line_with("the disk does not answer"))["event"]
         running.terminate()
         assert await running.exit_code() == 0
 

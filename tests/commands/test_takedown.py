@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 import redis
 
+from gateway.commands.takedown import Turn
 from tests.answering import answering
 from tests.commands.conftest import WriteConfig, said
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.waiting import until, until_answered
 
+SHORT = ("--settle", "1", "--nginx", "/no/nginx/here")
 LINKS = {"signed_links": {"keys": {"k": "x" * 32}}}
 
 
@@ -44,7 +46,7 @@ async def test_an_image_whose_row_is_blocked_is_seen_gone_in_every_layer(
     audit = tmp_path / "audit.log"
     canary = {"via": via, "public": "b", "private": "c"}
     config = write_config(access=LINKS, canary=canary, logging={"audit": str(audit)})
-    output = await said(0, "takedown", "a", "--config", config)
+    output = await said(0, "takedown", "a", *SHORT, "--config", config)
     names = sorted(gateway.replica_name for gateway in replicas)
     expected = {
         "ok    row",
@@ -53,9 +55,10 @@ async def test_an_image_whose_row_is_blocked_is_seen_gone_in_every_layer(
         "ok    redis",
         "note  browsers",
         "note  COS",
+        "note  gateways",
         "note  other nodes",
     }
-    assert set(lines_of(output)) == expected | {f"ok    replica {name}" for name in names} | {
+    assert set(lines_of(output)) == expected | {f"ok    gateway {name}" for name in names} | {
         f"ok    {url}" for url in via
     }
     assert "links of this image were killed 1 times" in output
@@ -81,7 +84,8 @@ async def test_a_front_a_purge_or_a_replica_alone_of_which_it_is_not_seen_gone_i
     await images.execute("DELETE FROM images WHERE id = 'a'")
 
     async def only_failure(*options: str, **changes: Any) -> str:
-        output = await said(1, "takedown", "a", *options, "--timeout", "1", "--config", write_config(**changes))
+        config = write_config(**changes)
+        output = await said(1, "takedown", "a", *options, *SHORT, "--timeout", "1", "--config", config)
         assert ("ok    links: access.signed_links is not configured" in output) == ("access" not in changes)
         [failure] = [line for line in output.splitlines() if line.startswith("fail")]
         return failure
@@ -91,10 +95,11 @@ async def test_a_front_a_purge_or_a_replica_alone_of_which_it_is_not_seen_gone_i
     assert (await only_failure()).startswith("fail  nginx and CDN: not asked: there is no canary.via, and no --via")
     async with answering() as front:
         failure = await only_failure("--via", front.url, access=LINKS)
-    assert failure.startswith(f"fail  {front.url}: 3 of 3 addresses: /i/a: 200")
+    assert failure.startswith(f"fail  {front.url}: 3 of 3 addresses: /")
+    assert ": 200 (" in failure
     assert (await only_failure(*gone, purge=webhook)).startswith("fail  purge of the CDN: waits in the queue")
     replicas[1].redis.channel.on_question = lambda _: None
-    assert (await only_failure(*gone)).startswith(f"fail  replica {replicas[1].replica_name}: does not answer")
+    assert (await only_failure(*gone)).startswith(f"fail  gateway {replicas[1].replica_name}: does not answer")
 
 
 async def test_without_postgres_the_image_is_purged_all_the_same(
@@ -103,7 +108,7 @@ async def test_without_postgres_the_image_is_purged_all_the_same(
     await images.execute("DELETE FROM images WHERE id = 'a'")
     config = write_config(access=LINKS, postgres={"dsn": "postgresql://app@127.0.0.1:1/app", "timeout": 2})
     options = ("--via", replicas[0].ports.public, "--timeout", "5", "--config", str(config))
-    output = await said(1, "takedown", "a", *options)
+    output = await said(1, "takedown", "a", *SHORT, *options)
     assert "fail  row: not known: " in output
     assert "fail  links: not killed: " in output
     assert (await replicas[1].get("/i/a")).status == 404
@@ -112,3 +117,50 @@ async def test_without_postgres_the_image_is_purged_all_the_same(
 async def test_an_id_that_no_image_can_have_is_refused_in_a_line(config_file: Path) -> None:
     output = await said(1, "takedown", "a/b", "--config", config_file)
     assert len(output.splitlines()) == 1
+
+
+async def test_of_an_id_without_a_trace_no_links_are_killed_however_often_it_is_tried(
+    replicas: list[RunningGateway], images: Images, write_config: WriteConfig
+) -> None:
+    options = ("--via", replicas[0].ports.public, *SHORT, "--config", write_config(access=LINKS))
+    for _ in range(2):
+        output = await said(3, "takedown", "mistyped", *options)
+        assert "fail  image: there is no trace of this id: is it right?" in output
+        assert "links" not in output
+    await images.execute("DELETE FROM images WHERE id = 'a'")
+    for _ in range(2):
+        await said(0, "takedown", "a", *options)
+
+
+async def test_a_gateway_that_an_option_or_nginx_names_is_asked_and_named_if_it_does_not_answer(
+    replicas: list[RunningGateway], images: Images, write_config: WriteConfig, tmp_path: Path
+) -> None:
+    await images.execute("DELETE FROM images WHERE id = 'a'")
+    nginx = tmp_path / "nginx"
+    nginx.mkdir()
+    asked, deaf = replicas
+    servers = f"server {asked.ports.admin.removeprefix('http://')} max_fails=0; server 127.0.0.1:1;"
+    (nginx / "nginx.conf").write_text(f"upstream image_gateway_admin {{ {servers} }}\n")
+    deaf.redis.channel.on_question = lambda _: None  # so it answers at its admin port alone
+    via = ("--via", asked.ports.public, "--settle", "1", "--timeout", "2", "--config", write_config())
+    output = await said(1, "takedown", "a", *via, "--admin", deaf.ports.admin, "--nginx", nginx)
+    [failure] = [line for line in output.splitlines() if line.startswith("fail")]
+    assert failure.startswith("fail  gateway at http://127.0.0.1:1: not asked: ")
+    assert [f"ok    gateway {each.replica_name}: has none of it" in output for each in replicas] == [True, True]
+
+
+class TestATurnOfABalancer:
+    def test_lasts_from_its_first_question_for_as_long_as_every_answer_is_without_the_image(self) -> None:
+        turn = Turn(15)
+        assert not turn.note(all_gone=True, answers=3, asked_at=10, now=12)
+        assert not turn.note(all_gone=True, answers=3, asked_at=13, now=24.9)
+        assert turn.note(all_gone=True, answers=3, asked_at=24.9, now=25)
+        assert (turn.answers, turn.was_seen) == (9, False)
+
+    def test_begins_again_with_an_answer_that_has_the_image(self) -> None:
+        turn = Turn(15)
+        assert not turn.note(all_gone=True, answers=3, asked_at=10, now=12)
+        assert not turn.note(all_gone=False, answers=3, asked_at=20, now=30)
+        assert not turn.note(all_gone=True, answers=3, asked_at=31, now=45)
+        assert turn.note(all_gone=True, answers=3, asked_at=45, now=46)
+        assert (turn.answers, turn.was_seen) == (6, True)

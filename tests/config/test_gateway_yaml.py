@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 from gateway.checks.configuration import PLACEHOLDERS
-from gateway.settings import CanarySettings, FallbackSettings, JwtSettings, PurgeSettings, Settings
+from gateway.settings import CanarySettings, FallbackSettings, GrantSettings, JwtSettings, PurgeSettings, Settings
 from gateway.settings.sources import load_settings
 from tests.config.files import GATEWAY_YAML, ROOT, read, read_yaml
 from tests.settings_keys import section_in
@@ -94,15 +94,22 @@ def examples(file: Path = GATEWAY_YAML) -> dict[str, Any]:
     return found
 
 
+def with_examples(sections: dict[str, Any]) -> dict[str, Any]:
+    """The sections that have examples, with these."""
+    return {name: {**(sections.get(name) or {}), **shown} for name, shown in examples().items()}
+
+
 def test_the_examples_in_the_configuration_file_load() -> None:
-    assert examples().keys() == {"image_styles", "image_proxy", "access", "purge", "canary"}
-    assert len(Settings(**uncommented() | examples()).image_styles) == 3
+    assert examples().keys() == {"postgres", "image_styles", "image_proxy", "access", "purge", "canary"}
+    sections = uncommented()
+    assert len(Settings(**sections | with_examples(sections)).image_styles) == 3
 
 
 @pytest.mark.parametrize(
     ("path", "model", "required", "alternatives"),
     [
         ("access.jwt", JwtSettings, {"secret"}, {"public_key", "jwks_url"}),
+        ("postgres.grants", GrantSettings, {"table", "image", "user"}, set()),
         ("purge", PurgeSettings, {"target", "base_urls", "zone_id"}, set()),
         ("canary", CanarySettings, {"via", "public", "private"}, set()),
         ("image_proxy.fallback", FallbackSettings, {"path"}, set()),

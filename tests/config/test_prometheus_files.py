@@ -46,7 +46,7 @@ def alert_tests() -> list[dict[str, Any]]:
 
 def test_every_rule_uses_metrics_that_exist() -> None:
     existing = set(Metrics().registry._names_to_collectors)
-    existing |= {sample.name for metric in about_workers(0, 0, 0) for sample in metric.samples}
+    existing |= {sample.name for metric in about_workers(0, 0, 0, 0) for sample in metric.samples}
     used = {name for rule in rules() for name in re.findall(r"\bimage_gateway_\w+", rule["expr"])}
     assert len(used) >= 15
     assert used - existing == set()
@@ -77,7 +77,7 @@ async def test_every_series_whose_increase_a_rule_uses_is_there_before_its_first
     """``increase()`` and ``rate()`` do not see the increase from no series to 1."""
     gateway = await start_gateway(image_styles={"thumb": "imageMogr2/thumbnail/100x"})
     text = (await gateway.get("/metrics", admin=True)).body.decode()
-    families = [*text_string_to_metric_families(text), *about_workers(0, 0, 0)]
+    families = [*text_string_to_metric_families(text), *about_workers(0, 0, 0, 0)]
     exported = [sample for family in families for sample in family.samples]
     used = {used for rule in rules() for used in re.findall(r"\b(?:rate|increase)\((\w+)(\{[^}]*\})?\[", rule["expr"])}
     assert len(used) >= 25
@@ -238,7 +238,7 @@ async def test_the_alerts_name_routes_and_their_tests_series_that_exist(gateway:
     assert named
     assert [name for name in named if not any(re.fullmatch(name, route) for route in routes)] == []
     series = [given["series"] for test in alert_tests() for given in test["input_series"]]
-    collected = [*Metrics().registry.collect(), *about_workers(0, 0, 0)]
+    collected = [*Metrics().registry.collect(), *about_workers(0, 0, 0, 0)]
     existing = {sample.name for metric in collected for sample in metric.samples}
     existing |= {metric.name for metric in collected if metric.type == "gauge"}
     existing |= {f"{metric.name}_total" for metric in collected if metric.type == "counter"}

@@ -46,6 +46,8 @@ OF_OTHERS: dict[str, tuple[str, VariantFormat]] = {
     "an-invalid-quality": ("image/*;q=2", "original"),
     "a-quality-without-a-value": ("image/*;q", "original"),
     "too-long": ("image/*" + "," * 2000, "original"),
+    "ignored-beginning": ("image/webp" + "," * 2000, "original"),
+    "formats-that-nginx-adds": ("image/avif" + ", image/png" * 200 + ", image/avif;q=0, image/webp", "webp"),
 }
 EACH = OF_IMAGES | OF_OTHERS
 BROWSERS = {name: accept for name, (accept, _) in EACH.items() if name[0].isupper() or name.startswith("curl")}
@@ -56,6 +58,7 @@ def test_only_the_accept_of_an_img_asks_for_an_image_and_each_gets_the_format_th
     accept, image_format = EACH[name]
     assert accepts_image({"Accept": accept}) is (name in OF_IMAGES)
     assert choose_format([accept], FORMATS) == image_format
+    assert choose_format([accept, *["*/*"] * 1000], FORMATS) == "original", "the number of lines is no way round"
 
 
 @pytest.mark.parametrize(

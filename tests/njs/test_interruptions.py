@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from tests.nginx.conftest import Nginx
 from tests.njs.conftest import Scripted, StartNjs, site, until_soon
 from tests.njs.test_changes import cached, cached_after_start, floors, is_hit, until_is
+from tests.valve import Valve
 from tests.waiting import until
 
 RELOADS = 10
@@ -46,6 +48,26 @@ async def test_reloads_leave_nginx_hearing_beside_a_gateway_that_hangs(
         await until_soon(is_new, what=content, seconds=2)
         assert await cached(nginx, "a") == content
     assert {int(asked["epochs"]) >= 0 for asked in first.asked + second.asked} == {True}
+    assert floors(*two) == ["start"]
+
+
+@pytest.mark.parametrize("fault", [Valve.lose_packets, Valve.close, Valve.drip])
+async def test_nginx_hears_beside_a_gateway_whose_connection_is_half_open_and_asks_it_again_afterwards(
+    start_njs: StartNjs, two: list[Scripted], fault: Callable[[Valve], None]
+) -> None:
+    first, second = two
+    async with Valve.before(second.port) as valve:
+        nginx = await start_njs(site("gateway-cache.conf", [first.address], [first.address, f"127.0.0.1:{valve.port}"]))
+        await cached_after_start(nginx, first, second)
+        fault(valve)
+        for content in ("new", "newer"):
+            assert is_hit(await nginx.get("/i/a"))
+            first.set("a", content)
+            await until_is(nginx, "a", content, seconds=2)
+            assert await cached(nginx, "a") == content
+        valve.open()
+        asked = len(second.asked)
+        await until(lambda: len(second.asked) > asked + 2)
     assert floors(*two) == ["start"]
 
 

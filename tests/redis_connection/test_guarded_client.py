@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -17,8 +18,11 @@ from redis.exceptions import DataError
 from gateway.redis_connection.client import open_redis
 from gateway.redis_connection.guarded_client import CacheUnavailable, CircuitBreaker, Key, Keys, Values, lua_script
 from gateway.settings import RedisSettings
+from tests.limits import LIMIT
 from tests.stalling import Stalling
 from tests.tier import Clock
+from tests.valve import Valve
+from tests.waiting import until
 
 TIMEOUT = 1.0
 _ARGUMENT = st.text(st.characters(exclude_categories=["Cs"])) | st.binary() | st.integers() | st.floats(allow_nan=False)
@@ -46,6 +50,19 @@ async def test_a_redis_that_hangs_is_waited_for_once(stalling: Stalling) -> None
     with pytest.raises(CacheUnavailable):
         await stalling.ping()
     stalling.valve.open()
+
+
+async def test_a_connection_that_the_kernel_gave_up_while_it_was_idle_is_not_used(redis_url: str) -> None:
+    """What is written to it raises ``TypeError`` or ``AttributeError`` from Python 3.12 on."""
+    port = urlsplit(redis_url).port or 0
+    async with Valve.before(port) as valve:
+        url = SecretStr(redis_url.replace(f":{port}", f":{valve.port}"))
+        async with open_redis(RedisSettings(url=url, timeout=LIMIT)) as shards:
+            await shards.servers.all[0].ping()
+            valve.time_out()
+            await until(lambda: not valve.has_clients(), what="the end of the connection")
+            valve.open()
+            await shards.servers.all[0].ping()
 
 
 async def made_connection() -> AbstractConnection:

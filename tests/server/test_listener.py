@@ -1,6 +1,8 @@
 """The life of both ports: listen, serve, drain, close."""
 
 import asyncio
+import gc
+import itertools
 import logging
 import os
 import socket
@@ -13,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.server.acceptor import Endpoint, Site, drop_handshakes
 from gateway.server.listener import Listening
@@ -22,8 +25,9 @@ from gateway.settings import Settings
 from gateway_dev.cos_emulator.faults import Drip, Fault, Hang
 from tests.conftest import Images
 from tests.limits import LIMIT
+from tests.objects.test_transfer import no_collector
 from tests.raw_client import connect
-from tests.waiting import until_asked
+from tests.waiting import until, until_asked
 
 DATA = bytes(range(256)) * 1000
 KEY = "objects/cat.png"
@@ -249,6 +253,8 @@ async def test_a_burst_of_silent_connections_does_not_keep_a_probe_of_the_admin_
 
 _WITHOUT_C_PARSER = """
 import asyncio
+import gc
+import itertools
 from gateway.server.listener import PurePythonParser, listening
 async def main():
     try:
@@ -271,3 +277,53 @@ async def test_the_pure_python_parser_is_refused() -> None:
     )
     output, _ = await process.communicate()
     assert b"C extensions" in output
+
+
+async def test_trailers_without_an_end_are_read_no_further_than_a_header(serving: Callable[..., Any]) -> None:
+    """aiohttp would read them for the five seconds in which it discards the body of an answered request."""
+    head = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    trailer = b"X-a: " + b"a" * 1000 + b"\r\n"
+    async with serving() as ports:
+        with no_collector():
+            for port, is_answered in itertools.product((ports.public, ports.admin), (True, False)):
+                async with connect(port) as connection:
+                    client: socket.socket = connection.writer.get_extra_info("socket")
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
+                    if is_answered:
+                        await connection.send(head)
+                        assert (await connection.read_head()).status == 200
+                    else:
+                        await connection.send(head + trailer * 200)
+                    sent = 0
+                    with suppress(ConnectionError):
+                        async with asyncio.timeout(LIMIT):
+                            while sent < 4_000_000:
+                                await connection.send(trailer)
+                                sent += len(trailer)
+                    assert sent < 2_000_000, (port, is_answered)
+            held = [error for error in gc.get_objects() if isinstance(error, HttpProcessingError)]
+            assert held == [], "the bytes stay in memory until the next full collection"
+
+
+async def test_a_client_that_has_shut_down_its_side_gets_its_answers_and_then_the_end(
+    serving: Callable[..., Any], images: Images
+) -> None:
+    await images.add("cat", DATA)
+    images.cos.faults.add(Fault(key=KEY, action=Drip(size=len(DATA) // 10, every=0.02)))
+    async with serving() as ports, connect(ports.public) as connection:
+        await connection.get("/i/cat")
+        await connection.get("/healthz")
+        connection.writer.write_eof()
+        assert await connection.read_body(await connection.read_head()) == DATA
+        assert (await connection.read_head()).status == 200
+        await connection.read_rest()
+
+
+async def test_a_client_that_has_left_is_not_answered_for_long(serving: Callable[..., Any], images: Images) -> None:
+    await images.add("cat", DATA)
+    images.cos.faults.add(Fault(key=KEY, action=Hang(), times=None))
+    async with serving() as ports:
+        async with connect(ports.public) as connection:
+            await connection.get("/i/cat")
+            await until_asked(images.cos, KEY)
+        await until(lambda: all(seen.client_left for seen in images.cos.request_log.of(KEY)))

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.access.identity import Caller
+from gateway.access.caller import Caller
 from gateway.delivery.request_context import Failure, RequestContext
 from gateway.process.log_stream import LogStream
 from gateway.process.logs import LogHandler

@@ -14,6 +14,9 @@ SOURCES = {
     "grants": {"table": "shares", "image": "picture", "user": "viewer"},
     "table": "pictures",
     "columns": {"public": None},
+    "public_values": ["open"],
+    "active_values": ["ready"],
+    "key_prefix": "media/",
 }
 ENCODE = "write / @ % as %2F %40 %25"
 
@@ -89,6 +92,28 @@ def test_every_accepted_dsn_can_be_parsed(start: str, pieces: list[str]) -> None
     except ValidationError:
         return
     parse_dsn(dsn)
+
+
+@pytest.mark.parametrize(
+    ("section", "problem"),
+    [
+        ({"public_values": ["it's"]}, "1 to 64 characters without"),
+        ({"active_values": []}, "at least 1 item"),
+        ({"active_values": ["a%b"]}, "1 to 64 characters without"),
+        ({"key_prefix": "a\0"}, "no NUL character"),
+        ({"columns": {"public": "is public"}}, "a column name"),
+        ({"grants": {"table": "shares", "image": "picture"}}, "needs one of user and group"),
+        ({"grants": {"table": "shares; --", "image": "picture", "user": "u"}}, "a table name"),
+    ],
+)
+def test_what_cannot_be_part_of_a_query_is_refused(section: dict[str, object], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        PostgresSettings.model_validate({"dsn": "host=x", **section})
+
+
+def test_a_constant_of_the_environment_is_no_column() -> None:
+    for text, constant in (("true", True), ("false", False), ("is_public", "is_public")):
+        assert ColumnSettings.model_validate({"public": text}).public == constant
 
 
 def test_every_key_is_of_the_way_to_the_rows_or_decides_what_a_row_says() -> None:

@@ -31,12 +31,16 @@ ADMIN = {"Authorization": "Bearer the-admin-token-of-tests"}
 
 @dataclass
 class Front:
-    """A proxy before gateways, which can be told to answer something else. ``asked`` has the paths of requests."""
+    """A proxy before gateways, which can be told to answer something else.
+
+    ``asked`` has the paths of requests, ``echoed`` the request ids that came back in an answer.
+    """
 
     url: str = ""
     gateway: str = ""
     instead: web.Response | None = None
     asked: list[str] = field(default_factory=list)
+    echoed: list[str] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.path_qs)
@@ -46,6 +50,7 @@ class Front:
             aiohttp.ClientSession(auto_decompress=False) as session,
             session.get(self.gateway + request.path_qs, headers=request.headers, allow_redirects=False) as response,
         ):
+            self.echoed += {request.headers.get("X-Request-Id", "")} & {response.headers["X-Request-Id"]}
             return web.Response(status=response.status, body=await response.read(), headers=response.headers)
 
 
@@ -129,6 +134,15 @@ async def test_the_canary_is_not_counted_among_users(
     assert {route for route in routes if not route.startswith("admin:")} == {"canary:short"}
     assert canary.service.metrics.server.recent_errors.newest() == []
     assert redis_client.zcard("image:index:hits") == 0
+
+
+async def test_no_answer_has_the_mark_by_which_a_user_could_pass_for_the_canary(
+    canary: RunningGateway, front: Front
+) -> None:
+    """A cache in front sends what the canary has fetched to everybody."""
+    del canary
+    assert len(front.asked) >= 3
+    assert front.echoed == []
 
 
 async def test_a_front_that_sends_private_images_to_everybody_is_a_red_light(

@@ -31,8 +31,9 @@ AS_ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
 # A process that speaks as a worker does. It says that it is ready, and answers the first requests to its admin port
 # with the texts of its first argument, a JSON array; then it accepts and is silent. The second argument is "hangs" for
-# a process that sends no signs of life, and "slow" for a process whose answers take longer than a second. After each
-# order it says that its list of changes is another, and that it is ready.
+# a process that sends no signs of life, "slow" for a process whose answers take longer than a second, and "drips" for a
+# process whose later answers come byte by byte. After each order it says that its list of changes is another, and that
+# it is ready.
 FAKE_WORKER = """
 import json, socket, sys, threading, time
 channel = socket.socket(fileno=int(sys.argv[-1]))
@@ -49,6 +50,9 @@ def answer():
         connection.close()
     while True:
         kept.append(admin.accept())
+        for letter in b"HTTP/1.0 200 OK\\r\\nX-Long: " + bytes(9999) if sys.argv[2] == "drips" else b"":
+            kept[-1][0].sendall(bytes([letter or 97]))
+            time.sleep(0.1)
 def show_life():
     while sys.argv[2] != "hangs":
         channel.send(b"WATCHDOG=1\\n")

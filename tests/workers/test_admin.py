@@ -122,6 +122,7 @@ async def test_metrics_are_the_sum_of_all_workers_and_never_fall_and_readiness_n
     text = await get_text(running.admin + "/metrics")
     assert value(text, "requests_total", **labels) == 70
     assert value(text, "worker_restarts_total") == 1
+    assert value(text, "loop_stuck_total") == 0
 
 
 async def test_what_changes_a_process_reaches_all_and_the_rest_one(
@@ -136,6 +137,10 @@ async def test_what_changes_a_process_reaches_all_and_the_rest_one(
         async with session.post(running.admin + "/api/v1/cache/purge", json={"image_ids": ["cat"]}) as answer:
             assert (answer.status, (await answer.json())["data"]) == (200, {"purged": 1, "heard_by": 0})
         assert set(await bodies_of(running.public + "/i/cat", 30)) == {b"new"}
+        for image_id, holds in ("cat", True), ("dog", False):
+            about = (await get_json(f"{running.admin}/api/v1/monitoring/running/{image_id}"))["data"]
+            assert ([replica["holds"] for replica in about["replicas"]], about["silent"]) == ([holds] * 2, 0)
+        assert (await get_json(running.admin + "/api/v1/monitoring/running/-"))["code"] == "invalid_image_id"
         text = await get_text(running.admin + "/metrics")
         (purged, dropped) = (
             value(text, "request_duration_seconds_count", route=f"admin:{name}") for name in ("purge", "drop")
@@ -237,6 +242,13 @@ async def test_a_worker_whose_answer_is_not_about_readiness_is_not_ready(text: s
         assert body["workers"] == {"1": "not_ready", "2": "ready"}
 
 
+async def test_a_worker_that_does_not_say_what_it_is_is_counted() -> None:
+    about = json.dumps({"data": {"replicas": [{"name": "first"}]}})
+    async with fake_workers([about], []) as (_, admin), serving(admin.app()) as address:
+        data = (await get_json(address + "/api/v1/monitoring/running"))["data"]
+        assert data == {"replicas": [{"name": "first"}], "silent": 1}
+
+
 def a_list(worker: int, complete_since: int, now: int = 100) -> str:
     """Return a list of changes."""
     return json.dumps({"gateway": str(worker), "now": now, "complete_since": complete_since, "changes": []})
@@ -328,6 +340,15 @@ async def test_the_first_answer_of_a_slow_worker_is_awaited_and_counts_while_the
         assert await get_json(address + "/readyz") == before
         assert time.monotonic() - started < 3
         assert supervisor.answering()
+
+
+@pytest.mark.parametrize("life", ["slow", "drips"])
+async def test_a_worker_that_was_ready_and_takes_long_now_is_degraded(life: str) -> None:
+    """Something has begun to take long since: a table may be locked."""
+    async with fake_workers([READY], life=life) as (_, admin), serving(admin.app()) as address:
+        assert (await get_json(address + "/readyz"))["workers"] == {"1": "ready"}
+        body = await get_json(address + "/readyz")
+        assert (body["status"], body["workers"]) == ("degraded", {"1": "degraded"})
 
 
 async def test_a_worker_without_a_sign_of_life_is_not_asked() -> None:

@@ -59,6 +59,38 @@ async def test_of_two_gateways_with_workers_the_parents_take_all_signals(
     await second.line_with("replacing workers by those of a program", seconds=STARTED)
 
 
+async def test_without_a_pid_units_alone_get_signals_and_sigusr2_only_those_that_have_workers(
+    start_workers: StartWorkers, tmp_path: Path
+) -> None:
+    """A stand-in for systemd names the main processes of its units."""
+    systemctl = tmp_path / "systemctl"
+    systemctl.touch()
+    systemctl.chmod(0o755)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    real = {"program": [sys.executable, "-B", "-m", "gateway"]}
+    unit, other = await start_workers(2, options=real), await start_workers(2, options=real)
+    for command in ("reload", "roll"):
+        code, output = await run(command, **path)
+        assert (code, output.partition(";")[0]) == (1, "no unit of the gateway runs here")
+    alone = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "input()", "image-gateway", "serve", "--workers", "1", stdin=asyncio.subprocess.PIPE
+    )
+    try:
+        systemctl.write_text(f"#!/bin/sh\nprintf '%s\\n\\n' {unit.process.pid} {alone.pid} 0\n")
+        code, output = await run("roll", **path)
+        lines = [f"SIGUSR2 was sent to {unit.process.pid}", f"{alone.pid} has no workers to replace: restart it"]
+        assert (code, sorted(output.splitlines())) == (1, sorted(lines))
+        code, output = await run("roll", str(alone.pid))
+        assert (code, output.splitlines()) == (1, lines[1:])
+        assert alone.returncode is None
+    finally:
+        alone.kill()
+        await alone.wait()
+        alone._transport.close()  # type: ignore[attr-defined]
+    await unit.line_with("replacing workers by those of a program", seconds=STARTED)
+    assert not [line for line in other.lines if "reloaded" in line or "replacing" in line]
+
+
 async def test_a_command_gets_path_configuration_secrets_and_its_own_options(tmp_path: Path) -> None:
     program, config = tmp_path / "image-gateway", tmp_path / "gateway.yaml"
     program.write_text('#!/bin/sh\necho "$GATEWAY_SECRETS_DIR|$*"\n')

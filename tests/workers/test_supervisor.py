@@ -28,6 +28,16 @@ channel.send(sys.argv[1].encode() + b"\\nSTOPPING=1\\n")
 time.sleep(float(sys.argv[2]))
 """
 
+# Says that it is ready, and at the first order ends as a process does whose event loop is stuck.
+STUCK = """
+import os, socket, sys
+channel = socket.socket(fileno=int(sys.argv[-1]))
+channel.recv(4096)
+channel.send(b"READY=1\\n")
+channel.recv(4096)
+os._exit(70)
+"""
+
 
 def run(*arguments: str) -> WorkerCommand:
     """Return the command that gives these arguments to Python."""
@@ -104,6 +114,21 @@ async def test_a_worker_that_dies_is_replaced_by_one_with_what_was_accepted_last
         assert [accepted.settings for accepted in given if accepted is not None] == ["as at the start", "edited"]
         await supervisor.roll(nothing)
         assert given[2:] == [None]
+
+
+async def test_a_worker_whose_loop_was_stuck_is_counted_and_replaced() -> None:
+    async def start(number: int, accepted: Accepted | None) -> Worker:
+        del accepted
+        return await run("-IS", "-c", STUCK).start(number, Accepted([sys.executable], ""), [])
+
+    supervisor = supervisor_of(start)
+    async with supervisor.running():
+        (worker,) = supervisor.ready()
+        await supervisor.reload()
+        await until(lambda: supervisor.restarts and supervisor.ready(), seconds=STARTED)
+        assert supervisor.stuck == 1
+        assert worker.outcome() == "exit code 70: its event loop was stuck"
+        assert supervisor.ready() != [worker]
 
 
 async def test_a_reload_between_two_replacements_of_a_roll_is_not_undone_by_the_later_ones() -> None:

@@ -1,0 +1,297 @@
+"""Half-open connections of each client of the gateway: requests go on within their limits, and all is used again.
+
+Elsewhere: the subscription in ``tests/redis_replicas``, nginx that cannot ask in ``tests/njs``, workers that hang in
+``tests/workers``.
+"""
+
+import asyncio
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+import yaml
+
+from gateway.canary.client import open_front_client
+from gateway.concurrency.clocks import boot_time
+from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
+from gateway_dev.cos_emulator.server import CosEmulator
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.limits import LIMIT
+from tests.processes import GATEWAY, gateway_process, ready
+from tests.valve import Valve
+from tests.waiting import until
+
+Fault = Callable[[Valve], None]
+FAULTS: Final[dict[str, Fault]] = {
+    "packets are lost": Valve.lose_packets,
+    "the kernel gives up": Valve.time_out,
+    "nothing is answered": Valve.close,
+    "answers come byte by byte": Valve.drip,
+}
+# No limit of a client is longer, even if a request waits for several, one after the other.
+_WITHIN: Final = 10.0
+_SETTINGS: Final[dict[str, dict[str, Any]]] = {
+    "redis": {"timeout": 0.3},
+    "postgres": {"timeout": 1, "pool_size": 2},
+    "image_proxy": {"timeout": 1, "retry_count": 1, "memory_cache": {"max_bytes": 0}},
+}
+
+
+@dataclass
+class Bench:
+    """A gateway and its ways: to Redis, to rows, to changes of rows, to COS, and of others to the gateway itself."""
+
+    gateway: RunningGateway
+    redis: Valve
+    rows: Valve
+    changes: Valve
+    cos: Valve
+    front: Valve
+
+    async def ask(self, *image_ids: str) -> set[int]:
+        """Return the statuses of requests for images. Each must end in time."""
+        async with asyncio.timeout(_WITHIN):
+            answers = await asyncio.gather(*(self.gateway.get(f"/i/{image_id}") for image_id in image_ids))
+            assert (await self.gateway.get("/healthz")).status == 200
+        return {answer.status for answer in answers}
+
+    def hears(self) -> bool:
+        """Whether changes are heard, of rows and of other replicas."""
+        return self.gateway.changes.hears(boot_time())
+
+    async def until_served(self, image_id: str) -> None:
+        async def is_served() -> bool:
+            return await self.ask(image_id) == {200}
+
+        await until(is_served, what=f"the image {image_id}")
+
+    async def until_ready(self) -> None:
+        """Return when everything is used again."""
+
+        async def is_ready() -> bool:
+            await self.gateway.service.diagnostics.health.probe_all()
+            return bool((await self.gateway.get("/readyz")).json()["status"] == "ready") and self.hears()
+
+        await until(is_ready, what="the end of the fault")
+
+
+@pytest.fixture
+async def bench(
+    start_gateway: StartGateway,
+    images: Images,
+    raw_settings: dict[str, dict[str, Any]],
+    cos: CosEmulator,
+) -> AsyncIterator[Bench]:
+    async with AsyncExitStack() as stack:
+
+        async def before(port: int) -> Valve:
+            return await stack.enter_async_context(Valve.before(port))
+
+        for number in range(8):
+            await images.add(f"image-{number}")
+        redis_url, dsn = raw_settings["redis"]["url"], raw_settings["postgres"]["dsn"]
+        redis_port, dsn_port = urlsplit(redis_url).port or 0, int(dsn.split("port=")[1].split()[0])
+        redis, rows, changes, to_cos = [await before(port) for port in (redis_port, dsn_port, dsn_port, cos.port)]
+        gateway = await start_gateway(
+            redis={**_SETTINGS["redis"], "url": redis_url.replace(f":{redis_port}", f":{redis.port}")},
+            postgres={
+                **_SETTINGS["postgres"],
+                "dsn": dsn.replace(f"port={dsn_port}", f"port={rows.port}"),
+                "listen_dsn": dsn.replace(f"port={dsn_port}", f"port={changes.port}"),
+            },
+            cos={"domain": f"127.0.0.1:{to_cos.port}"},
+            image_proxy=_SETTINGS["image_proxy"],
+        )
+        front = await before(int(gateway.ports.public.rpartition(":")[2]))
+        yield Bench(gateway, redis, rows, changes, to_cos, front)
+        await gateway.close()
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+async def test_requests_go_on_while_connections_are_half_open_and_all_are_used_afterwards(
+    fault: Fault, bench: Bench
+) -> None:
+    await bench.until_ready()
+    assert await bench.ask("image-0") == {200}
+
+    fault(bench.redis)
+    assert await bench.ask("image-0", "image-1", "image-2") == {200}
+    fault(bench.changes)
+    assert await bench.ask("image-0", "image-3") == {200}
+    if fault is Valve.time_out:
+        await until(lambda: not bench.hears())
+        assert await bench.ask("image-0", "image-4") == {200}
+    bench.redis.open()
+    bench.changes.open()
+    await bench.until_ready()
+
+    assert await bench.ask("image-0") == {200}
+    fault(bench.rows)
+    assert await bench.ask("image-0") == {200}
+    assert await bench.ask("image-5") == {503}
+    bench.rows.open()
+    await bench.until_served("image-5")
+
+    fault(bench.cos)
+    assert await bench.ask("image-6", "image-7") <= {502, 503, 504}
+    bench.cos.open()
+    await bench.until_served("image-6")
+    await bench.until_ready()
+
+
+@dataclass
+class Namespace:
+    """A network namespace with one address, connected to this machine's. Its ``prefix`` runs a command there."""
+
+    prefix: tuple[str, ...] = ()
+    here: str = "127.0.0.1"
+    address: str = "127.0.0.1"
+
+    @classmethod
+    @contextmanager
+    def made(cls) -> Iterator["Namespace"]:
+        """Make a namespace, which ends with the context. Without the right to, yield this machine's own."""
+        if not all(map(shutil.which, ("unshare", "nsenter", "ip", "iptables"))):
+            yield cls()
+            return
+        holding = ["unshare", "--net", "sh", "-c", "echo; exec sleep infinity"]
+        with subprocess.Popen(holding, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as holder:
+            try:
+                assert holder.stdout is not None
+                holder.stdout.readline()
+                yield cls._connected(holder.pid) or cls()
+            finally:
+                # The kernel keeps the namespace for the gateway's connections that were cut.
+                subprocess.run(["ip", "link", "delete", f"half{holder.pid}"], capture_output=True, check=False)
+                holder.kill()
+
+    @classmethod
+    def _connected(cls, pid: int) -> "Namespace | None":
+        """Return the namespace of a process, connected to this one. None without the right to."""
+        here, address = (f"10.213.{pid // 64 % 256}.{pid % 64 * 4 + number}" for number in (1, 2))
+        inside, link = ("nsenter", f"--target={pid}", "--net"), f"half{pid}"
+        for command in (
+            ("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(pid)),
+            ("ip", "address", "add", f"{here}/30", "dev", link),
+            ("ip", "link", "set", link, "up"),
+            (*inside, "ip", "address", "add", f"{address}/30", "dev", "eth0"),
+            (*inside, "ip", "link", "set", "eth0", "up"),
+            (*inside, "iptables", "--list", "--wait"),
+        ):
+            if subprocess.run(command, capture_output=True, check=False).returncode:
+                return None
+        return cls(inside, here, address)
+
+    def cut(self, *target: str, ways: Sequence[Valve]) -> None:
+        """Give packets to ``ways`` to a target of iptables. Without a namespace, the ways lose them."""
+        for way in ways:
+            if not self.prefix:
+                way.lose_packets()
+                continue
+            rule = ("OUTPUT", "--protocol", "tcp", "--destination-port", str(way.port), "--jump", *target)
+            subprocess.run([*self.prefix, "iptables", "--wait", "--append", *rule], check=True)
+
+    def heal(self, ways: Sequence[Valve]) -> None:
+        """Let all packets through."""
+        if self.prefix:
+            subprocess.run([*self.prefix, "iptables", "--wait", "--flush"], check=True)
+        for way in ways:
+            way.open()
+
+
+async def test_a_gateway_that_is_cut_off_answers_ends_when_it_is_told_and_is_whole_after_the_end(
+    raw_settings: dict[str, dict[str, Any]], images: Images, cos: CosEmulator, tmp_path: Path
+) -> None:
+    for number in range(9):
+        await images.add(f"image-{number}")
+    redis_url, dsn = raw_settings["redis"]["url"], raw_settings["postgres"]["dsn"]
+    redis_port, dsn_port = urlsplit(redis_url).port or 0, int(dsn.split("port=")[1].split()[0])
+    async with AsyncExitStack() as stack:
+        namespace = stack.enter_context(Namespace.made())
+        ways = [
+            await stack.enter_async_context(Valve.before(port, namespace.here))
+            for port in (redis_port, dsn_port, cos.port)
+        ]
+        redis, rows, to_cos = ways
+        place = f"{namespace.here}:{redis.port}"
+        changed: dict[str, dict[str, Any]] = {
+            "server": {"host": namespace.address},
+            "admin": {"host": namespace.address},
+            "redis": {"url": redis_url.replace(f"127.0.0.1:{redis_port}", place)},
+            "postgres": {"dsn": dsn.replace(f"port={dsn_port}", f"port={rows.port}")},
+            "cos": {"domain": f"{namespace.here}:{to_cos.port}"},
+        }
+        sections = {
+            name: {**raw_settings.get(name, {}), **_SETTINGS.get(name, {}), **changed.get(name, {})}
+            for name in raw_settings
+        }
+        sections["postgres"]["dsn"] = sections["postgres"]["dsn"].replace("host=127.0.0.1", f"host={namespace.here}")
+        config = tmp_path / "gateway.yaml"
+        config.write_text(yaml.safe_dump(sections))
+        gateway = await stack.enter_async_context(
+            gateway_process("serve", "--config", str(config), program=(*namespace.prefix, *GATEWAY))
+        )
+        session = await stack.enter_async_context(aiohttp.ClientSession(gateway.public))
+
+        async def ask(path: str) -> int:
+            async with asyncio.timeout(_WITHIN), session.get(path) as answer:
+                await answer.read()
+                return answer.status
+
+        async def is_whole() -> bool:
+            return bool((await ready(gateway.admin))["status"] == "ready")
+
+        def is_served(image_id: str) -> Callable[[], Awaitable[bool]]:
+            async def served() -> bool:
+                return await ask(f"/i/{image_id}") == 200
+
+            return served
+
+        await until(is_whole)
+        namespace.cut("DROP", ways=[redis])
+        assert [await ask("/i/image-0"), await ask("/i/image-1"), await ask("/healthz")] == [200, 200, 200]
+        namespace.heal(ways)
+        await until(is_whole)
+        namespace.cut("DROP", ways=[rows])
+        assert [await ask("/i/image-0"), await ask("/i/image-2"), await ask("/healthz")] == [200, 503, 200]
+        namespace.heal(ways)
+        await until(is_served("image-2"))
+        namespace.cut("DROP", ways=[to_cos])
+        assert await ask("/i/image-3") in (502, 504)
+        assert await ask("/healthz") == 200
+        namespace.heal(ways)
+        await until(is_served("image-3"))
+        await until(is_whole)
+        namespace.cut("REJECT", "--reject-with", "icmp-host-unreachable", ways=ways)
+        assert [await ask("/i/image-4"), await ask("/healthz")] == [503, 200]
+        namespace.heal(ways)
+        await until(is_whole)
+        assert await ask("/i/image-4") == 200
+        namespace.cut("DROP", ways=ways)
+        gateway.terminate()
+        assert await gateway.exit_code() == 0
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+async def test_key_sets_purges_and_the_canary_leave_a_half_open_connection_in_time(fault: Fault, bench: Bench) -> None:
+    """Key sets, purges and Tencent Cloud's services have one client."""
+    url = f"http://127.0.0.1:{bench.front.port}/healthz"
+    async with BoundedHttp(0.5) as http, open_front_client(0.5) as canary, asyncio.timeout(LIMIT):
+        assert b"alive" in await http.get(url)
+        assert (await canary.ask(url, "request-id")).status == 200
+        fault(bench.front)
+        with pytest.raises(ServiceUnavailable):
+            await http.get(url)
+        with pytest.raises(ServiceUnavailable):
+            await http.post(url, {}, b"{}")
+        assert (await canary.ask(url, "request-id")).problem == "no answer within 0.5 s"
+        bench.front.open()
+        assert b"alive" in await http.get(url)
+        assert (await canary.ask(url, "request-id")).status == 200
