@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 from gateway.changes.entry_trust import EntryTrust, Now, ReadRow
 from gateway.presign.signer import SignedImage
 
-_NEVER: Final = float("-inf")
 _PAUSE: Final = 1.0  # seconds after a row could not be read
 _ASKS_FOR: Final = 5.0  # seconds for which one look-up asks alone
 
@@ -33,29 +32,33 @@ class Outage:
     not served.
 
     Keeping: an unread image stays in memory for a second. Then the stores are asked again.
+
+    is_on: whether rows could not be read the last time.
     """
 
     def __init__(self, trust: EntryTrust) -> None:
+        self.is_on = False
         self._trust = trust
-        self._asks_at = _NEVER  # later, while rows cannot be read
+        self._asks_at = 0.0
 
     # Inputs
 
     def read_failed(self, now: float) -> None:
         """Note that rows could not be read, at ``now`` by the log's clock."""
+        self.is_on = True
         self._asks_at = now + _PAUSE
 
     def ended(self) -> None:
         """Note that rows were read, or that what failed before says nothing about rows from now on."""
-        self._asks_at = _NEVER
+        self.is_on = False
 
     # Questions
 
     def may_ask(self, now: float) -> bool:
         """Return whether a look-up that has something to serve asks for its row. In an outage, one at a time does."""
-        if now < self._asks_at:
-            return False
-        if self._asks_at > _NEVER:
+        if self.is_on:
+            if now < self._asks_at:
+                return False
             self._asks_at = now + _ASKS_FOR
         return True
 
@@ -84,9 +87,9 @@ class Outage:
         return self._trust.has_changed(read_row(image), now)
 
 
-def kept_for(image: SignedImage, usable_for: float) -> float:
-    """Return the seconds for which the image may be used in memory. ``usable_for``: the seconds its URL may be used."""
-    return min(_PAUSE, usable_for) if image.unread else usable_for
+def unread_for(usable_for: float) -> float:
+    """Return for how many seconds an unread image stays in memory. ``usable_for``: the seconds its URL may be used."""
+    return min(_PAUSE, usable_for)
 
 
 def read_row(image: SignedImage) -> ReadRow:

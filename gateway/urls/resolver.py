@@ -20,7 +20,7 @@ from gateway.redis_entries.url_entries import EntryLookUp, UrlEntries
 from gateway.urls.local_tier import ImageMissing, LocalState, LocalTier
 from gateway.urls.metrics import UrlMetrics
 from gateway.urls.new_variants import NewVariant, NewVariants
-from gateway.urls.outage import CachedEntry, Outage, kept_for, read_row
+from gateway.urls.outage import CachedEntry, Outage, read_row, unread_for
 
 logger = logging.getLogger(__name__)
 
@@ -222,7 +222,8 @@ class UrlResolver:
 
     def keep_local(self, image: SignedImage, mark: int) -> None:
         """Keep the image in this process, unless it was dropped since ``mark``."""
-        self.local.put(image, mark, kept_for(image, self.urls.usable_for(image)))
+        usable_for = self.urls.usable_for(image)
+        self.local.put(image, mark, unread_for(usable_for) if image.unread else usable_for)
 
     async def _look_up_many(self, look_ups: Sequence[_LookUp], *, is_repeated: bool = False) -> _Results:
         """Return the result or the error of each look-up. An error of a look-up does not affect the others."""
@@ -233,7 +234,7 @@ class UrlResolver:
             if (image := usable.get(look_up.variant)) is not None:
                 self.keep_local(image, mark)
                 results[look_up] = Resolved(image, from_cache=True)
-        if len(results) < len(look_ups) and not self.outage.may_ask(self.local.now()):
+        if len(results) < len(look_ups) and self.outage.is_on and not self.outage.may_ask(self.local.now()):
             for look_up in look_ups:
                 if look_up not in results and (stale := self._stale_entry(look_up.variant, found, mark)) is not None:
                     results[look_up] = stale
@@ -256,7 +257,8 @@ class UrlResolver:
         began, read_at = self.local.now(), int(self.urls.now())
         image_ids = list(dict.fromkeys(look_up.variant.image_id for look_up in missed))
         records = (await self.catalog.fetch_rows(image_ids)).records
-        self.outage.ended()
+        if self.outage.is_on:
+            self.outage.ended()
         results: _Results = {}
         made: dict[ImageVariant, tuple[SignedImage, bytes]] = {}
         slices = TimeSlices()

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.changes.entry_trust import EntryTrust, Now
 from gateway.presign.signer import PresignedUrl, SignedImage
-from gateway.urls.outage import CachedEntry, Outage, kept_for
+from gateway.urls.outage import CachedEntry, Outage, unread_for
 from tests.heard_changes import quiet_log
 from tests.signed_images import signed_image
 from tests.tier import NOW, record
@@ -82,6 +82,4 @@ def test_one_look_up_at_a_time_asks_for_rows_and_none_for_a_second_after_a_failu
 
 
 def test_an_unread_image_stays_in_memory_for_a_second() -> None:
-    image = entry(BEFORE).image
-    assert kept_for(image, 3600.0) == 3600.0
-    assert [kept_for(image.as_unread(), seconds) for seconds in (3600.0, 0.5)] == [1.0, 0.5]
+    assert [unread_for(seconds) for seconds in (3600.0, 0.5)] == [1.0, 0.5]

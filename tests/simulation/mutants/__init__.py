@@ -164,7 +164,7 @@ MUTANTS: Final = {
     ),
     "excused_for_long": _mutant(
         "a row that could not be read is asked for again after half a minute",
-        (_OUTAGE, "min(_PAUSE, usable_for) if image.unread else usable_for", "usable_for"),
+        (_OUTAGE, "return min(_PAUSE, usable_for)", "return usable_for"),
         faults="hang_postgres",
         plan=100_143,
     ),
