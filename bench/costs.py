@@ -1,4 +1,4 @@
-"""What else is measured in a round: p99 at half load, misses, memory of a slow stream and of a URL."""
+"""What else is measured in a round: p99 at half load, misses, look-ups, memory of a slow stream and of a URL."""
 
 import contextlib
 import itertools
@@ -13,6 +13,7 @@ from bench import latency, streams
 from bench.comparisons import CACHED_URL, GOAL, GOALS, MISS_IMAGE, MISS_URL, P99, SLOW_RELAY, SLOW_STREAM
 from bench.contenders import MODES
 from bench.local_memory import in_a_new_process
+from bench.look_ups import ENTRY, HIT, MISS, RENEWAL, SIGNED, look_ups
 from bench.misses import ColdIds, misses
 from bench.processes import CLIENT_CORE, Contender
 from bench.stack import Stack, gateway
@@ -37,6 +38,7 @@ def costs(
     with contextlib.ExitStack() as servers:
         found: dict[Pair, Measure] = {}
         misses_of: Callable[[str], float] | None = None
+        look_ups_of: Callable[[str, str], float] | None = None
         for name, size in pairs:
             if name == GOAL:
                 found[name, size] = partial(GOALS.__getitem__, size)
@@ -47,6 +49,9 @@ def costs(
             elif name in _MISSES:
                 misses_of = misses_of or servers.enter_context(_cold_gateway(stack, rounds, seconds))
                 found[name, size] = partial(misses_of, _MISSES[name])
+            elif name in (HIT, MISS, SIGNED, RENEWAL, ENTRY):
+                look_ups_of = look_ups_of or servers.enter_context(look_ups(stack.databases, stack.origin[7:]))
+                found[name, size] = partial(look_ups_of, name, size)
             elif name.startswith(P99):
                 server = name.removeprefix(P99)
                 mode = next(mode for mode, of, its in latency.ROWS if of == size and server in (mode, its))

@@ -31,6 +31,7 @@ from gateway.catalog.record import ImageRecord
 from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.guarded_client import GuardedRedis
 from gateway.redis_connection.shards import OneServer, Shards
+from gateway.redis_entries.url_entries import Made
 from gateway.settings import Settings
 from gateway_dev.processes import free_port
 
@@ -59,7 +60,7 @@ async def fill(settings: Settings, masters: RedisMasters, images: int) -> None:
                 ImageRecord(image_id(number), OWNER, True, BUCKET, REGION, f"photos/{number}.jpg", None)
                 for number in range(start, min(start + _IN_A_STEP, images))
             ]
-            await shared.keep([(signer.sign_image(record, None, read_at=now), b"") for record in records])
+            await shared.keep([Made(signer.sign_image(record, None, read_at=now)) for record in records])
         took = time.perf_counter() - began
         used = masters.total("memory", "used_memory") - before
     print(f"{images:,} URLs signed and kept in {took:.0f} s ({images / took:,.0f} a second)")

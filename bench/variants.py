@@ -15,6 +15,7 @@ from pathlib import Path
 from bench.databases import running_databases
 from bench.url_cache import open_cached_urls
 from gateway.catalog.record import ImageRecord
+from gateway.redis_entries.url_entries import Made
 from gateway.settings import Settings
 
 _IMAGES_AT_ONCE = 20
@@ -34,7 +35,7 @@ async def measure(settings: Settings, images: int) -> None:
                 )
                 for number in range(first, min(first + _IMAGES_AT_ONCE, images))
             ]
-            made = [(signer.sign_image(record, name, read_at=now), b"") for record in records for name in names]
+            made = [Made(signer.sign_image(record, name, read_at=now)) for record in records for name in names]
             for start in range(0, len(made), 100):
                 await shared.keep(made[start : start + 100])
         elapsed = time.perf_counter() - started

@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-BOUND = 6  # seconds: a tenth of the minute
+CLOCK = 1  # seconds; each layer (a cache, a browser) counts whole seconds
+BOUND = 5 + CLOCK  # seconds: a tenth of ``max_age`` of the page, behind one layer
 
 
 def gone_within_bound() -> dict[str, Any]:

@@ -4,10 +4,10 @@ import hashlib
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 
 class Viewers(NamedTuple):
@@ -38,7 +38,7 @@ class ImageRecord:
     bucket: str
     region: str
     key: str
-    content_type: str | None
+    content_type: str | None = None
     links_killed: int | None = None
     width: int | None = None
     height: int | None = None
@@ -46,6 +46,21 @@ class ImageRecord:
     version: str | None = None
     placeholder: str | None = None
     viewers: Viewers | None = field(default=None, hash=False)  # it has dictionaries
+
+    @classmethod
+    def from_row(cls, image_id: str, row: Sequence[Any]) -> Self:
+        """Return the record of a row that ``as_row`` returned."""
+        owner, public, bucket, region, *others = row
+        if len(row) == _FIELDS:
+            others[-1] = Viewers(*others[-1])
+        return cls(image_id, owner, public, *check_bucket_and_region(bucket, region), *others)
+
+    def as_row(self) -> Sequence[Any]:
+        """Return the fields after the id in their order. Most rows lack the last ones: None at the end is left out."""
+        row = list(_row_of(self))
+        while row[-1] is None:
+            row.pop()
+        return row
 
     @property
     def has_size(self) -> bool:
@@ -68,6 +83,10 @@ class ImageRecord:
         """A hash of where the object is and of the row's version: rows of two tables may have equal versions."""
         named = "\n".join((self.version or "", self.bucket, self.region, self.key))
         return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
+
+
+_FIELDS: Final = len(fields(ImageRecord)) - 1  # of a row; the viewers are the last
+_row_of: Final = attrgetter(*[each.name for each in fields(ImageRecord)[1:]])
 
 
 class ImageMetadata(NamedTuple):

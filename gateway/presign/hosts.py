@@ -35,6 +35,13 @@ class Hosts:
         self._settings = settings
         self.origin_of = lru_cache(maxsize=1024)(self._origin_of)
 
+    @property
+    def named(self) -> str:
+        """The settings by which the host of a bucket is another one than COS's own, as text."""
+        settings = self._settings
+        own = [(name, own.domain, own.scheme) for name, own in settings.buckets.items() if own.domain or own.scheme]
+        return repr((settings.bucket, settings.domain, settings.scheme, sorted(own)))
+
     def _origin_of(self, bucket: str, region: str) -> Origin:
         """Return the configured domain for the bucket it belongs to, and COS's own host for any other."""
         settings, own = self._settings, self._settings.buckets.get(bucket)

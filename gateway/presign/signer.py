@@ -160,12 +160,17 @@ class Signer:
         self, record: ImageRecord, rendition: str | None = None, *, read_at: int = 0, fresh: bool = False
     ) -> SignedImage:
         """Return the record with its URL for GET. ``read_at`` is the time of reading the row, in Unix seconds."""
+        return self.image_of(record, rendition, self.sign(record, rendition, fresh=fresh), read_at)
+
+    def image_of(
+        self, record: ImageRecord, rendition: str | None, presigned: PresignedUrl, read_at: int
+    ) -> SignedImage:
+        """Return the record with a URL that was signed before. Who may see a rendition is configured."""
         if rendition is None:  # most images: no further calls
             named, public = None, record.public and not self.renditions.originals_for_owner
         else:
             named = ObjectId.of(record, rendition, self.renditions.revision(rendition))
             public = self.renditions.is_for_everybody(rendition, image_is_public=record.public)
-        presigned = self.sign(record, rendition, fresh=fresh)
         return SignedImage(record, presigned, rendition, shared_second(read_at), named=named, public=public)
 
     def sign_rule(self, record: ImageRecord, rule: str) -> PresignedUrl:
@@ -199,12 +204,11 @@ class Signer:
     def rebuild(
         self, record: ImageRecord, rendition: str | None, own: Authorization, signed_at: int, expires_at: int
     ) -> str | None:
-        """Return the URL that this configuration makes with ``own``, or None if it makes no such URL.
+        """Return the URL that this configuration makes with ``own``, or None for a life that it gives no URL.
 
-        A cache is not trusted with destinations, so that host, key, rule and times are built anew. Replicas have
-        different credentials, so that SecretId, signature and token come from the entry, whose MAC vouches for them.
+        Replicas have different credentials, so SecretId, signature and token are those of the replica that signed.
         """
-        if not self.renditions.has(rendition) or not 0 < expires_at - signed_at <= self.settings.value.default_ttl:
+        if not 0 < expires_at - signed_at <= self.settings.value.default_ttl:
             return None
         parameters = self._parameters(record, rendition, own.token, _NO_PARAMETERS)
         return self._url(record, own.secret_id, parameters, _key_time(signed_at, expires_at), own.signature)

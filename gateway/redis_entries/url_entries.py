@@ -1,6 +1,6 @@
-"""The cached URLs in Redis: signed images as JSON with a MAC, which is validated when it is read."""
+"""The cached URLs in Redis: signed images as JSON arrays with a MAC, which vouches for all that is in them."""
 
-import base64
+import binascii
 import hashlib
 import hmac
 import json
@@ -8,16 +8,13 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import product
-from operator import attrgetter
-from typing import Annotated, Final, Literal, Self
+from typing import Any, Final, NamedTuple, NewType
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from gateway.catalog.record import ImageRecord, Viewers, check_bucket_and_region, check_object_key
+from gateway.catalog.record import ImageRecord
 from gateway.concurrency.time_limits import TimeSlices, in_groups
-from gateway.presign.signer import BACKDATE, Authorization, ObjectId, PresignedUrl, SignedImage, Signer, shared_second
+from gateway.presign.signer import BACKDATE, Authorization, PresignedUrl, SignedImage, Signer, shared_second
 from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.presign.url_lifetime import Lifetime
 from gateway.redis_connection.guarded_client import CacheUnavailable, Command
@@ -29,9 +26,14 @@ from gateway.settings import Live
 _PURPOSE = b"image-gateway: entries of the URL cache"
 _FINGERPRINT = b"image-gateway: fingerprint of the secret"
 _FINGERPRINT_BYTES = 4
+_FORMAT = "6"  # another number for each change of what an entry means, so that no release misreads an entry
 _MAC_BYTES = 16  # each guess costs a write to Redis and a request
-_CHECK_BYTES = 6  # distinguishes configurations; the MAC prevents forgery
-_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_MAC_CHARACTERS = 22  # without padding
+_to_json: Final[Callable[[Any], str]] = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_from_json: Final[Callable[[str], tuple[Any, int]]] = json.JSONDecoder().raw_decode
+# The mark of an image's last drop: a writer that did not see it before it read the row writes nothing.
+Tombstone = NewType("Tombstone", bytes)
+NO_TOMBSTONE: Final = Tombstone(b"")
 _NO_HITS: Mapping[ImageVariant, float] = {}
 _RENEWAL_LOCK: Final = 1  # second
 # The most variants of one command: packing them blocks the event loop, and the script Redis, for under a millisecond.
@@ -42,152 +44,121 @@ _TOMBSTONE_MARK: Final = b"\n"
 _MOST_DIGITS: Final = 12  # of the end of a URL: other programs can write to Redis
 
 
-class _Entry(BaseModel):
-    """A cached URL as JSON in Redis. ``v`` grows when the meaning changes, so that no release misreads an entry.
-
-    ``ak``, ``sig`` and ``token`` are the URL's SecretId, signature and security token. Readers build the rest of the
-    URL from the row and the configuration; ``check`` is a hash of the signed URL.
-    """
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    v: Literal[5]
-    ak: str
-    sig: str
-    token: str | None = None
-    check: str
-    owner: str | None = None
-    public: bool
-    bucket: str
-    region: str
-    key: Annotated[str, AfterValidator(check_object_key)]
-    content_type: str | None = Field(None, alias="type")
-    signed_at: int
-    read_at: int
-    links_killed: int | None = Field(None, alias="killed")
-    width: int | None = None
-    height: int | None = None
-    focus: str | None = None
-    version: str | None = None
-    placeholder: str | None = None
-    viewers: Viewers | None = None
-
-    @model_validator(mode="after")
-    def _lies_where_cos_could_have_it(self) -> Self:
-        check_bucket_and_region(self.bucket, self.region)
-        return self
-
-
-# The fields of a row after its id, and their names in an entry.
-_ROW: Final = [field.name for field in fields(ImageRecord)][1:]
-_ROW_NAMES: Final = [_Entry.model_fields[field].alias or field for field in _ROW]
-_row_of: Final = attrgetter(*_ROW)
-
-
-def encode(image: SignedImage, signer: Signer) -> bytes:
-    """Return the end of the URL in decimal, a space, and JSON: a script can compare the end without parsing.
-
-    Raises ``ValueError`` for a URL that no signer made.
-    """
-    record, presigned = image.record, image.presigned
-    own = signer.authorization_of(presigned.url)
-    if own is None:
-        raise ValueError("not a URL of a signer")
-    entry = {"v": 5, "ak": own.secret_id, "sig": own.signature, "check": _check(presigned.url)}
-    entry |= {"signed_at": presigned.signed_at, "read_at": image.read_at}
-    if own.token is not None:
-        entry["token"] = own.token
-    # Most rows lack some of these, and there may be a million entries: values that are None are omitted.
-    row = zip(_ROW_NAMES, _row_of(record), strict=True)
-    entry |= {name: value for name, value in row if value is not None}
-    return b"%d %s" % (presigned.expires_at, _to_json(entry).encode())
-
-
-def decode(data: bytes, variant: ImageVariant, signer: Signer, renditions: Renditions) -> SignedImage:
-    """Return the entry of ``variant`` with its URL, which is built again and equal to the signed one.
-
-    Raises ``ValueError`` for any other text, and if this configuration makes another URL. Whether everybody may see the
-    rendition is configured, so ``renditions`` decide it, not only the entry.
-    """
-    end, _, body = data.partition(b" ")
-    try:
-        entry = _Entry.model_validate_json(body)
-    except ValidationError:
-        raise ValueError("not an entry of this release") from None
-    (image_id, rendition), expires_at = variant, int(end)
-    record = ImageRecord(image_id, *_row_of(entry))
-    own = Authorization(entry.ak, entry.sig, entry.token)
-    url = signer.rebuild(record, rendition, own, entry.signed_at, expires_at)
-    if url is None or _check(url) != entry.check:
-        raise ValueError("the entry of a gateway with another configuration")
-    return SignedImage(
-        record=record,
-        presigned=PresignedUrl(url, shared_second(entry.signed_at), shared_second(expires_at)),
-        rendition=rendition,
-        read_at=shared_second(entry.read_at),
-        named=None if rendition is None else ObjectId.of(record, rendition, renditions.revision(rendition)),
-        public=renditions.is_for_everybody(rendition, image_is_public=entry.public),
-    )
-
-
-def _check(url: str) -> str:
-    return hashlib.blake2b(url.encode(), digest_size=_CHECK_BYTES).hexdigest()
-
-
 class EntryMac:
-    """HMAC over a cached URL in Redis, its variant and the sources of rows, with the same secret on every replica.
+    """A keyed hash (BLAKE2b) over cached URLs in Redis, with the same secret on every replica.
 
     An entry says who owns an image and whether the image is public. With the MAC, a program that can write to Redis can
     at most put back what a gateway wrote about that image before. While the secret changes, entries with a MAC by the
-    ``previous`` secret are accepted, too. Gateways that read rows from other sources accept no entry of each other.
+    ``previous`` secret are accepted, too.
     """
 
-    def __init__(self, secrets: Live[tuple[str, str | None]], sources: str) -> None:
-        """``secrets`` are the secret and the previous one. ``sources``: ``Settings.sources``."""
+    def __init__(self, secrets: Live[tuple[str, str | None]], *context: str) -> None:
+        """``secrets`` are the secret and the previous one.
+
+        ``context``: what a writer and a reader must have in common besides, because entries do not say it: the sources
+        of rows (``Settings.sources``), and the hosts of buckets (``Hosts.named``).
+        """
+        derived = "\n".join((_FORMAT, *context)).encode()
         self._purposes = secrets.map(
             lambda both: [hmac.digest(secret.encode(), _PURPOSE, "sha256") for secret in both if secret is not None]
         )
-        self._keys = self._purposes.map(lambda keys: [hmac.digest(key, sources.encode(), "sha256") for key in keys])
+        self._keyed = self._purposes.map(
+            lambda keys: [
+                hashlib.blake2b(key=hmac.digest(key, derived, "sha256"), digest_size=_MAC_BYTES) for key in keys
+            ]
+        )
 
     @property
     def fingerprint(self) -> str:
         """A short hash that is the same on replicas with the same secret, and tells nothing of the secret."""
         return hmac.digest(self._purposes.value[0], _FINGERPRINT, "sha256")[:_FINGERPRINT_BYTES].hex()
 
-    def sign(self, entry: bytes, variant: ImageVariant) -> bytes:
-        """Return ``entry`` with the MAC put after its first word, the end of its URL."""
-        end, _, rest = entry.partition(b" ")
-        return b"%b %b %b" % (end, _digest(self._keys.value[0], entry, variant), rest)
+    def of(self, message: bytes) -> bytes:
+        """Return the MAC of a message by the present secret, in base64."""
+        return _mac(self._keyed.value[0], message)
 
-    def verify(self, signed: bytes, variant: ImageVariant) -> bytes:
-        """Return the entry without its MAC. Raises ``ValueError`` when no gateway with this secret wrote it."""
-        end, _, rest = signed.partition(b" ")
-        digest, _, rest = rest.partition(b" ")
-        entry = b"%b %b" % (end, rest)
-        if not any(hmac.compare_digest(digest, _digest(key, entry, variant)) for key in self._keys.value):
-            raise ValueError("not signed by a gateway with this secret")
-        return entry
+    def matches(self, mac: bytes, message: bytes) -> bool:
+        """Return whether a gateway with one of the secrets made the MAC."""
+        return any(hmac.compare_digest(mac, _mac(keyed, message)) for keyed in self._keyed.value)
 
 
-def _digest(key: bytes, entry: bytes, variant: ImageVariant) -> bytes:
-    # The line break ends the word, which contains none.
-    message = b"%b\n%b" % (encode_variant(variant).encode(), entry)
-    return base64.urlsafe_b64encode(hmac.digest(key, message, "sha256")[:_MAC_BYTES]).rstrip(b"=")
+def _mac(keyed: "hashlib.blake2b", message: bytes) -> bytes:
+    hashed = keyed.copy()
+    hashed.update(message)
+    return binascii.b2a_base64(hashed.digest(), newline=False)[:_MAC_CHARACTERS]
 
 
 @dataclass(frozen=True, slots=True)
-class EntryLookUp:
+class EntryCodec:
+    """Writes signed images as values of Redis, and reads the values that gateways of this configuration wrote.
+
+    A value is the end of the URL in decimal, the MAC, and a JSON array: when the URL was signed and its row was read,
+    SecretId, signature and token, and the row (``ImageRecord.as_row``). A script can compare the end without parsing. A
+    reader builds the rest of the URL from the row and its configuration. The MAC is over that part of the configuration
+    as well, so what it vouches for is not checked again.
+    """
+
+    mac: EntryMac
+    signer: Signer
+
+    def is_current(self, image: SignedImage) -> bool:
+        """Return whether the URL is by the present rule of its rendition. No other image may be encoded."""
+        return image.rendition is None or image.object_id.revision == self.signer.renditions.revision(image.rendition)
+
+    def encode(self, image: SignedImage) -> bytes:
+        """Return the value of an image. Raises ``ValueError`` for a URL that no signer made."""
+        record, presigned = image.record, image.presigned
+        own = self.signer.authorization_of(presigned.url)
+        if own is None:
+            raise ValueError("not a URL of a signer")
+        end = b"%d" % presigned.expires_at
+        body = _to_json((presigned.signed_at, image.read_at, *own, *record.as_row())).encode()
+        message = self._message(ImageVariant(record.image_id, image.rendition), end, body)
+        return b"%b %b %b" % (end, self.mac.of(message), body)
+
+    def decode(self, value: bytes, variant: ImageVariant) -> SignedImage:
+        """Return the image of ``variant``, with a URL that is equal to the signed one.
+
+        Raises ``ValueError`` for the value of another variant, of a gateway with another secret, release or
+        configuration, or of another program.
+        """
+        end, mac, body = value.split(b" ", 2)
+        image_id, rendition = variant
+        if not self.signer.renditions.has(rendition) or not self.mac.matches(mac, self._message(variant, end, body)):
+            raise ValueError("not signed by a gateway with this secret and configuration")
+        signed_at, read_at, secret_id, signature, token, *row = _from_json(body.decode())[0]
+        record, expires_at = ImageRecord.from_row(image_id, row), int(end)
+        url = self.signer.rebuild(record, rendition, Authorization(secret_id, signature, token), signed_at, expires_at)
+        if url is None:
+            raise ValueError("a longer life than this configuration gives a URL")
+        presigned = PresignedUrl(url, shared_second(signed_at), shared_second(expires_at))
+        return self.signer.image_of(record, rendition, presigned, read_at)
+
+    def _message(self, variant: ImageVariant, end: bytes, body: bytes) -> bytes:
+        """Return what the MAC is over: the variant with its rule, the end, and the body, none of which has a NUL."""
+        rule = b"" if variant.rendition is None else self.signer.renditions.get(variant.rendition).template.encode()
+        return b"%b\0%b\0%b %b" % (encode_variant(variant).encode(), rule, end, body)
+
+
+class Made(NamedTuple):
+    """An image with a new URL, and the tombstone that was ``seen`` before its row was read."""
+
+    image: SignedImage
+    seen: Tombstone = NO_TOMBSTONE
+
+
+class EntryLookUp(NamedTuple):
     """The result of looking a cached URL up in Redis.
 
     image: None when there is no entry, when the image was dropped recently, or when the value ``is_foreign``.
-    tombstone: the mark of the image's last drop, under the key or in the entry; b"" without one. ``keep``, which writes
-    an entry after this look-up, needs it.
+    tombstone: of the image's last drop, under the key or in the entry. ``keep``, which writes an entry after this
+    look-up, needs it.
     expires_at: the end that the value claims, also a foreign one. None when there is no entry.
     is_foreign: another program wrote the value, or a gateway with another secret, release or configuration.
     """
 
     image: SignedImage | None = None
-    tombstone: bytes = b""
+    tombstone: Tombstone = NO_TOMBSTONE
     expires_at: int | None = None
     is_foreign: bool = False
 
@@ -211,15 +182,14 @@ class EntryRules:
 class UrlEntries:
     """Reads and writes the presigned URLs in Redis, which replicas share. An entry is kept while its URL may be used.
 
-    mac, signer: decide whether a gateway with the same secret and configuration wrote an entry. No other entry is used.
+    codec: decides whether a gateway with the same secret and configuration wrote an entry. No other entry is used.
 
     What is asked about several shards is answered by those whose server answers. Raises ``CacheUnavailable`` if none
     does.
     """
 
     shards: Shards
-    mac: EntryMac
-    signer: Signer
+    codec: EntryCodec
     renditions: Renditions
     lifetime: Lifetime
     rules: EntryRules = EntryRules()
@@ -247,14 +217,13 @@ class UrlEntries:
         return {variant: _header_of(answer) for variant, answer in (await self._read(variants)).items()}
 
     async def keep(
-        self, made: Sequence[tuple[SignedImage, bytes]], hits: Mapping[ImageVariant, float] = _NO_HITS
+        self, made: Sequence[Made], hits: Mapping[ImageVariant, float] = _NO_HITS
     ) -> dict[ImageVariant, bool]:
         """Keep each image for as long as its URL may be used, unless the entry there is good and ends later.
 
-        Each image comes with the tombstone found before its row was read: an image dropped since is not kept. Returns
-        for each image whether it was kept. The images kept are indexed and queued for their renewal in the same step,
-        images with more ``hits`` for an earlier one. Raises ``CacheUnavailable`` after the other shards are written, if
-        the server of a shard fails.
+        An image dropped since its row was read is not kept. Return for each image whether it was kept. The images kept
+        are indexed and queued for their renewal in the same step, images with more ``hits`` for an earlier one. Raises
+        ``CacheUnavailable`` after the other shards are written, if the server of a shard fails.
         """
         now = self.now()
         kept: dict[ImageVariant, bool] = {}
@@ -263,9 +232,13 @@ class UrlEntries:
         return kept
 
     async def _keep(
-        self, entries: Sequence[tuple[SignedImage, bytes]], hits: Mapping[ImageVariant, float], now: float
+        self, entries: Sequence[Made], hits: Mapping[ImageVariant, float], now: float
     ) -> dict[ImageVariant, bool]:
-        by_variant = {ImageVariant(made[0].record.image_id, made[0].rendition): made for made in entries}
+        by_variant = {
+            ImageVariant(made.image.record.image_id, made.image.rendition): made
+            for made in entries
+            if self.codec.is_current(made.image)
+        }
         groups = self.shards.split(by_variant)
         commands: dict[Shard, list[Command]] = {}
         slices = TimeSlices()
@@ -276,7 +249,7 @@ class UrlEntries:
                 image, tombstone = by_variant[variant]
                 usable_for = image.presigned.expires_at - self.lifetime.margin(image.presigned) - math.ceil(now)
                 due = self.lifetime.due_at(image.presigned, hits.get(variant, 0)) if self.rules.renews else ""
-                values += self.mac.sign(encode(image, self.signer), variant), tombstone, usable_for
+                values += self.codec.encode(image), tombstone, usable_for
                 values += encode_variant(variant), due
             call = keep_entries(
                 entries=[shard.entry(variant) for variant in own],
@@ -345,8 +318,7 @@ class UrlEntries:
         if answer is None or answer.startswith(b"-"):
             return header
         try:
-            entry = self.mac.verify(answer.partition(_TOMBSTONE_MARK)[0], variant)
-            image = decode(entry, variant, self.signer, self.renditions)
+            image = self.codec.decode(answer.partition(_TOMBSTONE_MARK)[0], variant)
         except ValueError:
             image = None
         if image is None or (image.record.links_killed is None and self.rules.with_links):
@@ -358,6 +330,6 @@ def _header_of(answer: bytes | None) -> EntryLookUp:
     if answer is None:
         return EntryLookUp()
     if answer.startswith(b"-"):
-        return EntryLookUp(tombstone=answer)
+        return EntryLookUp(tombstone=Tombstone(answer))
     end, tombstone = answer.partition(b" ")[0], answer.partition(_TOMBSTONE_MARK)[2]
-    return EntryLookUp(None, tombstone, int(end) if end.isdigit() and len(end) < _MOST_DIGITS else None)
+    return EntryLookUp(None, Tombstone(tombstone), int(end) if end.isdigit() and len(end) < _MOST_DIGITS else None)

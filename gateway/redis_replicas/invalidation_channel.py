@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -48,6 +48,9 @@ class InvalidationChannel:
         self._is_subscribed = False
         self._tried = asyncio.Event()
         self.on_question: Callable[[str], None] = lambda _: None  # called with each question of a command
+        self.on_dropped: Callable[[Sequence[str]], Awaitable[None]] = (
+            _do_nothing  # called after images were dropped
+        )
 
     async def publish(self, image_ids: Sequence[str], *, only_urls: bool = False) -> int | None:
         """Make the other replicas look these images up again. ``only_urls``: only the URLs of the images are new.
@@ -207,13 +210,18 @@ class InvalidationChannel:
         elif colon + kind == _QUESTION:
             self.on_question(" ".join(image_ids))
         else:
-            slices = TimeSlices()
+            slices, only_urls = TimeSlices(), colon + kind == _ONLY_URLS
             for image_id in image_ids:
-                if colon + kind == _ONLY_URLS:
+                if only_urls:
                     use_new_url(image_id)
                 else:
                     log.image_changed(image_id, self._steady())
                 await slices.pause()
+            if not only_urls:
+                await self.on_dropped(image_ids)
+
+
+async def _do_nothing(_: Sequence[str]) -> None: ...
 
 
 async def _next_message(subscription: PubSub) -> dict[str, Any]:

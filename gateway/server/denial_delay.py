@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 _STEP: Final = 0.025  # seconds; a look-up in Redis and Postgres takes a few milliseconds
@@ -28,8 +28,14 @@ class DenialDelay:
     these microseconds.
     """
 
-    def __init__(self, now: Callable[[], float] = time.perf_counter, jitter: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        now: Callable[[], float] = time.perf_counter,
+        jitter: Callable[[], float] | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._now = now
+        self._sleep = sleep
         self._jitter = jitter if jitter is not None else random.SystemRandom().random
         self._slowest = 1  # steps
         self._slowest_until = float("-inf")
@@ -38,9 +44,9 @@ class DenialDelay:
         """Wait until the response to a request that began at ``started`` may be sent."""
         left = self.seconds_left(started)
         until = self._now() + left
-        await asyncio.sleep(left - _TIMER)
+        await self._sleep(left - _TIMER)
         while self._now() < until:
-            await asyncio.sleep(0)
+            await self._sleep(0)
 
     def seconds_left(self, started: float) -> float:
         """Return the seconds from now until the response may be sent."""

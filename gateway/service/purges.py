@@ -16,9 +16,8 @@ from gateway.purge.tencent import EdgeOne, TencentCdn
 from gateway.purge.webhook import Webhook
 from gateway.purge.worker import PurgeWorker
 from gateway.redis_queue.purge_queue import PurgeQueue
-from gateway.redis_replicas.replica_store import ReplicaStore
 from gateway.service.signing import Signing
-from gateway.service.stores import Stores
+from gateway.service.stores import RedisStores, Stores
 from gateway.settings import Settings
 
 PURGE_CREDENTIALS = "purge"  # the name in metrics and logs, where other credentials have the name of a bucket
@@ -75,11 +74,11 @@ async def open_purge_target(
 
 @asynccontextmanager
 async def purging(
-    intake: PurgeIntake, target: PurgeTarget, metrics: PurgeMetrics, replicas: ReplicaStore, name: str
+    intake: PurgeIntake, target: PurgeTarget, metrics: PurgeMetrics, redis: RedisStores, name: str
 ) -> AsyncIterator[None]:
-    """Send the purges that are due. ``name``: this process's in ``replicas``."""
-    intake.replica = name
-    worker = PurgeWorker(intake, target.target, metrics, replicas, now=intake.now)
+    """Send the purges that are due. ``name``: this process's among the replicas, which notes what it has heard."""
+    intake.replica, redis.channel.on_dropped = name, intake.add
+    worker = PurgeWorker(intake, target.target, metrics, redis.replicas, now=intake.now)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(worker.give_back)
         await stack.enter_async_context(background("purge-worker", worker.run()))

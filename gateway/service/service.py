@@ -70,7 +70,7 @@ async def open_service(
         target = await opened(open_purge_target(settings, metrics.presign, signing))
         if purges is not None and target is not None and stores.redis is not None:
             name = diagnostics.replica.name
-            await opened(purging(purges, target, metrics.purge, stores.redis.replicas, name))
+            await opened(purging(purges, target, metrics.purge, stores.redis, name))
         await opened(hearing(settings, metrics.catalog, urls, diagnostics.trigger_watch.look_soon))
         refresh = await opened(open_refresh(live, metrics.server.requests, urls, origin))
         canary = await opened(open_canary(live, metrics, signing, stores, origin))

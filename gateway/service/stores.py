@@ -18,7 +18,7 @@ from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_connection.shards import Shards
 from gateway.redis_entries.daily_statistics import DailyStatistics
 from gateway.redis_entries.metadata_store import MetadataStore
-from gateway.redis_entries.url_entries import EntryMac, EntryRules, UrlEntries
+from gateway.redis_entries.url_entries import EntryCodec, EntryMac, EntryRules, UrlEntries
 from gateway.redis_entries.usage_store import UsageStore
 from gateway.redis_queue.leased_queue import QueueLimits
 from gateway.redis_queue.refresh_queue import RefreshQueue
@@ -113,13 +113,17 @@ def _redis_stores(
     live: Live[Settings], invalidation_receivers: OptionalGauge, signing: Signing, shards: Shards
 ) -> RedisStores:
     settings, renditions = live.value, signing.renditions
-    mac = EntryMac(live.map(lambda settings: entry_secrets(settings.redis, settings.cos)), settings.sources)
+    mac = EntryMac(
+        live.map(lambda settings: entry_secrets(settings.redis, settings.cos)), settings.sources, signing.hosts.named
+    )
     rules = EntryRules(
         renews=settings.url_prerefresh.enabled,
         with_links=settings.access.signed_links is not None,
         tombstone_ttl=2 * settings.postgres.timeout + 20,
     )
-    entries = UrlEntries(shards, mac, signing.signer, renditions, signing.lifetime, rules, signing.clock.now)
+    entries = UrlEntries(
+        shards, EntryCodec(mac, signing.signer), renditions, signing.lifetime, rules, signing.clock.now
+    )
     usage, queue = UsageStore(shards), RefreshQueue(shards, live.map(partial(_queue_limits, signing)))
     channel = InvalidationChannel(shards)
     return RedisStores(

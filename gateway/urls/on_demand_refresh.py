@@ -6,7 +6,7 @@ from gateway.presign.signer import SignedImage
 from gateway.presign.style_variants import ImageVariant
 from gateway.presign.url_lifetime import CosClock
 from gateway.redis_connection.guarded_client import CacheUnavailable
-from gateway.redis_entries.url_entries import EntryLookUp
+from gateway.redis_entries.url_entries import EntryLookUp, Made
 from gateway.urls.resolver import UrlResolver
 
 
@@ -81,7 +81,7 @@ class OnDemandRefresh:
         image = resolver.urls.sign(record, variant.rendition, read_at, fresh=True)
         if not is_read:
             image = image.as_unread()
-        await resolver.keep([(image, found.get(variant, EntryLookUp()).tombstone)], mark)
+        await resolver.keep([Made(image, found.get(variant, EntryLookUp()).tombstone)], mark)
         return image
 
     async def _was_just_renewed(self, variant: ImageVariant, newest: SignedImage, refused: SignedImage | None) -> bool:

@@ -9,10 +9,9 @@ from typing import Final, TypeAlias
 from gateway.catalog.record import Catalog
 from gateway.concurrency.time_limits import TimeSlices
 from gateway.errors import CatalogUnavailable, CredentialsExpired
-from gateway.presign.signer import SignedImage
 from gateway.presign.style_variants import ImageVariant
 from gateway.presign.url_lifetime import CheckedSigner
-from gateway.redis_entries.url_entries import UrlEntries
+from gateway.redis_entries.url_entries import Made, Tombstone, UrlEntries
 from gateway.redis_entries.usage_store import UsageStore
 from gateway.redis_queue.leased_queue import Claim
 from gateway.redis_queue.refresh_queue import RefreshQueue
@@ -23,7 +22,7 @@ logger = logging.getLogger(__name__)
 _POSTPONED_FOR: Final = 5.0  # seconds
 
 # A variant to renew, and the tombstone of its entry.
-_Work: TypeAlias = tuple[ImageVariant, bytes]
+_Work: TypeAlias = tuple[ImageVariant, Tombstone]
 _Results: TypeAlias = "Counter[str]"
 
 
@@ -82,7 +81,7 @@ class RefreshBatch:
             rows = await self.catalog.fetch_rows(list({variant.image_id for variant, _ in work}))
         except CatalogUnavailable as error:
             return await self._isolate_failure(work, hits, error)
-        made: list[tuple[SignedImage, bytes]] = []
+        made: list[Made] = []
         gone: list[str] = []
         expired: list[ImageVariant] = []
         slices = TimeSlices()
@@ -94,7 +93,7 @@ class RefreshBatch:
                 gone.append(variant.image_id)
             else:
                 try:
-                    made.append((self.urls.sign(record, variant.rendition, read_at), tombstone))
+                    made.append(Made(self.urls.sign(record, variant.rendition, read_at), tombstone))
                 except CredentialsExpired:
                     expired.append(variant)
         await self.shared.keep(made, hits)

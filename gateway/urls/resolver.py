@@ -16,7 +16,7 @@ from gateway.presign.signer import BACKDATE, PresignedUrl, SignedImage
 from gateway.presign.style_variants import ImageVariant
 from gateway.presign.url_lifetime import CheckedSigner
 from gateway.redis_connection.guarded_client import CacheUnavailable
-from gateway.redis_entries.url_entries import EntryLookUp, UrlEntries
+from gateway.redis_entries.url_entries import EntryLookUp, Made, UrlEntries
 from gateway.urls.local_tier import ImageMissing, LocalState, LocalTier
 from gateway.urls.metrics import UrlMetrics
 from gateway.urls.new_variants import NewVariant, NewVariants
@@ -260,17 +260,17 @@ class UrlResolver:
         if self.outage.is_on:
             self.outage.ended()
         results: _Results = {}
-        made: dict[ImageVariant, tuple[SignedImage, bytes]] = {}
+        made: dict[ImageVariant, Made] = {}
         slices = TimeSlices()
         for look_up in missed:
             await slices.pause()
             if look_up.variant in made:  # by the look-up of another client
-                results[look_up] = Resolved(made[look_up.variant][0], from_cache=False)
+                results[look_up] = Resolved(made[look_up.variant].image, from_cache=False)
                 continue
             there = found.get(look_up.variant, _NOT_FOUND)
             results[look_up] = result = self._result_for(look_up, records.get(look_up.variant.image_id), there, read_at)
             if isinstance(result, Resolved):
-                made[look_up.variant] = result.image, there.tombstone
+                made[look_up.variant] = Made(result.image, there.tombstone)
             elif isinstance(result, ImageNotFound):
                 self.local.put_unknown(look_up.variant, mark, began)
         await self.keep(list(made.values()), mark)
@@ -345,10 +345,10 @@ class UrlResolver:
         """Return the present time."""
         return Now(self.local.now(), self.urls.now())
 
-    async def keep(self, made: Sequence[tuple[SignedImage, bytes]], mark: int) -> None:
-        """Keep images here and in Redis, each with the tombstone found before its row was read."""
-        for image, _ in made:
-            self.keep_local(image, mark)
+    async def keep(self, made: Sequence[Made], mark: int) -> None:
+        """Keep images here and in Redis."""
+        for each in made:
+            self.keep_local(each.image, mark)
         if self.shared is not None:
             try:
                 await self.shared.keep(made)

@@ -98,7 +98,7 @@ def test_every_collector_of_the_gateway_is_shown_or_left_out_for_a_reason() -> N
         "follows the difference": "cos_clock_offset_seconds",
         "metadata, whose bound tencent-cloud.md explains": "descriptions",
         "follows the application's changes": "nginx_epochs",
-        "rare": "nginx_floors",
+        "rare": "nginx_floors purge_repeats",
         "shows in the lag": "refresh_cycle_duration_seconds",
         "of the console; the rate of bytes is shown": "sent_bytes",
         "an alert; the time to the first byte is shown": "origin_slow",

@@ -9,11 +9,9 @@ import pytest
 from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
-from tests.documented_ages import BOUND, gone_within_bound
+from tests.documented_ages import BOUND, CLOCK, gone_within_bound
 from tests.fronts.conftest import CACHES, Front, running_front
 from tests.waiting import until_answered, until_listening_to_changes
-
-_CLOCK = 1  # HTTP counts whole seconds
 
 
 class Promise(NamedTuple):
@@ -26,8 +24,8 @@ class Promise(NamedTuple):
 
 SHORT = Promise(
     {"max_age": 60, "shared_max_age": 2, "stale_while_revalidate": 1, "stale_if_error": 3},
-    2 + 1 + _CLOCK,
-    2 + 3 + _CLOCK,
+    2 + 1 + CLOCK,
+    2 + 3 + CLOCK,
 )
 WITHIN_A_MINUTE = Promise(gone_within_bound(), BOUND, BOUND)
 
@@ -96,8 +94,8 @@ async def test_nor_while_cos_fails_and_a_stale_image_is_sent_more_than_once(
         asked = time.time()
         assert (await front.get("/i/a")).status == 200
         cos.faults.add(Fault(action=Refuse(status=500, code="InternalError"), times=None))
-        assert await until_gone(front, end=time.time() + 1 + 3 + _CLOCK) == 502
-        assert front_name != "varnish" or time.time() > asked + 1 + 3 - _CLOCK
+        assert await until_gone(front, end=time.time() + 1 + 3 + CLOCK) == 502
+        assert front_name != "varnish" or time.time() > asked + 1 + 3 - CLOCK
 
 
 @pytest.mark.parametrize("front_name", CACHES)

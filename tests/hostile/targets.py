@@ -31,7 +31,7 @@ from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.signer import Signer
 from gateway.presign.style_variants import ImageVariant, Renditions
-from gateway.redis_entries.url_entries import decode, encode
+from gateway.redis_entries.url_entries import EntryCodec, EntryMac
 from gateway.service.metrics import Metrics
 from gateway.settings import AccessSettings, CosSettings, Live, SignedLinksSettings, StyleSettings, VariantSettings
 from gateway.settings.sources import SettingsError, load_settings
@@ -57,6 +57,7 @@ RENDITIONS = Renditions(
 VARIANTS = VariantRequests(RENDITIONS, Live(VariantSettings()))
 HOSTS = Hosts(COS)
 SIGNER = Signer(Credentials("AKID", SECRET), HOSTS, Live(url_cache()), metrics=Metrics().presign)
+ENTRIES = EntryCodec(EntryMac(Live((SECRET, None))), SIGNER)
 METADATA = ObjectMetadata(9, '"5d41402abc4b2a76b9719d911017c592"', "Tue, 14 Nov 2023 22:13:20 GMT", None, None)
 _SETTINGS_FILE = Path(tempfile.mkdtemp(prefix="image-gateway-fuzz-")) / "gateway.yaml"
 
@@ -151,13 +152,12 @@ def credentials(data: bytes) -> None:
 
 
 def cached_entries(data: bytes) -> None:
-    """Cached entries: valid or refused, and never accepted with a URL that leads elsewhere."""
+    """Cached entries: a value that no gateway signed is refused."""
     try:
-        image = decode(data, ImageVariant("a"), SIGNER, RENDITIONS)
+        ENTRIES.decode(data, ImageVariant("a"))
     except ValueError:
         return
-    assert decode(encode(image, SIGNER), ImageVariant("a"), SIGNER, RENDITIONS) == image
-    assert image.presigned.url.startswith(f"{HOSTS.origin_of(image.record.bucket, image.record.region).base}/")
+    raise AssertionError
 
 
 def key_sets(data: bytes) -> None:

@@ -5,12 +5,13 @@ import json
 import re
 import tempfile
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import SecretStr
 
-from gateway.catalog.record import ImageMetadata
+from gateway.catalog.record import ImageMetadata, ImageRecord
 from gateway.changes.change_log import ChangeLog, Scope
 from gateway.concurrency.background import background
 from gateway.metrics.canary import CanaryOutcome
@@ -19,6 +20,7 @@ from gateway.redis_connection.client import check_settings, open_redis
 from gateway.redis_connection.shards import Shards
 from gateway.redis_entries.daily_statistics import DailyStatistics
 from gateway.redis_entries.metadata_store import MetadataStore
+from gateway.redis_entries.url_entries import Made
 from gateway.redis_entries.usage_store import Usage
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.redis_replicas.canary_rounds import CanaryRounds
@@ -35,6 +37,11 @@ STYLED: Final = ImageVariant("IMAGE", "style")
 GIVEN_UP: Final = "GIVEN_UP"
 DROPPED: Final = "DROPPED"
 
+# The order of the values of a cached URL.
+_OF_AN_ENTRY: Final = (
+    *("signed_at", "read_at", "secret_id", "signature", "token"),
+    *(field.name for field in fields(ImageRecord) if field.name != "image_id"),
+)
 _NAMES: Final = (
     (r"IMAGE|GIVEN_UP|DROPPED", "ID"),
     (r"\{s0[1-3]\}", "{sNN}"),
@@ -127,8 +134,9 @@ def _shape(value: bytes) -> str:
     text = value.decode()
     if re.fullmatch(r"-[0-9a-f]{16}", text):  # a tombstone, which may look like a number
         return _named(text)
-    if entry := re.fullmatch(r"\d+ \S+ (\{.*\})", text):
-        return f"end MAC {_shape(entry[1].encode())}"
+    if entry := re.fullmatch(r"\d+ \S+ (\[.*\])", text):
+        values = zip(_OF_AN_ENTRY, json.loads(entry[1]), strict=False)
+        return f"end MAC [{', '.join(f'{name}: {_type(value)}' for name, value in values)}]"
     try:
         parsed = json.loads(text)
     except ValueError:
@@ -140,7 +148,15 @@ def _shape(value: bytes) -> str:
 
 
 def _type(value: Any) -> str:
-    return {bool: "boolean", int: "number", float: "number", str: "text", list: "list", dict: "object"}[type(value)]
+    return {
+        bool: "boolean",
+        int: "number",
+        float: "number",
+        str: "text",
+        list: "list",
+        dict: "object",
+        type(None): "null",
+    }[type(value)]
 
 
 async def _write(tier: Tier, settings: RedisSettings) -> None:
@@ -151,7 +167,7 @@ async def _write(tier: Tier, settings: RedisSettings) -> None:
     # Its id spells a style of another image.
     other = record("GIVEN_UP:style")
     styles = ((image, None), (image, "style"), (other, None))
-    made = [(tier.urls.sign(each, style, int(now)), b"") for each, style in styles]
+    made = [Made(tier.urls.sign(each, style, int(now))) for each, style in styles]
     await tier.cache.keep(made)
     await tier.count({variant: Usage(1, 1, now) for variant in (IMAGE, STYLED)})
     purges = PurgeQueue(shards, per_second=0.01)

@@ -199,7 +199,6 @@ class TestWhatIsOurs:
             signed_image(record(key="b.png"), presigned),
             signed_image(record(bucket="other-1250000000"), presigned),
             signed_image(record(), presigned, "half"),
-            signed_image(record(), presigned, "no-such-style"),
             signed_image(record(), PresignedUrl(presigned.url, presigned.signed_at, presigned.expires_at + 1)),
             signed_image(record(), PresignedUrl(presigned.url, presigned.signed_at + 1, presigned.expires_at + 1)),
             signed_image(

@@ -14,6 +14,7 @@ from gateway.redis_connection.client import open_redis
 from gateway.redis_connection.guarded_client import CacheUnavailable, GuardedRedis, WrongType
 from gateway.redis_connection.shards import OneServer, Shards
 from gateway.redis_entries.metadata_store import MetadataStore
+from gateway.redis_entries.url_entries import Made
 from gateway.redis_entries.usage_store import Usage
 from gateway.settings import RedisSettings
 from gateway.urls.usage_counter import UsageCounter
@@ -104,7 +105,7 @@ async def test_an_entry_that_is_kept_while_its_image_is_dropped_stays_queued(tie
     await tier.cache.drop(["a"])
     [found] = (await tier.cache.find([A])).values()
     signed = signed_image(record(), tier.signer.sign(record()), None, int(tier.clock()))
-    await tier.cache.keep([(signed, found.tombstone)])
+    await tier.cache.keep([Made(signed, found.tombstone)])
     assert (await tier.cache.find([A]))[A].image is not None
     assert await tier.queue.due_at(A) is not None
     assert await tier.usage.cached(tier.clock(), 900) == (1, 0)
@@ -146,7 +147,7 @@ async def test_one_caller_in_a_second_renews_on_demand(tier: Tier, redis_client:
 async def test_prerefresh_turned_off_queues_nothing(tier: Tier, clock: Clock) -> None:
     other = make_tier(tier.shards, clock, renews=False)
     row = record()
-    await other.cache.keep([(signed_image(row, other.signer.sign(row), None, 1), b"")])
+    await other.cache.keep([Made(signed_image(row, other.signer.sign(row), None, 1))])
     assert (await other.queue.state(other.clock())).next_due is None
 
 

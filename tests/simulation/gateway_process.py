@@ -22,7 +22,7 @@ from gateway.presign.style_variants import Renditions
 from gateway.presign.url_lifetime import CheckedSigner
 from gateway.redis_connection.guarded_client import GuardedRedis
 from gateway.redis_connection.shards import OneServer, Shards
-from gateway.redis_entries.url_entries import EntryMac, EntryRules, UrlEntries
+from gateway.redis_entries.url_entries import EntryCodec, EntryMac, EntryRules, UrlEntries
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, Live, PostgresSettings
@@ -109,7 +109,7 @@ class Gateway:
             _CREDENTIALS, _HOSTS, Live(url_cache()), renditions=_RENDITIONS, metrics=_METRICS.presign, now=clocks.cos
         )
         rules = EntryRules(tombstone_ttl=2 * TIMEOUT + 20)
-        entries = UrlEntries(shards, _MAC, signer, _RENDITIONS, lifetime, rules, clocks.cos)
+        entries = UrlEntries(shards, EntryCodec(_MAC, signer), _RENDITIONS, lifetime, rules, clocks.cos)
         name = secrets.token_hex(8)
         self.log = ChangeLog([Source.ROWS, Source.REPLICAS], name, steady())
         self.nginx_list = NginxList(self.log, name, lambda: settings, clocks.wall() - steady())

@@ -12,6 +12,7 @@ from gateway.presign.credentials import Credentials
 from gateway.presign.signer import SignedImage
 from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.redis_connection.client import open_redis
+from gateway.redis_entries.url_entries import Made
 from gateway.redis_entries.usage_store import Usage
 from gateway.settings import Live, RedisSettings, StyleSettings, UrlPrerefreshSettings
 from gateway.urls.refresh_batch import RefreshBatch
@@ -67,7 +68,7 @@ async def keep(tier: Tier, *image_ids: str, style: str | None = None) -> None:
     tier.table.add(*image_ids)
     now = int(tier.clock())
     made = [tier.table.records[image_id] for image_id in image_ids]
-    await tier.cache.keep([(signed_image(row, tier.signer.sign(row, style), style, now), b"") for row in made])
+    await tier.cache.keep([Made(signed_image(row, tier.signer.sign(row, style), style, now)) for row in made])
 
 
 async def cached(tier: Tier, variant: ImageVariant = A) -> SignedImage | None:
@@ -132,7 +133,7 @@ async def test_a_url_renewed_by_another_worker_is_not_renewed_again(tier: Tier) 
     assert len(dead_worker) == 2
     made = tier.table.records["a"]
     image = signed_image(made, tier.signer.sign(made, fresh=True), None, int(tier.clock()))
-    await tier.cache.keep([(image, b"")])
+    await tier.cache.keep([Made(image)])
     await tier.queue.schedule({A: tier.clock() + 60})  # as the lease left it
     tier.clock.now += 61
     tier.table.queries.clear()
@@ -233,7 +234,7 @@ async def test_of_all_variants_only_those_in_use_are_queued_and_renewed(
             for variant in asked
         ]
         for start in range(0, len(made), 100):
-            await tier.cache.keep([(image, b"") for image in made[start : start + 100]])
+            await tier.cache.keep([Made(image) for image in made[start : start + 100]])
         assert (await tier.queue.state(clock())).queued == 600
         worker = refresh_worker_of(tier, idle_after=4 * 3600)
         for _ in range(6):
