@@ -4,6 +4,7 @@ import re
 from importlib.resources import files
 
 from gateway.catalog.query import quoted_table
+from gateway.catalog.triggers import watched_tables
 from gateway.settings import ColumnSettings, PostgresSettings
 
 _COLUMN = re.compile(r'^    "(\w+)" (.+?),?$', flags=re.MULTILINE)
@@ -11,13 +12,12 @@ _COLUMN = re.compile(r'^    "(\w+)" (.+?),?$', flags=re.MULTILINE)
 
 def changes_sql(settings: PostgresSettings) -> str:
     """Return the trigger that notifies replicas when a column that the gateway reads changes."""
-    columns = settings.columns
-    watched = ",".join(dict.fromkeys(columns.names.values()))
+    [table] = watched_tables(settings)
     sql = _packaged("changes.sql")
     for variable, value in (
-        ("table_name CONSTANT text", quoted_table(settings.table)),
-        ("id_column CONSTANT text", columns.id),
-        ("watched CONSTANT text[]", f"{{{watched}}}"),
+        ("table_name CONSTANT text", table.quoted),
+        ("id_column CONSTANT text", table.id_column),
+        ("watched CONSTANT text[]", f"{{{','.join(table.columns)}}}"),
     ):
         # The settings allow letters, digits and _ in names only: nothing needs escaping.
         sql, replaced = re.subn(rf"({re.escape(variable)} := )'[^']*'", rf"\g<1>'{value}'", sql)

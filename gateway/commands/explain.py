@@ -62,7 +62,7 @@ def explain(
             open_cos(opened.live, opened.metrics.origin, opened.signing) as origin,
             open_images(opened.live, opened.metrics, access, urls, origin) as images,
         ):
-            watch = TriggerWatch(opened.stores.catalog.report, opened.metrics.monitoring)
+            watch = TriggerWatch(opened.stores.catalog.triggers, opened.metrics.monitoring)
             explainer = make_explainer(opened.live, access, urls, images, watch, opened.metrics.canary, None)
             if (postgres := opened.live.value.postgres).listen:
                 await tell_gateways(postgres)

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
 from gateway.changes.nginx_list import NginxList
 from gateway.concurrency.background import background
+from gateway.errors import CatalogUnavailable
 from gateway.explain.explainer import Explainer
 from gateway.explain.origin import OriginStep
 from gateway.explain.row_and_url import RowAndUrl
@@ -46,9 +47,9 @@ async def open_diagnostics(
 ) -> AsyncIterator[Diagnostics]:
     """Probe the dependencies, record the history and watch the trigger, in the background."""
     settings, signing, redis, origin = live.value, urls.signing, urls.stores.redis, images.origin
-    trigger_watch = TriggerWatch(urls.stores.catalog.report, metrics.monitoring)
+    trigger_watch = TriggerWatch(urls.stores.catalog.triggers, metrics.monitoring, partial(_rows_missed, urls))
     explainer = make_explainer(live, access, urls, images, trigger_watch, metrics.canary, urls.changes.nginx_list)
-    health = _health(live, metrics.monitoring, access, urls, origin)
+    health = _health(live, metrics.monitoring, access, urls, origin, trigger_watch)
     history = History(metrics.counted, time.time())
 
     def paused() -> list[str]:
@@ -104,17 +105,33 @@ def make_explainer(
     return Explainer(access.authenticator, requests, row_and_url, origin, refused, rules, outside)
 
 
+async def _rows_missed(urls: Urls) -> None:
+    with suppress(CatalogUnavailable):  # then rows are read from the primary
+        await urls.stores.catalog.any_row_may_have_changed()
+    urls.invalidation.rows_missed()
+
+
 def _health(
-    live: Live[Settings], metrics: MonitoringMetrics, access: Access, urls: Urls, origin: OriginClient
+    live: Live[Settings],
+    metrics: MonitoringMetrics,
+    access: Access,
+    urls: Urls,
+    origin: OriginClient,
+    trigger_watch: TriggerWatch,
 ) -> Health:
     signing, clock, catalog, redis = urls.signing, urls.signing.clock, urls.stores.catalog, urls.stores.redis
     correct = partial(correct_clock, clock, urls.resolver)
     questions = ObjectQuestions(origin, lambda image: signing.signer.sign(image).url, correct, clock.now)
     sample = partial(catalog.random_images, 20)
     buckets = BucketsProbe(questions, live.value.cos.regions, metrics, sample=sample, observe=clock.observe)
+
+    async def changes() -> None:
+        await urls.changes.probe()
+        trigger_watch.check()
+
     probes = {"postgres": catalog.probe, "cos": buckets.probe}
     if urls.changes.log.heartbeats:
-        probes["changes"] = urls.changes.probe
+        probes["changes"] = changes
     if redis is not None:
         probes["redis"] = redis.probe.run
     health = Health(

@@ -71,7 +71,8 @@ async def open_service(
         if purges is not None and target is not None and stores.redis is not None:
             name = diagnostics.replica.name
             await opened(purging(purges, target, metrics.purge, stores.redis, name))
-        await opened(hearing(settings, metrics.catalog, urls, diagnostics.trigger_watch.look_soon))
+        watch = diagnostics.trigger_watch
+        await opened(hearing(settings, metrics.catalog, urls, watch.look_soon, watch.has_looked))
         refresh = await opened(open_refresh(live, metrics.server.requests, urls, origin))
         canary = await opened(open_canary(live, metrics, signing, stores, origin))
         health, parts = diagnostics.health, (access, signing)

@@ -78,9 +78,16 @@ async def open_urls(
 
 @asynccontextmanager
 async def hearing(
-    settings: Settings, metrics: CatalogMetrics, urls: Urls, look_at_trigger: Callable[[], None]
+    settings: Settings,
+    metrics: CatalogMetrics,
+    urls: Urls,
+    look_at_trigger: Callable[[], None],
+    looked_at_trigger: asyncio.Event,
 ) -> AsyncIterator[None]:
-    """Listen for changed rows and for tests of the trigger in Postgres, and for what other replicas say."""
+    """Listen for changed rows and for tests of the trigger in Postgres, and for what other replicas say.
+
+    looked_at_trigger: is set by the first look, which tells nginx to forget copies only of a process that serves.
+    """
     postgres, redis, log = settings.postgres, urls.stores.redis, urls.changes.log
     name = "postgres.listen_dsn" if postgres.listen_dsn is not None else "postgres.dsn"
     async with AsyncExitStack() as stack:
@@ -99,5 +106,7 @@ async def hearing(
                 while not log.has_tried():
                     tried.clear()
                     await tried.wait()
+                if postgres.listen:
+                    await looked_at_trigger.wait()
         log.serves = True
         yield

@@ -251,6 +251,7 @@ async def _(scene: Scene) -> AsyncIterator[None]:
 @_fault(
     "change trigger missing",
     "trigger_missing",
+    light=("changes", "degraded", "no trigger on images notifies of changes"),
     check=("warn  changes: no trigger on images notifies of changes", "sql changes"),
 )
 async def _(scene: Scene) -> AsyncIterator[None]:

@@ -189,13 +189,14 @@ class Feed(ChangeFeed):
         super().__init__(addresses, _METRICS.catalog, positions, steady=gateway.steady)
         self._gateway = gateway
 
-    def connection(self) -> AbstractAsyncContextManager[Any]:
+    def connection(self, application_name: str) -> AbstractAsyncContextManager[Any]:
         """Open a connection to the model of Postgres."""
-        return self._connected()
+        return self._connected(listens=application_name == "image-gateway-changes")
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[Connection]:
+    async def _connected(self, *, listens: bool) -> AsyncIterator[Connection]:
         gateway = self._gateway
         async with connected(Connection(gateway.postgres, gateway.process, TIMEOUT, TIMEOUT)) as connection:
-            gateway.connected(connection)
+            if listens:
+                gateway.connected(connection)
             yield connection

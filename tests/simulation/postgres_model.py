@@ -80,10 +80,10 @@ class Postgres:
         self._replayed.append((now, self.commits))
         self.notify(Notification(row.image_id, self.commits))
 
-    def notify(self, notification: Notification) -> None:
-        """Send a notification to each connection that listens."""
+    def notify(self, notification: Notification, sender: "Connection | None" = None) -> None:
+        """Send a notification to each connection that listens. The sender hears itself, as through a pooler."""
         for connection in self.connections:
-            if connection.listens and not connection.is_deaf:
+            if connection.listens and (connection is sender or not connection.is_deaf):
                 connection.to_client.send(connection.notified, notification)
 
     def current(self, image_id: str) -> Row:
@@ -110,7 +110,7 @@ class Postgres:
             result = [("text",)]
         elif sql.startswith("NOTIFY") or "pg_notify" in sql:
             payload = parameters[-1] if parameters else sql.split("'")[1]
-            self.notify(Notification(payload))
+            self.notify(Notification(payload), connection)
         elif "image_gateway_links" in sql and "INSERT" in sql:
             row = self.current(parameters[0])
             self.commit(row._replace(killed=row.killed + 1))
@@ -150,7 +150,7 @@ class Postgres:
 class Connection:
     """A connection as aiopg has it: what the gateway does with it, and no more.
 
-    is_deaf: this session gets no notifications, and is answered.
+    is_deaf: this session gets no notifications but its own, and is answered.
     statement_timeout: seconds, as aiopg counts them. None: the catalog limits the time by itself.
     """
 

@@ -136,8 +136,18 @@ MUTANTS: Final = {
         "a heartbeat counts when it is sent",
         (
             _FEED,
-            'await cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))',
-            "listener.log.heartbeat(Source.ROWS, payload.removeprefix(HEARTBEAT_PREFIX))",
+            "sender.send(HEARTBEAT_PREFIX + heartbeat.send(self.steady()))",
+            "listener.log.heartbeat(Source.ROWS, heartbeat.send(self.steady()))",
+        ),
+        faults="deafen_feed",
+    ),
+    "heartbeat_on_the_listening_connection": _mutant(
+        "a heartbeat comes back on the connection that sends it, as through a pooler in transaction mode",
+        (
+            _FEED,
+            "sender.send(HEARTBEAT_PREFIX + heartbeat.send(self.steady()))",
+            """payload = HEARTBEAT_PREFIX + heartbeat.send(self.steady())
+                        await cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))""",
         ),
         faults="deafen_feed",
     ),
