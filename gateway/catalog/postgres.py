@@ -113,6 +113,14 @@ class PostgresCatalog:
         self.metrics.catalog_queries.labels(result="found" if rows.records else "missing").inc()
         return rows
 
+    async def find_aliases(self, aliases: Sequence[str]) -> Mapping[str, str]:
+        """Return the ids of rows that can be served, by alias, from the server that is written to."""
+        if (by_alias := self.query.by_alias) is None:
+            return {}
+        async with self._translated_errors(), self._cursor(writable=True) as cursor:
+            await self._execute(cursor, f"{by_alias} = ANY(%s)", (list(aliases),))
+            return dict(await cursor.fetchall())
+
     async def inspect(self, image_id: str) -> InspectedRow | None:
         """Return, for an operator, the row of ``image_id`` and why it is not served, or None without such a row."""
         async with self._translated_errors(), self._cursor_for([image_id]) as cursor:

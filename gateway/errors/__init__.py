@@ -68,6 +68,12 @@ class ConfigurationRefused(
     """The configuration that a reload read has mistakes. The detail names the keys, and no values."""
 
 
+class InvalidAlias(
+    InvalidRequest, code="invalid_alias", message="an alias is 1 to 850 bytes of UTF-8, percent-encoded, without NUL"
+):
+    """The text after ``/a/`` cannot be the alias of an image."""
+
+
 class InvalidImageId(
     InvalidRequest,
     code="invalid_image_id",

@@ -18,6 +18,7 @@ from gateway.service.changes import Changes
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.settings import Live, Settings
+from gateway.urls.aliases import Aliases
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.metrics import UrlMetrics
@@ -42,6 +43,7 @@ class Urls:
     resolver: UrlResolver
     invalidation: Invalidation
     usage: UsageCounter
+    aliases: Aliases | None
 
 
 @asynccontextmanager
@@ -70,10 +72,15 @@ async def open_urls(
         report_images=redis.daily.add_images if redis is not None and redis.daily is not None else None,
         now=now,
     )
+    url_cache = live.map(lambda settings: settings.url_cache)
+    has_aliases = live.value.postgres.columns.alias is not None
+    aliases = Aliases(stores.catalog, resolver, url_cache, UNKNOWN_TTL, local.now) if has_aliases else None
     async with AsyncExitStack() as stack:
         stack.push_async_callback(resolver.close)
         stack.push_async_callback(usage.close)
-        yield Urls(metrics, signing, stores, changes, local, resolver, invalidation, usage)
+        if aliases is not None:
+            stack.push_async_callback(aliases.close)
+        yield Urls(metrics, signing, stores, changes, local, resolver, invalidation, usage, aliases)
 
 
 @asynccontextmanager

@@ -95,6 +95,7 @@ class ColumnSettings(Section):
     version: Restarted[Identifier | None] = None
     viewers: Restarted[Identifier | None] = None
     groups: Restarted[Identifier | None] = None
+    alias: Restarted[Identifier | None] = None
 
     @property
     def names(self) -> dict[str, str]:

@@ -16,7 +16,7 @@ from multidict import CIMultiDict, MultiDict, MultiMapping
 
 from gateway.access.identity import Authenticator
 from gateway.access.jwks import Jwks, JwksUnavailable
-from gateway.access.request_head import RequestHead, original_address
+from gateway.access.request_head import RequestHead, is_address_of, original_address
 from gateway.access.signed_links import BadLink, SignedLinks
 from gateway.api.beacons import MAX_BYTES, MAX_LOADS, MAX_SECONDS, Beacon, BytesSource, LoadResult
 from gateway.catalog.image_id import parse_image_id
@@ -119,8 +119,8 @@ def link_parameters(data: bytes) -> None:
 def original_uris(data: bytes) -> None:
     """``X-Original-URI``: an address of the image or none, and no input is a valid signature."""
     uri, image_id = _words(data, 2)
-    address = original_address(CIMultiDict({"X-Original-URI": uri}), image_id or "a")
-    if address is None:
+    address = original_address(CIMultiDict({"X-Original-URI": uri}))
+    if address is None or not is_address_of(address.path, image_id or "a"):
         return
     path, query = address
     assert uri.startswith(path)
