@@ -28,7 +28,7 @@ from tests.processes import GATEWAY, gateway_process, ready
 from tests.valve import Valve
 from tests.waiting import until
 
-Fault = Callable[[Valve], None]
+Fault = Callable[[Valve], object]
 FAULTS: Final[dict[str, Fault]] = {
     "packets are lost": Valve.lose_packets,
     "the kernel gives up": Valve.time_out,
