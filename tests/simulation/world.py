@@ -188,6 +188,7 @@ class World:
         self.ends_at = 0.0
         self._in_use_until: dict[str | int, float] = {}  # the settings, and since when no process has them
         self.postgres.lag = plan.lag
+        self.postgres.loses_trigger = any(step.name == "drop_trigger" for step in plan.steps)
         self.heard: dict[str, list[tuple[int, float]]] = {image_id: [] for image_id in IMAGES}
         asks = self.ask_nginx if plan.has_cdn_before_nginx else self._ask_any_gateway
         self.cdn = Front("the CDN", asks, self.aged_time, self.network.delay, is_shared=True)

@@ -150,6 +150,12 @@ MUTANTS: Final = {
         ),
         faults="deafen_feed",
     ),
+    "trigger_gap_kept": _mutant(
+        "rows are trusted that were read while there was no trigger",
+        ("gateway.service.urls", "    invalidation.rows_missed()\n", "    del invalidation\n"),
+        faults="drop_trigger",
+        plan=2,
+    ),
     "no_new_connection": _mutant(
         "a connection without heartbeats is kept",
         (_FEED, "if heartbeat.is_lost(self.steady()):", "if False:"),
