@@ -134,6 +134,7 @@ def _health(
         metrics,
         may_serve=lambda: buckets.may_serve,
         serves_without_stores=lambda: live.value.server.ready_without_stores and urls.resolver.serves_from_memory(),
+        needs_rows=lambda: not live.value.server.ready_without_rows,
     )
 
     def look_again(*_: Settings) -> None:
