@@ -14,7 +14,7 @@ from gateway_dev.postgres_server import PostgresServer
 from tests.conftest import Images
 from tests.faults.scene import MANY, Injected, Scene, Sections, fault
 from tests.pgbouncer import running_pgbouncer
-from tests.waiting import until_answered
+from tests.waiting import until, until_answered
 
 OF_POSTGRES: Final[list[Injected]] = []
 _fault: Final = partial(fault, OF_POSTGRES)
@@ -86,10 +86,22 @@ async def _(scene: Scene) -> AsyncIterator[None]:
     await scene.images.execute("ALTER TABLE images DISABLE ROW LEVEL SECURITY")
 
 
+async def _table_is_known(scene: Scene) -> None:
+    """Wait for a probe that has found the table: a later one compares. On a busy machine the first may be too late."""
+    health = scene.gateway.service.diagnostics.health
+
+    async def is_known() -> bool:
+        await health.probe_all()
+        return health.latest.checks["postgres"] == "ok"
+
+    await until(is_known, what="a probe of the table")
+
+
 @_fault(
     "search path of another table",
     "dependency_degraded",
     prepare=_as_reader,
+    begin=_table_is_known,
     light=("postgres", "degraded", "the search path leads to staging.images, and led to public.images before"),
     check=("warn  table: the search path leads to staging.images; there is also public.images",),
     advice="check the id",
@@ -101,6 +113,7 @@ async def _(scene: Scene) -> AsyncIterator[None]:
         "ALTER ROLE row_reader SET search_path = staging, public"
     )
     await scene.images.execute(_END_SESSIONS)
+    await until_answered(scene.gateway, "/i/a", 404)  # the sessions end a little later, and fail a request until then
     await _nothing_is_found(scene)
     yield
     await scene.images.execute("ALTER ROLE row_reader RESET search_path")

@@ -14,6 +14,8 @@ from tests.simulation.loop import Process
 from tests.simulation.network import Link, Network
 
 CHANNEL: Final = "image_gateway"
+_OTHER_COLUMNS: Final = 11  # between those of ``CatalogQuery`` that decide here
+OWNER: Final = "alice"  # of every row
 BUCKET, REGION = "b-1250000000", "ap-beijing"
 
 
@@ -55,6 +57,8 @@ class Postgres:
 
     is_up: False: every connection is refused. is_hanging: no query is answered, and nobody can connect.
     is_locked: no query of the table is answered.
+    refuses_rows: clients that get no connection for rows: their role has too many.
+    deaf: clients whose new sessions are deaf until they end.
     """
 
     def __init__(self, network: Network, process: Process) -> None:
@@ -64,6 +68,8 @@ class Postgres:
         self.is_up = True
         self.is_hanging = False
         self.is_locked = False
+        self.refuses_rows: set[str] = set()
+        self.deaf: set[str] = set()
         self.connections: list[Connection] = []
         self.history: dict[str, list[Commit]] = {}
         self.commits = 0
@@ -116,16 +122,16 @@ class Postgres:
             self.commit(row._replace(killed=row.killed + 1))
             result = [(row.killed + 1,)]
         elif "ANY(" in sql:
-            result = self._select(parameters[0], self._position_of(connection))
+            result = self._select(parameters[0], self._position_of(connection), has_public="is_public" in sql)
         connection.to_client.send(reply, result)
 
-    def _select(self, image_ids: Sequence[str], position: int) -> list[tuple[Any, ...]]:
+    def _select(self, image_ids: Sequence[str], position: int, *, has_public: bool) -> list[tuple[Any, ...]]:
         rows = []
         for image_id in image_ids:
             row = next((c.row for c in reversed(self.history.get(image_id, ())) if c.position <= position), None)
             if row is not None and row.is_active:
-                more = (None, None, None, None, None, None, None, row.killed)
-                rows.append((image_id, row.key, "alice", row.is_public, None, *more))
+                public = row.is_public if has_public else False
+                rows.append((image_id, row.key, OWNER, public, *[None] * _OTHER_COLUMNS, row.killed))
         return rows
 
     def _position_of(self, connection: "Connection") -> int:
@@ -139,6 +145,17 @@ class Postgres:
         waiting, self._waiting = self._waiting, []
         for run in waiting:
             run()
+
+    def refuse(self, client: str, seconds: float) -> None:
+        """End the connections of a client, and let it make none for a while."""
+        self.network.refuse((client, self.process.name), seconds)
+        self.end_connections(client)
+
+    def end_connections(self, client: str, *, for_rows: bool = False) -> None:
+        """End the connections of a client with an error, or only those for rows."""
+        for connection in list(self.connections):
+            if connection.client_name == client and (connection.is_for_rows(client) or not for_rows):
+                connection.server_closes()
 
     def restart(self) -> None:
         """End every connection with an error."""
@@ -165,15 +182,17 @@ class Connection:
     ) -> None:
         network, loop = postgres.network, postgres.network.loop
         self.is_standby = is_standby
+        self.client_name = client.name
+        way = client.name, postgres.process.name
         self.listens = False
-        self.is_deaf = False
+        self.is_deaf = client.name in postgres.deaf
         self.is_dead = False
         self.raw = SimpleNamespace(notifies=[])
         self._items: asyncio.Queue[Any] = asyncio.Queue()
         self.notifies = ClosableQueue(self._items, loop)
         self.delivered: Callable[[Notification], None] = lambda _: None
-        self.to_client = Link(network, client)
-        self._to_server = Link(network, postgres.process)
+        self.to_client = Link(network, client, way)
+        self._to_server = Link(network, postgres.process, way)
         self._postgres = postgres
         self._timeout = timeout
         self._statement_timeout = statement_timeout
@@ -183,6 +202,10 @@ class Connection:
     def closed(self) -> bool:
         return self.is_dead
 
+    def is_for_rows(self, client: str) -> bool:
+        """Return whether it is of the pool of this client, whose statements have no time limit of their own."""
+        return self.client_name == client and self._statement_timeout is None
+
     async def connect(self) -> Self:
         """Connect, as ``aiopg.connect`` does."""
         postgres = self._postgres
@@ -191,7 +214,9 @@ class Connection:
         accepted.add_done_callback(_retrieve)
 
         def accept() -> None:
-            if not postgres.is_up:
+            is_refused = postgres.network.is_refused(self.to_client.way)
+            is_too_many = any(map(self.is_for_rows, postgres.refuses_rows))
+            if not postgres.is_up or is_refused or is_too_many:
                 self.to_client.send(_fail, accepted, psycopg2.OperationalError("connection refused"))
             elif not postgres.is_hanging:
                 postgres.connections.append(self)

@@ -26,6 +26,13 @@ NGINX_IN_DOUBT: Final = 4.5
 # nginx says that no gateway tells it all changes.
 NGINX_WITHOUT_ANSWER: Final = 3600.0
 
+# An answer by a row that could not be read is kept for five seconds, and caches count whole seconds.
+UNREAD: Final = 6.0
+# A CDN is purged a second after the first gateway has heard, and again when the leases of then have ended. Each look at
+# the queue may be a second late, and clocks differ by five.
+PURGED: Final = 4.0
+PURGED_AMID_FAULTS: Final = 20.0
+
 # That an image does not exist is remembered for three seconds, because a new row is not notified.
 MISSING: Final = 3.5
 
