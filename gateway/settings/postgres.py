@@ -123,8 +123,8 @@ class GrantSettings(Section):
 class ChangeSettings(Section):
     """A table whose changed rows change images: one behind a view, or one that says who may view images.
 
-    id: the column that holds the image's id. watched: the columns that matter; empty: those that the gateway reads of the
-    table, or every column of another table.
+    id: the column that holds the image's id.
+    watched: the columns that matter. Empty: those that the gateway reads, or every column of a table that it does not read.
     """
 
     table: Restarted[TableName]

@@ -112,6 +112,8 @@ class Postgres:
             result = [(self.commits,)]
         elif "pg_last_wal_replay_lsn" in sql:
             result = [(self._position_of(connection),)] if connection.is_standby else []
+        elif "pg_rewrite" in sql:
+            result = [(False, [], False)]
         elif "format_type" in sql:
             result = [("text",)]
         elif sql.startswith("NOTIFY") or "pg_notify" in sql:
