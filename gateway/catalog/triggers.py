@@ -102,7 +102,7 @@ class TriggerReport:
 
     place: the table and its column of the image's id.
     problem: why changes are not notified, in the words of ``/readyz``, ``check`` and the log. None without a problem.
-    identity: another one after each change of the triggers.
+    identity: those of the triggers that fire.
     """
 
     place: str
@@ -111,8 +111,8 @@ class TriggerReport:
     is_view: bool = False
 
     def ends_gap(self, before: "TriggerReport | None") -> bool:
-        """Return whether changes are notified now, and may not have been since the report before, or ever."""
-        return self.problem is None and (before is None or before.problem is not None or before != self)
+        """Return whether a trigger fires that did not at the report before: changes may not have been notified."""
+        return not set(self.identity) <= set(before.identity if before is not None else ())
 
 
 def watched_tables(settings: PostgresSettings) -> list[WatchedTable]:
@@ -138,7 +138,7 @@ def watched_tables(settings: PostgresSettings) -> list[WatchedTable]:
 
 def report_on(table: WatchedTable, triggers: Sequence[Trigger], relation: Relation | None = None) -> TriggerReport:
     """Return the report on a table with these triggers. ``relation``: what the table is."""
-    identity = tuple(trigger.identity for trigger in triggers)
+    identity = tuple(trigger.identity for trigger in triggers if trigger.events)
     place = f"{table.name}.{table.id_column}"
     if not triggers and relation is None:
         return TriggerReport(place, f"there is no table {table.name}: check postgres.table, grants and changes")
