@@ -124,7 +124,7 @@ class ChangeSettings(Section):
     """A table whose changed rows change images: one behind a view, or one that says who may view images.
 
     id: the column that holds the image's id.
-    watched: the columns that matter. Empty: those that the gateway reads, or every column of a table that it never reads.
+    watched: the columns that matter. Empty: those that the gateway reads, or every column of a table beside its own.
     """
 
     table: Restarted[TableName]

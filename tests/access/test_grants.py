@@ -170,7 +170,8 @@ async def test_a_change_of_a_grant_is_heard_within_a_second(
 ) -> None:
     """The table of grants needs a trigger of its own, which ``sql changes`` prints with that of the images."""
     section = {key: value for key, value in SETTINGS["postgres"].items() if key != "listen"}
-    sql = changes_sql(PostgresSettings.model_validate({"dsn": postgres_dsn, **section}))
+    settings = PostgresSettings.model_validate({"dsn": postgres_dsn, **section})
+    sql = await asyncio.to_thread(changes_sql, settings)
     await pictures.execute(sql.replace("%", "%%"))
     gateway = await start_gateway(postgres=section, access=BY_TOKEN)
 
