@@ -62,7 +62,7 @@ class TriggerReport:
     """What is known of the triggers of a table.
 
     problem: why changes are not notified, in the words of ``/readyz``, ``check`` and the log. None without a problem.
-    identity: another one after each change of the triggers.
+    identity: those of the triggers that fire.
     """
 
     table: str
@@ -70,8 +70,8 @@ class TriggerReport:
     identity: Sequence[str] = ()
 
     def ends_gap(self, before: "TriggerReport | None") -> bool:
-        """Return whether changes are notified now, and may not have been since the report before, or ever."""
-        return self.problem is None and (before is None or before.problem is not None or before != self)
+        """Return whether a trigger fires that did not at the report before: changes may not have been notified."""
+        return not set(self.identity) <= set(before.identity if before is not None else ())
 
 
 def watched_tables(settings: PostgresSettings) -> list[WatchedTable]:
@@ -82,7 +82,9 @@ def watched_tables(settings: PostgresSettings) -> list[WatchedTable]:
 
 def report_on(table: WatchedTable, triggers: Sequence[Trigger]) -> TriggerReport:
     """Return the report on a table with these triggers."""
-    return TriggerReport(table.name, _problem(table, triggers), tuple(trigger.identity for trigger in triggers))
+    return TriggerReport(
+        table.name, _problem(table, triggers), tuple(trigger.identity for trigger in triggers if trigger.events)
+    )
 
 
 def events_of(triggers: Sequence[Trigger]) -> int:

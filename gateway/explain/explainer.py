@@ -170,6 +170,8 @@ class _DryRequest:
                 else:
                     record, rendition = row.record, decision.rendition
                     image = self._in_use(record, rendition) or self._stored.signer.sign_image(record, rendition)
+                    if row.is_unread:
+                        image = image.as_unread()
                     found = decision.found._replace(image=image)
             elif isinstance(decision, NeedsBytes):
                 image, found = decision.image, decision.found

@@ -45,6 +45,7 @@ class RowFinding:
     why_not: str | None = None  # None: it is served
     error: CatalogUnavailable | None = None  # why it is not known whether there is a row
     advice: str = ""
+    is_unread: bool = False  # a request cannot read it, and is answered by the record of a cached entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,10 @@ class RowAndUrl:
             facts: Facts = {"state": f"not known: Postgres failed: {error}"}
             if cached.entries.without_row is None:
                 return RowFinding(None, facts, error=error, advice=advice_on(error))
-            return RowFinding(cached.entries.without_row.record, facts | {"used": "that of the cached entry"})
+            facts["used"] = "that of the cached entry"
+            used = cached.entries.used
+            is_unread = used is None or used.image is None or used.image.unread
+            return RowFinding(cached.entries.without_row.record, facts, is_unread=is_unread)
         facts = {}
         problem = "postgres.listen is off" if self.why_not_notified is None else await self.why_not_notified()
         if problem:

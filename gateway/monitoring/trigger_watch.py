@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,6 +15,10 @@ logger = logging.getLogger(__name__)
 _INTERVAL = 60.0  # seconds; each look takes a connection and a query of the system's tables
 _RETRY_INTERVAL = 10.0  # seconds after a look that Postgres did not answer
 _LEAST_PAUSE = 1.0  # seconds between two looks that somebody asks for
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 async def _nothing() -> None:
@@ -59,7 +62,7 @@ class TriggerWatch:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.interval if self._is_answered else min(_RETRY_INTERVAL, self.interval)):
                     await self._look_soon.wait()
-                    await asyncio.sleep(self._looked_at + self.least_pause - time.monotonic())
+                    await asyncio.sleep(self._looked_at + self.least_pause - _now())
 
     def look_soon(self) -> None:
         """Look at once, or a second after the last look. Does not wait for the result."""
@@ -84,7 +87,7 @@ class TriggerWatch:
                 self._is_answered = False
                 logger.debug("not looked for the change trigger: %s", error)
             finally:
-                self._looked_at = time.monotonic()
+                self._looked_at = _now()
                 self.has_looked.set()
             return self._latest_problem()
 

@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
 from gateway.changes.nginx_list import NginxList
 from gateway.concurrency.background import background
-from gateway.errors import CatalogUnavailable
 from gateway.explain.explainer import Explainer
 from gateway.explain.origin import OriginStep
 from gateway.explain.row_and_url import RowAndUrl
@@ -26,7 +25,7 @@ from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.access import Access
 from gateway.service.images import Images
 from gateway.service.metrics import Metrics
-from gateway.service.urls import Urls
+from gateway.service.urls import Urls, rows_missed
 from gateway.settings import Live, Settings
 from gateway.urls.on_demand_refresh import correct_clock
 
@@ -47,7 +46,9 @@ async def open_diagnostics(
 ) -> AsyncIterator[Diagnostics]:
     """Probe the dependencies, record the history and watch the trigger, in the background."""
     settings, signing, redis, origin = live.value, urls.signing, urls.stores.redis, images.origin
-    trigger_watch = TriggerWatch(urls.stores.catalog.triggers, metrics.monitoring, partial(_rows_missed, urls))
+    trigger_watch = TriggerWatch(
+        urls.stores.catalog.triggers, metrics.monitoring, partial(rows_missed, urls.stores.catalog, urls.invalidation)
+    )
     explainer = make_explainer(live, access, urls, images, trigger_watch, metrics.canary, urls.changes.nginx_list)
     health = _health(live, metrics.monitoring, access, urls, origin, trigger_watch)
     history = History(metrics.counted, time.time())
@@ -105,12 +106,6 @@ def make_explainer(
     return Explainer(access.authenticator, requests, row_and_url, origin, refused, rules, outside)
 
 
-async def _rows_missed(urls: Urls) -> None:
-    with suppress(CatalogUnavailable):  # then rows are read from the primary
-        await urls.stores.catalog.any_row_may_have_changed()
-    urls.invalidation.rows_missed()
-
-
 def _health(
     live: Live[Settings],
     metrics: MonitoringMetrics,
@@ -139,6 +134,7 @@ def _health(
         metrics,
         may_serve=lambda: buckets.may_serve,
         serves_without_stores=lambda: live.value.server.ready_without_stores and urls.resolver.serves_from_memory(),
+        needs_rows=lambda: not live.value.server.ready_without_rows,
     )
 
     def look_again(*_: Settings) -> None:

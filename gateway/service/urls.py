@@ -8,10 +8,12 @@ from typing import Final
 
 from gateway.catalog.change_feed import ChangeFeed
 from gateway.catalog.metrics import CatalogMetrics
+from gateway.catalog.postgres import PostgresCatalog
 from gateway.catalog.server_addresses import ServerAddresses
 from gateway.changes.entry_trust import EntryTrust
 from gateway.concurrency.background import background
 from gateway.concurrency.clocks import boot_time
+from gateway.errors import CatalogUnavailable
 from gateway.presign.url_lifetime import CheckedSigner
 from gateway.purge.intake import PurgeIntake
 from gateway.service.changes import Changes
@@ -81,6 +83,13 @@ async def open_urls(
         if aliases is not None:
             stack.push_async_callback(aliases.close)
         yield Urls(metrics, signing, stores, changes, local, resolver, invalidation, usage, aliases)
+
+
+async def rows_missed(catalog: PostgresCatalog, invalidation: Invalidation) -> None:
+    """Read every row again, from a server that has all changes until now: some were not notified."""
+    with suppress(CatalogUnavailable):  # then rows are read from the primary
+        await catalog.any_row_may_have_changed()
+    invalidation.rows_missed()
 
 
 @asynccontextmanager

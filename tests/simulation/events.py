@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from tests.simulation import promise
 from tests.simulation.plan import IMAGES
 
 if TYPE_CHECKING:
@@ -176,6 +177,13 @@ class Events:
     def stop_postgres(self, _target: int, value: float) -> None:
         self._unreadable_for(value, self._world.postgres, "is_up", False)
         self._world.postgres.restart()
+
+    def drop_trigger(self, _target: int, value: float) -> None:
+        """Drop the trigger, and install it again, unless gateways may not have seen that it is back."""
+        postgres = self._world.postgres
+        if postgres.trigger is not None and self._world.loop.time() - postgres.installed_at > promise.TRIGGER_SEEN:
+            install = partial(postgres.install_trigger, postgres.trigger + 1)
+            self._for(value, partial(setattr, postgres, "trigger", None), install)
 
     def deafen_feed(self, target: int, _value: float) -> None:
         """Let the session of a gateway, or each, get no notifications until it ends."""

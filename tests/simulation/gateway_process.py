@@ -5,6 +5,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from aiohttp import hdrs
@@ -26,6 +27,7 @@ from gateway.delivery.decision import NOTHING, ImageRequest, NeedsLookUp, Refuse
 from gateway.delivery.decision import Answer as Decided
 from gateway.delivery.nginx_decisions import DECISION_FOR, NginxDecisions
 from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound
+from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.objects.content import Content
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.credentials import Credentials
@@ -41,6 +43,7 @@ from gateway.redis_connection.shards import OneServer, Shards
 from gateway.redis_entries.url_entries import EntryCodec, EntryMac, EntryRules, UrlEntries
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
 from gateway.service.metrics import Metrics
+from gateway.service.urls import rows_missed
 from gateway.settings import AccessSettings, CosSettings, ImageProxySettings, Live, PostgresSettings
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
@@ -178,6 +181,8 @@ class Gateway:
         self.channel.on_dropped = self.purges.add
         self.invalidation = Invalidation(self.log, steady, trust, entries, self.channel, self.purges)
         self.log.add_cache(self.resolver)
+        gap_ended = partial(rows_missed, self.catalog, self.invalidation)
+        self.trigger_watch = TriggerWatch(self.catalog.triggers, _METRICS.monitoring, gap_ended)
         self.feed = Feed(self, positions)
         self.cos = clocks.cos
         access = NginxDecisions(Live(AccessSettings()), lifetime, CosClock(clocks.cos, steady))
@@ -192,7 +197,7 @@ class Gateway:
     def start(self) -> None:
         """Start what a service starts."""
         for name, work in {
-            "feed": self.feed.listen(self.invalidation),
+            "feed": self.feed.listen(self.invalidation, self.trigger_watch.look_soon),
             "channel": self.channel.listen(self.log, self.resolver.drop),
             "publish": self.channel.publish_sweeps(self.log),
             "probe": self._probe_redis(),
@@ -201,6 +206,8 @@ class Gateway:
             "purges": self.purge_worker.run(),
         }.items():
             self.process.start(work, name)
+        if self.postgres.loses_trigger:
+            self.process.start(self.trigger_watch.run(), "trigger watch")
 
     async def _serve(self) -> None:
         await asyncio.sleep(_LISTENING_TIMEOUT)

@@ -1,6 +1,7 @@
 """A model of Postgres at the edge that is aiopg: rows, commits, notifications, locks, a standby that lags."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from tests.simulation.loop import Process
 from tests.simulation.network import Link, Network
 
 CHANNEL: Final = "image_gateway"
+_WATCHED: Final = ["id", "user_id", "cos_key", "cos_bucket", "cos_region", "mime_type", "is_public", "storage_status"]
+_SOURCE: Final = "".join(f"OLD.{column}, " for column in _WATCHED)  # of the trigger
 _OTHER_COLUMNS: Final = 11  # between those of ``CatalogQuery`` that decide here
 OWNER: Final = "alice"  # of every row
 BUCKET, REGION = "b-1250000000", "ap-beijing"
@@ -57,6 +60,9 @@ class Postgres:
 
     is_up: False: every connection is refused. is_hanging: no query is answered, and nobody can connect.
     is_locked: no query of the table is answered.
+    trigger: the number of the trigger that notifies of changed rows. None: there is no trigger, and what is committed
+        meanwhile counts from the time when there is one again.
+    loses_trigger: whether that happens in this run. In the others no gateway watches over the trigger.
     refuses_rows: clients that get no connection for rows: their role has too many.
     deaf: clients whose new sessions are deaf until they end.
     """
@@ -68,6 +74,9 @@ class Postgres:
         self.is_up = True
         self.is_hanging = False
         self.is_locked = False
+        self.trigger: int | None = 1
+        self.installed_at = -math.inf
+        self.loses_trigger = False
         self.refuses_rows: set[str] = set()
         self.deaf: set[str] = set()
         self.connections: list[Connection] = []
@@ -82,9 +91,18 @@ class Postgres:
         """Write a version of a row. The trigger notifies."""
         self.commits += 1
         now = self.network.loop.time()
-        self.history.setdefault(row.image_id, []).append(Commit(row, now, self.commits))
+        counts_from = now if self.trigger is not None else math.inf
+        self.history.setdefault(row.image_id, []).append(Commit(row, counts_from, self.commits))
         self._replayed.append((now, self.commits))
-        self.notify(Notification(row.image_id, self.commits))
+        if self.trigger is not None:
+            self.notify(Notification(row.image_id, self.commits))
+
+    def install_trigger(self, number: int) -> None:
+        """Install a trigger by the SQL that notifies gateways of it. ``number``: no earlier trigger has it."""
+        self.trigger, self.installed_at = number, self.network.loop.time()
+        for commit in (commit for history in self.history.values() for commit in history):
+            commit.at = min(commit.at, self.installed_at)
+        self.notify(Notification("-installed"))
 
     def notify(self, notification: Notification, sender: "Connection | None" = None) -> None:
         """Send a notification to each connection that listens. The sender hears itself, as through a pooler."""
@@ -112,6 +130,8 @@ class Postgres:
             result = [(self.commits,)]
         elif "pg_last_wal_replay_lsn" in sql:
             result = [(self._position_of(connection),)] if connection.is_standby else []
+        elif "pg_trigger" in sql:
+            result = [(str(self.trigger), 8 | 16, _SOURCE)] if self.trigger is not None else []
         elif "format_type" in sql:
             result = [("text",)]
         elif sql.startswith("NOTIFY") or "pg_notify" in sql:
