@@ -94,6 +94,10 @@ class UnknownWidth(InvalidRequest, code="unknown_width", message="the style does
     """The style has no widths, or ``w`` times ``dpr`` is none of them (``image_variants.unknown_width: reject``)."""
 
 
+class UnknownRatio(InvalidRequest, code="unknown_ratio", message="the style does not have that ratio"):
+    """``r`` is none of the style's ``ratios``."""
+
+
 class UnknownFormat(InvalidRequest, code="unknown_format", message="the style does not have that format"):
     """``format`` is no format of the style, or ``format`` is ``auto`` without ``image_variants.negotiate: accept``."""
 
