@@ -15,7 +15,16 @@ from gateway.catalog import triggers
 from gateway.catalog.database_report import DatabaseReport, FoundTable, HeldLock, Inspection, report_without_connect
 from gateway.catalog.metrics import CatalogMetrics
 from gateway.catalog.pool import Pool, open_pool
-from gateway.catalog.query import ID_TYPE, KILL_LINKS, LINKS_GRANTED, LINKS_KILLED, LINKS_TABLE, SIZE, CatalogQuery
+from gateway.catalog.query import (
+    ID_TYPE,
+    KILL_LINKS,
+    LINKS_GRANTED,
+    LINKS_KILLED,
+    LINKS_TABLE,
+    SIZE,
+    CatalogQuery,
+    quoted_table,
+)
 from gateway.catalog.record import ImageRecord, InspectedRow, Rows, read_row, valid_ids
 from gateway.catalog.replay_positions import ReplayPositions, read_position, read_replayed
 from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
@@ -183,7 +192,12 @@ class PostgresCatalog:
         async with self._translated_errors(), self._cursor(writable=True) as cursor:
             for table in watched_tables(self.query.settings):
                 await self._execute(cursor, triggers.QUERY, (table.quoted,))
-                reports.append(report_on(table, [triggers.Trigger(*row) for row in await cursor.fetchall()]))
+                found, relation = [triggers.Trigger(*row) for row in await cursor.fetchall()], None
+                if not found:
+                    listed = [quoted_table(change.table) for change in self.query.settings.changes]
+                    await self._execute(cursor, triggers.RELATION, (table.quoted, listed, table.quoted))
+                    relation = next((triggers.Relation(*row) for row in await cursor.fetchall()), None)
+                reports.append(report_on(table, found, relation))
         return reports
 
     async def any_row_may_have_changed(self) -> None:

@@ -1,7 +1,7 @@
 """Findings about grants, columns and triggers, on a real Postgres."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -207,6 +207,76 @@ async def test_a_trigger_that_misses_changes_is_named(
         await asyncio.to_thread(made_table.execute, f"DROP TABLE {table}; DROP FUNCTION IF EXISTS tell")
     assert (found or "").startswith((problem or "").replace("{}", table))
     assert (found is None) == (problem is None)
+
+
+FILES = [{"table": "files", "id": "id"}]
+
+
+@pytest.mark.parametrize(
+    ("installed", "changes", "sql", "problems"),
+    [
+        ([], [], "", ["pictures is a view, which can have no trigger; postgres.changes must list tables behind it: "]),
+        (
+            [],
+            [{"table": "nowhere", "id": "id"}],
+            "",
+            [
+                "postgres.changes lists none of the tables behind the view pictures: public.files",
+                "there is no table nowhere: check postgres.table, grants and changes",
+            ],
+        ),
+        ([], FILES, "", ["no trigger on files notifies of changes"]),
+        (FILES, FILES, "", []),
+        ([*FILES, {"table": "files", "id": "cos_key"}], [{"table": "files", "id": "cos_key"}], "", []),
+        (FILES, [*FILES, {"table": "files", "id": "cos_key"}], "", ["the trigger sends id, and the configured id of "]),
+        (
+            FILES,
+            FILES,
+            "ALTER TABLE files DISABLE TRIGGER USER",
+            ["no trigger on files notifies of changes after INSERT and UPDATE and DELETE: it is disabled"],
+        ),
+        (
+            FILES,
+            FILES,
+            (
+                "DROP TRIGGER image_gateway_changed ON files; CREATE TRIGGER changed AFTER UPDATE OR DELETE ON files "
+                "FOR EACH ROW EXECUTE FUNCTION image_gateway_changed_files()"
+            ),
+            ["no trigger on files notifies of changes after INSERT: "],
+        ),
+        ([FILES[0] | {"watched": ["cos_key"]}], FILES, "", ["the trigger does not watch every column of files"]),
+        (
+            [FILES[0] | {"watched": ["cos_key"]}],
+            [FILES[0] | {"watched": ["cos_key", "user_id"]}],
+            "",
+            ["the trigger does not watch user_id of files"],
+        ),
+    ],
+)
+async def test_the_tables_behind_a_view_are_watched_in_its_place(
+    postgres_dsn: str,
+    made_table: ImagesTable,
+    installed: Sequence[Mapping[str, Any]],
+    changes: Sequence[Mapping[str, Any]],
+    sql: str,
+    problems: Sequence[str],
+) -> None:
+    await asyncio.to_thread(
+        made_table.execute,
+        "CREATE TABLE files (LIKE images INCLUDING DEFAULTS); CREATE VIEW pictures AS SELECT * FROM files",
+    )
+    try:
+        if installed:
+            before = settings_for(postgres_dsn, table="pictures", changes=installed)
+            await asyncio.to_thread(lambda: made_table._run(changes_sql(before)))
+        if sql:
+            await asyncio.to_thread(made_table.execute, sql)
+        async with opened(settings_for(postgres_dsn, table="pictures", changes=changes)) as catalog:
+            reports = await catalog.triggers()
+    finally:
+        await asyncio.to_thread(made_table.execute, "DROP VIEW pictures; DROP TABLE files")
+    found = [report.problem for report in reports if report.problem is not None]
+    assert [problem[: len(words)] for problem, words in zip(found, problems, strict=True)] == problems
 
 
 async def test_a_trigger_that_was_installed_or_enabled_again_is_another_one(
