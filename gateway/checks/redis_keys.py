@@ -1,4 +1,4 @@
-"""Findings on a Redis that others use, too: their keys under our prefix, and a policy that evicts keys without an end."""
+"""Findings on a Redis that others use, too: their keys under our prefix, and keys without an end that it may evict."""
 
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
