@@ -99,7 +99,9 @@ class CatalogQuery:
         """Return the SQL that selects the grants of an image as JSON: user, group, and end in Unix seconds."""
         if grants is None:
             return "NULL"
-        until = _column(grants.until, "floor(extract(epoch FROM granted.{}))::bigint")
+        # Compared with now(), a timestamp without time zone is of the session's; its epoch would be of UTC.
+        end = "NULLIF(granted.{}::timestamptz, 'infinity')"
+        until = _column(grants.until, f"floor(extract(epoch FROM {end}))::bigint")
         holds = "" if grants.until is None else f' AND COALESCE(granted."{grants.until}" > now(), true)'
         selected = f"{_column(grants.user, 'granted.{}::text')}, {_column(grants.group, 'granted.{}::text')}, {until}"
         return (
