@@ -286,7 +286,7 @@ class _Case:
         self.delivery = delivery
         if image.unread:
             policy = policy.for_unread()
-        is_current = parameters.version in (None, image.record.version_token)
+        is_current = parameters.version is None or parameters.version == image.record.version_token
         if is_current and parameters.version is not None:
             policy = policy.for_version()
         if not is_current or found.instead_of is not None:
