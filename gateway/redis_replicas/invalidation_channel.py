@@ -48,9 +48,7 @@ class InvalidationChannel:
         self._is_subscribed = False
         self._tried = asyncio.Event()
         self.on_question: Callable[[str], None] = lambda _: None  # called with each question of a command
-        self.on_dropped: Callable[[Sequence[str]], Awaitable[None]] = (
-            _do_nothing  # called after images were dropped
-        )
+        self.on_dropped: Callable[[Sequence[str]], Awaitable[None]] = _do_nothing  # called after images were dropped
 
     async def publish(self, image_ids: Sequence[str], *, only_urls: bool = False) -> int | None:
         """Make the other replicas look these images up again. ``only_urls``: only the URLs of the images are new.
