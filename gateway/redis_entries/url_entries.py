@@ -327,18 +327,18 @@ class UrlEntries:
         return {variant: value for variant, (value,) in found.items()}
 
     def _trusted(self, variant: ImageVariant, answer: bytes | None) -> EntryLookUp:
-        header = _header_of(answer)
         if answer is None or answer.startswith(b"-"):
-            return header
+            return _header_of(answer)
+        value, _, tombstone = answer.partition(_TOMBSTONE_MARK)
         try:
-            image = self.codec.decode(answer.partition(_TOMBSTONE_MARK)[0], variant)
+            image = self.codec.decode(value, variant)
         except ValueError:
             image = None
         if image is None or (image.record.links_killed is None and self.rules.with_links):
             carried = _CARRIED.search(answer)
-            tombstone = Tombstone(carried[1]) if carried is not None else NO_TOMBSTONE
-            return EntryLookUp(None, tombstone, header.expires_at, is_foreign=True)
-        return EntryLookUp(image, header.tombstone, header.expires_at)
+            seen = Tombstone(carried[1]) if carried is not None else NO_TOMBSTONE
+            return EntryLookUp(None, seen, _header_of(answer).expires_at, is_foreign=True)
+        return EntryLookUp(image, Tombstone(tombstone), image.presigned.expires_at)
 
 
 _NOTHING: Final = EntryLookUp()
