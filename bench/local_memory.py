@@ -25,7 +25,7 @@ def _row(number: int) -> ImageRecord:
     """Return a row that was read of strings that are its own."""
     texts = f"image-{number:08}", f"u-{number % 10_000}", _BUCKET, "ap-guangzhou", f"photos/{number}.jpg", "image/jpeg"
     image_id, owner, bucket, region, key, content_type = (text.encode().decode() for text in texts)
-    row = image_id, key, owner, True, bucket, region, content_type, *(None,) * 8
+    row = image_id, key, owner, True, bucket, region, content_type, *(None,) * 9
     return read_row(row, _BUCKET, {})
 
 

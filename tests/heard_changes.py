@@ -38,9 +38,9 @@ class Recorder(ChangeLog):
         self.starts += 1
         self.told.put_nowait(None)
 
-    def lost(self, source: Source) -> None:
+    def lost(self, source: Source, problem: str | None = None) -> None:
         """Record an end."""
-        super().lost(source)
+        super().lost(source, problem)
         self.ends += 1
 
     def heartbeat(self, source: Source, text: str) -> None:

@@ -125,7 +125,12 @@ AUTHORIZING = {
     "gateway.objects.renew_on_refusal",
 }
 # State objects: a shell beside them sends, reads and waits as they say.
-WITHOUT_IO = {"gateway.delivery.decision", "gateway.objects.renew_on_refusal", "gateway.objects.transfer_state"}
+WITHOUT_IO = {
+    "gateway.delivery.decision",
+    "gateway.objects.renew_on_refusal",
+    "gateway.objects.transfer_state",
+    "gateway.urls.outage",
+}
 # The composition and the commands.
 KNOW_ALL = {"service", "commands", "cli", "__main__"}
 # The commands are known to the commands alone.

@@ -74,24 +74,33 @@ class Valve:
         """Send every response a byte at a time from now on."""
         self._is_dripping = True
 
-    def lose_packets(self, *, of_new_connections: bool = True) -> None:
+    def lose_packets(self, *, of_new_connections: bool = True) -> bool:
         """Lose each packet of clients, as if the server's machine had no power. ``open`` ends that.
 
         The kernel drops them: it acknowledges nothing and refuses nothing. Where it does not let this user filter, the
-        responses are held back instead.
+        responses are held back instead, and False is returned.
         """
         self._hold()
-        for end in self._ends():
-            _lose_packets_of(end)
+        ends = self._ends()
         if of_new_connections:
             self._is_open, self._loses_packets = False, True
-            _lose_packets_of(TransportSocket(self._listener))
+            ends.append(TransportSocket(self._listener))
+        are_lost = [_lose_packets_of(end) for end in ends]
+        return all(are_lost)
 
     def time_out(self) -> None:
-        """Lose packets, and let this process's kernel end its connections by ETIMEDOUT after two seconds."""
-        self.lose_packets()
-        for client in self._clients():
-            _end_soon(client)
+        """Lose packets, and let this process's kernel end its connections by ETIMEDOUT after two seconds.
+
+        Where the kernel drops nothing, connections are reset.
+        """
+        if self.lose_packets():
+            for client in self._clients():
+                _end_soon(client)
+            return
+        for relay in self._relays.values():
+            end = relay.to_client.get_extra_info("socket")
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            relay.to_client.transport.abort()
 
     def has_clients(self) -> bool:
         """Return whether a connection of this process leads here."""
@@ -164,9 +173,13 @@ class Valve:
         sink.close()
 
 
-def _lose_packets_of(end: TransportSocket) -> None:
-    with contextlib.suppress(PermissionError):
+def _lose_packets_of(end: TransportSocket) -> bool:
+    """Let the kernel drop what arrives there. Return False if this user may not."""
+    try:
         end.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, _DROP_ALL)
+    except PermissionError:
+        return False
+    return True
 
 
 def _end_soon(end: socket.socket) -> None:

@@ -32,12 +32,11 @@ class Address(NamedTuple):
     query: MultiMapping[str]
 
 
-def original_address(headers: Mapping[str, str], image_id: str) -> Address | None:
+def original_address(headers: Mapping[str, str]) -> Address | None:
     """Return the address of the request that a proxy asks about, in ``X-Original-URI`` (nginx ``auth_request``).
 
-    None without the field, and for an address that is not of this image: a link of another image gives no access to
-    this one. The gateway refuses an address with ``#``, so such an address is of no image. Raises ``Unauthorized`` if
-    the field was sent more than once.
+    None without the field. The gateway refuses an address with ``#``, so such an address is None, too. Raises
+    ``Unauthorized`` if the field was sent more than once.
     """
     values = values_of(headers, ORIGINAL_URI)
     if not values:
@@ -45,9 +44,14 @@ def original_address(headers: Mapping[str, str], image_id: str) -> Address | Non
     if len(values) > 1:
         raise Unauthorized(f"{ORIGINAL_URI} was sent {len(values)} times")
     path, _, query = values[0].partition("?")
-    if "#" in values[0] or unquote(path) not in (f"/i/{image_id}", f"/api/v1/images/{image_id}/proxy"):
+    if "#" in values[0]:
         return None
     return Address(path, MultiDict(parse_qsl(query, keep_blank_values=True)))
+
+
+def is_address_of(path: str, image_id: str) -> bool:
+    """Return whether the path is of this image: a link of another image gives no access to this one."""
+    return unquote(path) in (f"/i/{image_id}", f"/api/v1/images/{image_id}/proxy")
 
 
 def values_of(headers: Mapping[str, str], name: str) -> list[str]:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gateway.access.caller import Caller
 from gateway.access.policy import Permission
-from gateway.access.request_head import Address, original_address
+from gateway.access.request_head import Address, is_address_of, original_address
 from gateway.access.signed_links import short_address
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.catalog.image_id import parse_image_id
@@ -21,7 +21,9 @@ from gateway.delivery.parameters import VariantRequests
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, ImageNotFound, InvalidRequest, Unauthorized
 from gateway.metrics.loop_counters import LoopCounter
+from gateway.urls.aliases import Aliases, alias_in
 
+OF_ALIAS: Final = "-"  # in place of an id: the image is that of the alias in the original address
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -33,6 +35,7 @@ class AccessCheck:
     variant_requests: VariantRequests
     decisions: NginxDecisions
     results: LoopCounter
+    aliases: Aliases | None
 
     async def access(self, request: web.Request) -> web.Response:
         """Return 200, 401 or 403 without a body. 403 also for an invalid address, and while the answer is not known."""
@@ -59,8 +62,13 @@ class AccessCheck:
 
     async def _check(self, request: web.Request) -> tuple[Caller, Permission]:
         """Return the caller and their right to view the image, or the style that the original address names."""
-        image_id = parse_image_id(request.match_info["image_id"])
-        address = original_address(request.headers, image_id) or Address(short_address(image_id), request.query)
+        text, address = request.match_info["image_id"], original_address(request.headers)
+        if text == OF_ALIAS and address is not None and self.aliases is not None:
+            image_id = await self.aliases.image_of(alias_in(address.path))
+        else:
+            image_id = parse_image_id(text)
+            if address is None or not is_address_of(address.path, image_id):
+                address = Address(short_address(image_id), request.query)
         rendition = self.variant_requests.variant(address.query, request.headers).rendition
         caller = self.lookup.caller_of(request, address)
         return caller, await self.lookup.check(caller, image_id, rendition)

@@ -59,18 +59,20 @@ class AuthorizedLookup:
     async def check(self, caller: Caller, image_id: str, rendition: str | None) -> Permission:
         """Return the right of ``caller`` to view the image in ``rendition``. Raises what ``look_up`` raises.
 
-        Also when no URL can be signed: a copy in a cache may be viewed all the same.
+        Also when no URL can be signed: a copy in a cache may be viewed all the same. A right by a row that could not be
+        read ends now.
         """
+        known: SignedImage | Known
         try:
             try:
-                resolved = self.resolver.get_cached(image_id) or await self.resolver.look_up(image_id)
-                record = resolved.image.record
+                known = (self.resolver.get_cached(image_id) or await self.resolver.look_up(image_id)).image
             except CredentialsExpired:
-                record = (await self.resolver.peek(image_id)).record
+                known = await self.resolver.peek(image_id)
         except ImageNotFound as error:
             raise refusal(caller) from error
-        audience = self.renditions.audience(rendition, image_is_public=record.public)
-        return permit(lambda: caller, record, audience, time.time())
+        audience, now = self.renditions.audience(rendition, image_is_public=known.record.public), time.time()
+        permission = permit(lambda: caller, known.record, audience, now)
+        return permission._replace(until=int(now)) if known.unread else permission
 
     async def view_many(
         self, request: web.BaseRequest, image_ids: list[str]

@@ -8,6 +8,7 @@ from typing import Final
 from aiohttp import web
 from multidict import CIMultiDict
 
+from gateway.access.policy import refusal
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.image_handler import ImageHandler
 from gateway.api.json_bodies import success
@@ -16,13 +17,14 @@ from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.headers import CONTENT_SECURITY_POLICY, content_type_of
 from gateway.delivery.relay import Relay
 from gateway.delivery.request_context import REQUEST_CONTEXT, head_of
-from gateway.errors import InvalidRequest, OriginUnavailable
+from gateway.errors import ImageNotFound, InvalidRequest, OriginUnavailable, RouteNotFound
 from gateway.explain.access import Credentials
 from gateway.explain.explainer import PARAMETERS, Explainer
 from gateway.metrics.recent_errors import RecentErrors
 from gateway.objects.object_source import ObjectSource
 from gateway.origin.cos_errors import RowChanged
 from gateway.presign.signer import AuthorizedImage
+from gateway.urls.aliases import Aliases, alias_in
 from gateway.urls.resolver import UrlResolver
 
 logger = logging.getLogger(__name__)
@@ -41,17 +43,33 @@ _HEADERS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class ImageCalls:
-    """Handlers of clients' requests about one image: its bytes, its presigned URL and the state of that URL."""
+    """Handlers of clients' requests about one image: its bytes, its presigned URL and the state of that URL.
+
+    aliases: None without ``postgres.columns.alias``.
+    """
 
     handler: ImageHandler
     url_handler: UrlHandler
     lookup: AuthorizedLookup
     cached_urls: CachedUrls
+    aliases: Aliases | None
 
     async def proxy(self, request: web.Request) -> web.StreamResponse:
         """Send the image, for an address that the router had to decode. ``ImageHandler`` handles other addresses."""
         exchange = self.handler.begin(head_of(request), _id_in(request), request[REQUEST_CONTEXT])
         return await self.handler.answer(request, exchange)
+
+    async def alias(self, request: web.Request) -> web.StreamResponse:
+        """Send the image whose alias the address has now, as its other addresses do."""
+        if self.aliases is None:
+            raise RouteNotFound("postgres.columns.alias is not configured")
+        head, context = head_of(request), request[REQUEST_CONTEXT]
+        try:
+            image_id = await self.aliases.image_of(alias_in(head.path))
+        except ImageNotFound as error:
+            raise refusal(self.lookup.caller_of(request)) from error
+        context.route, context.image_id = "alias", image_id
+        return await self.handler.answer(request, self.handler.begin(head, image_id, context))
 
     async def url(self, request: web.Request) -> web.StreamResponse:
         """Return the presigned URL for an address that the router had to decode. ``UrlHandler`` handles others."""
@@ -122,7 +140,7 @@ class AdminImageCalls:
     async def explain(self, request: web.Request) -> web.Response:
         """Explain the image to an anonymous caller, to ``?user=``, or to a caller with credentials in a header field.
 
-        ``style``, ``w``, ``dpr``, ``format`` and ``v`` choose a rendition. ``request``: the id of a failed request.
+        ``style``, ``w``, ``dpr``, ``r``, ``format`` and ``v`` choose a rendition. ``request``: id of a failed request.
         """
         image_id = _id_in(request)
         headers, query = request.headers, request.query

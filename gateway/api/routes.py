@@ -20,11 +20,12 @@ from gateway.api.this_process import HealthCalls, ThisProcess
 from gateway.api.url_cache import CachePurges, CacheStatistics
 from gateway.api.urls import UrlBatches
 from gateway.errors import RouteNotFound
+from gateway.metrics.history import BYTES_ROUTES
 
 # The prefix of the admin port's route names in metrics.
 ADMIN: Final = "admin:"
 # The names of the routes that serve one image.
-IMAGE_ROUTES: Final = frozenset({"proxy", "short", "url", "refresh", "status", "link", "links", "meta", "access"})
+IMAGE_ROUTES: Final = frozenset({*BYTES_ROUTES, "url", "refresh", "status", "link", "links", "meta", "access"})
 # The handlers validate ids, so that an invalid one is a 400 instead of a 404.
 _ID = "{image_id}"
 
@@ -77,6 +78,7 @@ def add_public_routes(app: web.Application, handlers: PublicHandlers, audited: A
     add, images, links = app.router, handlers.images, handlers.links
     add.add_get(f"/api/v1/images/{_ID}/proxy", images.proxy, name="proxy")
     add.add_get(f"/i/{_ID}", images.proxy, name="short")
+    add.add_get("/a/{alias:(?s:.*)}", images.alias, name="alias")
     add.add_get(f"/api/v1/images/{_ID}/url", images.url, name="url", allow_head=False)
     add.add_post(f"/api/v1/images/{_ID}/url/refresh", images.refresh, name="refresh")
     add.add_get(f"/api/v1/images/{_ID}/status", images.status, name="status", allow_head=False)

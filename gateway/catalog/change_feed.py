@@ -1,8 +1,8 @@
 """The change feed: listens for the notifications of updated and deleted image rows.
 
 The trigger in ``config/sql/changes.sql`` notifies the channel ``image_gateway`` with the image id. Every replica sends
-its heartbeats on the same channel, on the connection that listens: to notify needs no rights on any table, and on a
-standby neither works.
+its heartbeats on the same channel, on another connection than the one that listens: to notify needs no rights on any
+table, and on a standby neither works.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -17,6 +18,7 @@ import aiopg
 import psycopg2
 from psycopg2.extensions import Notify
 
+from gateway.catalog.heartbeat_sender import HeartbeatSender
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.metrics import CatalogMetrics
 from gateway.catalog.pool import open_connection
@@ -24,6 +26,7 @@ from gateway.catalog.replay_positions import ReplayPositions, read_position
 from gateway.catalog.server_addresses import ServerAddresses
 from gateway.changes.change_log import RowListener, Source
 from gateway.changes.heartbeat import LEASE, Heartbeat
+from gateway.concurrency.background import background
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import InvalidImageId
 
@@ -35,6 +38,8 @@ CHANNEL: Final = "image_gateway"
 TEST_PREFIX: Final = "-"
 # Of the heartbeats of all replicas. Earlier releases ignore payloads that begin so.
 HEARTBEAT_PREFIX: Final = "!heartbeat "
+# What ``/readyz``, the log and ``check`` say where a notification is sent, and does not arrive.
+NOT_PASSED_ON: Final = "nobody passes notifications on"
 _WITHIN: Final = 0.2  # seconds from an id that comes too late to the call of ``too_many``
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between two tries to connect
 _NEVER: Final = float("-inf")
@@ -114,7 +119,7 @@ class Notifications:
 
 
 class HeartbeatLost(Exception):
-    """The connection to Postgres works, but not even the gateway's own test notifications (heartbeats) arrive."""
+    """The connection to Postgres works, but none of the gateway's heartbeats arrives on it."""
 
 
 @dataclass(slots=True)
@@ -133,7 +138,9 @@ class ChangeFeed:
     _is_lost: bool = field(default=False, init=False)
 
     async def listen(self, listener: RowListener, tested: Callable[[], None] = lambda: None) -> None:
-        """Tell ``listener`` of changed rows until cancelled. ``tested`` is called for a notification about the trigger.
+        """Tell ``listener`` of changed rows until cancelled.
+
+        tested: called for a notification about the trigger, and when listening begins: some may have been missed.
 
         The log has the beginning and the end of each outage, not every try to connect. The metric
         ``change_feed_connected`` has the present state.
@@ -145,23 +152,24 @@ class ChangeFeed:
             listener.too_many_rows(dropped)
 
         self.metrics.change_feed_connected.set(0)
-        log, pause = listener.log, _FIRST_PAUSE
+        log, pause, problem = listener.log, _FIRST_PAUSE, ""
         while True:
             try:
-                async with self.connection() as connection, connection.cursor() as cursor:
+                async with self.connection("image-gateway-changes") as connection, connection.cursor() as cursor:
                     notifications = connection.raw.notifies = Notifications(too_many)
-                    # A heartbeat need not wait until it is on the disk, or on a standby.
-                    await cursor.execute(f"SET synchronous_commit TO off; LISTEN {CHANNEL}")
+                    await cursor.execute(f"LISTEN {CHANNEL}")
                     if self.positions is not None:
                         self.positions.all_changed(await read_position(cursor))
                     log.listens(Source.ROWS, self.steady())
+                    tested()
                     with closing(notifications):
                         await self._receive(cursor, notifications, listener, tested)
             except (psycopg2.Error, OSError, HeartbeatLost) as error:
+                problem = " ".join(str(error).split()) or f"no answer within {self.addresses.timeout:g} s"
                 if not self._is_lost:
-                    reason = " ".join(str(error).split()) or f"no answer within {self.addresses.timeout:g} s"
-                    logger.warning("not listening to changes in postgres: reason=%s", reason)
+                    logger.warning("not listening to changes in postgres: reason=%s", problem)
             except Exception:  # otherwise no change would be noticed until a restart
+                problem = "an unexpected error: the log has it"
                 self.metrics.background_errors.labels(task="change-feed").inc()
                 logger.exception("listening to changes in postgres failed")
             self._is_lost = True
@@ -169,12 +177,12 @@ class ChangeFeed:
             if self.positions is not None:
                 self.positions.lost()
             was_heard = log.heartbeats[Source.ROWS].proven_at > _NEVER
-            log.lost(Source.ROWS)
+            log.lost(Source.ROWS, problem)
             pause = _FIRST_PAUSE if was_heard else min(_LONGEST_PAUSE, pause * 2)
             await asyncio.sleep(pause)
 
-    def connection(self) -> AbstractAsyncContextManager[aiopg.Connection]:
-        return open_connection(self.addresses, "image-gateway-changes")
+    def connection(self, application_name: str) -> AbstractAsyncContextManager[aiopg.Connection]:
+        return open_connection(self.addresses, application_name)
 
     async def _receive(
         self, cursor: aiopg.Cursor, notifications: Notifications, listener: RowListener, tested: Callable[[], None]
@@ -184,22 +192,23 @@ class ChangeFeed:
         # Nothing is ever put there: it ends when the connection is lost.
         lost = asyncio.create_task(cursor.connection.notifies.get(), name="change-feed-connection")
         lost.add_done_callback(lambda _: arrived.set())
+        sender = HeartbeatSender(partial(self.connection, "image-gateway-heartbeats"), CHANNEL)
         try:
-            while not lost.done():
-                if heartbeat.wait(self.steady()) == 0:
-                    payload = HEARTBEAT_PREFIX + heartbeat.send(self.steady())
-                    await cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(heartbeat.wait(self.steady())):
-                        await arrived.wait()
-                arrived.clear()
-                # One statement may change many rows: pass their ids on together.
-                while payloads := notifications.take(_MOST_TAKEN):
-                    await self._handle(cursor, payloads, listener, tested)
-                if heartbeat.proven_at > _NEVER:
-                    self._heard(heartbeat)
-                if heartbeat.is_lost(self.steady()):
-                    raise HeartbeatLost(f"no heartbeat came back within {LEASE:g} s")
+            async with background("change-feed-heartbeats", sender.run()):
+                while not lost.done():
+                    if heartbeat.wait(self.steady()) == 0:
+                        sender.send(HEARTBEAT_PREFIX + heartbeat.send(self.steady()))
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(heartbeat.wait(self.steady())):
+                            await arrived.wait()
+                    arrived.clear()
+                    # One statement may change many rows: pass their ids on together.
+                    while payloads := notifications.take(_MOST_TAKEN):
+                        await self._handle(cursor, payloads, listener, tested)
+                    if heartbeat.proven_at > _NEVER:
+                        self._heard(heartbeat)
+                    if heartbeat.is_lost(self.steady()):
+                        raise HeartbeatLost(_why_lost(sender))
             await lost
         finally:
             lost.cancel()
@@ -232,3 +241,9 @@ class ChangeFeed:
                 listener.log.heartbeat(Source.ROWS, payload.removeprefix(HEARTBEAT_PREFIX))
             elif payload.startswith(TEST_PREFIX):
                 tested()
+
+
+def _why_lost(sender: HeartbeatSender) -> str:
+    if sender.problem is not None:
+        return f"no heartbeat was sent within {LEASE:g} s: {sender.problem}"
+    return f"{NOT_PASSED_ON}: no heartbeat came back within {LEASE:g} s"

@@ -1,4 +1,4 @@
-"""What operators are told about the database: grants, columns, row security, triggers, notifications and locks."""
+"""What operators are told about the database: grants, columns, row security, notifications and locks."""
 
 import asyncio
 import re
@@ -13,6 +13,7 @@ import aiopg
 import psycopg2
 from psycopg2.extensions import parse_dsn
 
+from gateway.catalog import triggers
 from gateway.catalog.change_feed import CHANNEL, TEST_PREFIX
 from gateway.catalog.pool import open_connection
 from gateway.catalog.query import LINKS_TABLE, quoted_table
@@ -21,8 +22,6 @@ from gateway.errors import CatalogUnavailable
 from gateway.settings import PostgresSettings
 
 _MOST_SECONDS: Final = 3.0  # until a notification is sent, or arrives
-# Bits of pg_trigger.tgtype (PostgreSQL, src/include/catalog/pg_trigger.h); 1: for each row, 2: before the event.
-_INSERT, _DELETE, _UPDATE = 4, 8, 16
 _NO_CONNECT: Final = re.compile(r'permission denied for database "(.+?)" ')
 
 _TABLE = """
@@ -34,14 +33,6 @@ ORDER BY pg_table_is_visible(c.oid) DESC, n.nspname LIMIT 1
 _COLUMNS = """
 SELECT attname, has_column_privilege(attrelid, attnum, 'SELECT') FROM pg_attribute
 WHERE attrelid = %s::oid AND attnum > 0 AND NOT attisdropped
-"""
-# Of a table's triggers that notify: how many there are, then the events after which enabled ones fire for each row (1,
-# and not before it: 2), and the sources of enabled ones. "D" is disabled, "R" fires on replicas only.
-_TRIGGERS = """
-SELECT count(*), COALESCE(bit_or(tgtype) FILTER (WHERE is_on AND tgtype & 3 = 1), 0)::integer,
-    COALESCE(string_agg(prosrc, ' ') FILTER (WHERE is_on), '')
-FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid, LATERAL (SELECT tgenabled NOT IN ('D', 'R')) AS state (is_on)
-WHERE t.tgrelid = %s::oid AND NOT t.tgisinternal AND p.prosrc LIKE '%%pg_notify(''image_gateway''%%'
 """
 
 # The parameters are the names of the tables. A view reads the tables behind it as its owner, or with security_invoker
@@ -167,7 +158,6 @@ class DatabaseReport:
     address: str
     table_problem: str | None
     repairs: Sequence[str]
-    changes_problem: str | None
     links_problem: str | None
     tables: Sequence[FoundTable] = ()
     path_problem: str | None = None
@@ -228,8 +218,7 @@ class Inspection:
         self._address = f"{self._user} at {connected.host or 'a socket'}:{connected.port}, database {connected.dbname}"
 
     async def report(self, *, with_links: bool) -> DatabaseReport:
-        oid, problem = await self._table()
-        changes = await self._changes(oid) if oid is not None and self._settings.listen else None
+        problem = await self._table()
         links = await self._links() if with_links else None
         tables, other_tables = list[FoundTable](), None
         if problem is None:
@@ -238,15 +227,15 @@ class Inspection:
             tables = [FoundTable(*row) for row in await self._cursor.fetchall()]
             if "." not in self._settings.table and tables and (others := tables[0].others):
                 other_tables = f"the search path leads to {tables[0].name}; there is also {', '.join(others)}"
-        return DatabaseReport(self._address, problem, tuple(self._repairs), changes, links, tables, other_tables)
+        return DatabaseReport(self._address, problem, tuple(self._repairs), links, tables, other_tables)
 
-    async def _table(self) -> tuple[int | None, str | None]:
-        """Return the table's oid (None if the table does not exist) and its problem (None without a problem)."""
+    async def _table(self) -> str | None:
+        """Return the table's problem, None without a problem."""
         schema, _, table = self._settings.table.rpartition(".")
         await self._cursor.execute(_TABLE, (table, schema or None))
         found = await self._cursor.fetchone()
         if found is None:
-            return None, f"there is no table {self._settings.table} in this database"
+            return f"there is no table {self._settings.table} in this database"
         oid, namespace, relation, is_visible, has_usage = found
         name = f"{_in_quotes(namespace)}.{_in_quotes(relation)}"
         if not has_usage:
@@ -256,36 +245,17 @@ class Inspection:
         if not all(granted[column] for column in self._wanted & granted.keys()):
             self._repairs.append(f"GRANT SELECT ON {name} TO {_in_quotes(self._user)}")
         if missing := sorted(self._wanted - granted.keys()):
-            return oid, f"the table {name} has no column {', '.join(missing)}"
+            return f"the table {name} has no column {', '.join(missing)}"
         if not schema and not is_visible and has_usage:
-            return oid, f"the table is in the schema {namespace}: set postgres.table to {namespace}.{relation}"
-        return oid, f"{self._user} may not read {name}" if self._repairs else None
-
-    async def _changes(self, oid: int) -> str | None:
-        """Return why changes are not notified."""
-        count, events, sources = await self._triggers(oid)
-        if not count:
-            return f"no trigger on {self._settings.table} notifies of changes"
-        if missing := [name for bit, name in ((_UPDATE, "UPDATE"), (_DELETE, "DELETE")) if not events & bit]:
-            return f"the trigger is disabled, or does not fire after {' and '.join(missing)}"
-        # The trigger's function names the columns that it compares; ``format('%I')`` quotes them where it must.
-        compared = set(re.findall(r'OLD\."?(\w+)', sources))
-        unwatched = sorted(self._wanted - compared) if compared else ()
-        return f"the trigger does not watch {', '.join(unwatched)}" if unwatched else None
+            return f"the table is in the schema {namespace}: set postgres.table to {namespace}.{relation}"
+        return f"{self._user} may not read {name}" if self._repairs else None
 
     async def _links(self) -> str | None:
         """Return why killed links are not notified. That the table is missing is not said here, but by the query."""
-        await self._cursor.execute("SELECT to_regclass(%s)::oid::bigint", (LINKS_TABLE,))
-        (oid,) = await self._cursor.fetchone()
-        _, events, _ = await self._triggers(oid)
-        notifies = events & _INSERT and events & _UPDATE
+        await self._cursor.execute(triggers.QUERY, (LINKS_TABLE,))
+        events = triggers.events_of([triggers.Trigger(*row) for row in await self._cursor.fetchall()])
+        notifies = events & triggers.INSERT and events & triggers.UPDATE
         return None if notifies else f"no trigger on {LINKS_TABLE} notifies of killed links"
-
-    async def _triggers(self, oid: int | None) -> tuple[int, int, str]:
-        """Return the number of triggers that notify, and the events and the sources of those that are enabled."""
-        await self._cursor.execute(_TRIGGERS, (oid,))
-        count, events, sources = await self._cursor.fetchone()
-        return count, events, sources
 
 
 def report_without_connect(settings: PostgresSettings, error: str) -> DatabaseReport | None:
@@ -297,7 +267,7 @@ def report_without_connect(settings: PostgresSettings, error: str) -> DatabaseRe
     user = named.get("user", "the user of postgres.dsn")
     address = f"{user} at {named.get('host', 'a socket')}:{named.get('port', '5432')}, database {database}"
     repair = f"GRANT CONNECT ON DATABASE {_in_quotes(database)} TO {_in_quotes(user)}"
-    return DatabaseReport(address, f"{user} may not connect to {database}", (repair,), None, None)
+    return DatabaseReport(address, f"{user} may not connect to {database}", (repair,), None)
 
 
 def _in_quotes(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The metrics of Postgres: queries, the connections of all pools of this process, and the connection that listens."""
+"""The metrics of Postgres: queries, the connections of all pools of this process, and whether changes are received."""
 
 from functools import partial
 
@@ -22,8 +22,8 @@ class CatalogMetrics:
         )
         connections = registry.gauge(
             "postgres_connections",
-            "Connections to Postgres, without the one that listens: 'in_use', 'idle', or 'abandoned' (no caller waits "
-            "for its query any more, and the server may still work on it).",
+            "Connections to Postgres that read rows: 'in_use', 'idle', or 'abandoned' (no caller waits for its query "
+            "any more, and the server may still work on it).",
             ("state",),
         )
         for state in ("in_use", "idle", "abandoned"):

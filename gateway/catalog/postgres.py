@@ -11,13 +11,24 @@ from weakref import WeakKeyDictionary
 import aiopg
 import psycopg2
 
+from gateway.catalog import triggers
 from gateway.catalog.database_report import DatabaseReport, FoundTable, HeldLock, Inspection, report_without_connect
 from gateway.catalog.metrics import CatalogMetrics
 from gateway.catalog.pool import Pool, open_pool
-from gateway.catalog.query import ID_TYPE, KILL_LINKS, LINKS_GRANTED, LINKS_KILLED, LINKS_TABLE, SIZE, CatalogQuery
+from gateway.catalog.query import (
+    ID_TYPE,
+    KILL_LINKS,
+    LINKS_GRANTED,
+    LINKS_KILLED,
+    LINKS_TABLE,
+    SIZE,
+    CatalogQuery,
+    quoted_table,
+)
 from gateway.catalog.record import ImageRecord, InspectedRow, Rows, read_row, valid_ids
 from gateway.catalog.replay_positions import ReplayPositions, read_position, read_replayed
 from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
+from gateway.catalog.triggers import TriggerReport, report_on, watched_tables
 from gateway.concurrency.time_limits import loop_timeout
 from gateway.errors import CatalogUnavailable, DependencyDegraded
 from gateway.settings import PostgresSettings
@@ -111,6 +122,14 @@ class PostgresCatalog:
         self.metrics.catalog_queries.labels(result="found" if rows.records else "missing").inc()
         return rows
 
+    async def find_aliases(self, aliases: Sequence[str]) -> Mapping[str, str]:
+        """Return the ids of rows that can be served, by alias, from the server that is written to."""
+        if (by_alias := self.query.by_alias) is None:
+            return {}
+        async with self._translated_errors(), self._cursor(writable=True) as cursor:
+            await self._execute(cursor, f"{by_alias} = ANY(%s)", (list(aliases),))
+            return dict(await cursor.fetchall())
+
     async def inspect(self, image_id: str) -> InspectedRow | None:
         """Return, for an operator, the row of ``image_id`` and why it is not served, or None without such a row."""
         async with self._translated_errors(), self._cursor_for([image_id]) as cursor:
@@ -166,6 +185,31 @@ class PostgresCatalog:
             if (report := report_without_connect(self.query.settings, str(error))) is None:
                 raise
             return report
+
+    async def triggers(self) -> list[TriggerReport]:
+        """Return a report on each table of which changed rows must be notified, from the server that notifies."""
+        reports = []
+        async with self._translated_errors(), self._cursor(writable=True) as cursor:
+            for table in watched_tables(self.query.settings):
+                await self._execute(cursor, triggers.QUERY, (table.quoted,))
+                found, relation = [triggers.Trigger(*row) for row in await cursor.fetchall()], None
+                if not found:
+                    listed = [quoted_table(change.table) for change in self.query.settings.changes]
+                    await self._execute(cursor, triggers.RELATION, (table.quoted, listed, table.quoted))
+                    relation = next((triggers.Relation(*row) for row in await cursor.fetchall()), None)
+                reports.append(report_on(table, found, relation))
+        return reports
+
+    async def any_row_may_have_changed(self) -> None:
+        """Read no row from a standby that has not every change until now. Later changes are notified.
+
+        If the primary does not answer, rows are read from it, until a change is notified.
+        """
+        if self.primary is None:
+            return
+        self.primary.positions.lost()
+        async with self._translated_errors(), self._cursor(writable=True) as cursor:
+            self.primary.positions.all_changed(await read_position(cursor))
 
     async def sample_images(self) -> list[ImageRecord]:
         """Return an image of each bucket among the table's first 100,000 rows, without counts of killed links."""
@@ -363,7 +407,7 @@ async def open_catalog(
     resolve: Resolve = system_addresses,
 ) -> AsyncIterator[PostgresCatalog]:
     """Open a catalog with its own connection pool, which connects when a connection is first needed."""
-    size, primary = settings.pool_size, None
+    size, primary = max(1, settings.pool_size - settings.listen), None  # one connection is for heartbeats
     of_primary = math.ceil(size * _PRIMARY_SHARE) if settings.listen_dsn is not None else 0
     dsn = settings.dsn.get_secret_value()
     async with AsyncExitStack() as stack:

@@ -41,6 +41,7 @@ class CatalogQuery:
     with_links: also read how often an image's signed links were killed (made invalid), from ``config/sql/links.sql``.
 
     by_id: selects rows by id. Its text ends before the operator: the caller appends ``= ANY(…)``.
+    by_alias: selects alias and id by alias, without the operator. None: no column has aliases.
     inspect_by_id: the same with any status. The last columns: the status, when it was deleted, whether it is served.
     sample: a row for each bucket and region among the first rows, without the gateway's own table.
     """
@@ -65,7 +66,7 @@ class CatalogQuery:
             f"{_column(columns.content_type)}, {_whole_number(columns.width)}, {_whole_number(columns.height)}, "
             f"{_column(columns.focus)}, {_column(columns.version)}, {_column(columns.placeholder)}, "
             f"{_column(columns.viewers, 'to_jsonb({})')}, {_column(columns.groups, 'to_jsonb({})')}, "
-            f"{self._grants(settings.grants)}"
+            f"{self._grants(settings.grants)}, {_column(columns.alias)}"
         )
         self._where = f" WHERE {servable}"
         # A subquery and not a join: no column of the application's table can then be ambiguous.
@@ -76,6 +77,9 @@ class CatalogQuery:
         select = self._select + (killed if with_links else "")
         self.by_id = f"{select} FROM {self.table} WHERE {servable} AND {image_id}"
         self.inspect_by_id = f"{select}, {status}, {deleted_at}, {servable} FROM {self.table} WHERE {image_id}"
+        named = f"{_column(columns.alias)}, {_column(columns.id)}"
+        by_alias = f'SELECT {named} FROM {self.table} WHERE {servable} AND "{columns.alias}"'  # noqa: S608
+        self.by_alias = by_alias if columns.alias is not None else None
         self.sample = (
             f"SELECT DISTINCT ON (bucket, region) * FROM ({self._select} FROM {self.table} WHERE {servable} "  # noqa: S608
             f"LIMIT {_SAMPLED}) AS rows (id, key, owner, public, bucket, region, content_type) LIMIT {_MOST_BUCKETS}"

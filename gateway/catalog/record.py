@@ -29,7 +29,8 @@ class ImageRecord:
     application recorded none. ``links_killed`` is how often the image's signed links were made invalid. None if the
     query did not read it. The rest is None where the table has no such column: ``width`` and ``height`` in pixels,
     ``focus`` (the part that a crop keeps), ``version`` (any text that changes with the image), ``placeholder`` (a small
-    preview, as the application encodes it), ``viewers`` (who may view it besides the owner, None for nobody).
+    preview, as the application encodes it), ``viewers`` (who may view it besides the owner, None for nobody),
+    ``alias`` (a further address).
     """
 
     image_id: str
@@ -45,6 +46,7 @@ class ImageRecord:
     focus: str | None = None
     version: str | None = None
     placeholder: str | None = None
+    alias: str | None = None
     viewers: Viewers | None = field(default=None, hash=False)  # it has dictionaries
 
     @classmethod
@@ -194,7 +196,7 @@ def check_object_key(key: str) -> str:
 def read_row(row: Sequence[Any], default_bucket: str, regions: Mapping[str, str], key_prefix: str = "") -> ImageRecord:
     """Return a ``CatalogQuery`` row as a record. Raises ``ValueError`` if COS allows no such key, bucket or region."""
     image_id, key, owner, public, bucket, region, content_type, width, height, focus, version, placeholder = row[:12]
-    viewers, groups, grants = row[12:15]
+    viewers, groups, grants, alias = row[12:16]
     bucket = bucket or default_bucket
     bucket, region = check_bucket_and_region(bucket, region or regions.get(bucket) or regions[default_bucket])
     return ImageRecord(
@@ -205,13 +207,14 @@ def read_row(row: Sequence[Any], default_bucket: str, regions: Mapping[str, str]
         region=region,
         key=check_object_key(key_prefix + key if key else ""),
         content_type=sys.intern(content_type) if content_type is not None else None,
-        links_killed=row[15] if len(row) > 15 else None,
+        links_killed=row[16] if len(row) > 16 else None,
         width=side_of(width),
         height=side_of(height),
         focus=focus if focus in FOCUSES else None,
         version=version,
         placeholder=placeholder if placeholder and len(placeholder) <= _LONGEST_PLACEHOLDER else None,
         viewers=_viewers_of(viewers, groups, grants),
+        alias=alias,
     )
 
 

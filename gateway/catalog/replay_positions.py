@@ -48,8 +48,11 @@ class ReplayPositions:
             self._of_all = max(self._of_all, self._positions.pop(next(iter(self._positions))))
 
     def all_changed(self, position: int) -> None:
-        """Remember that any image may have changed before ``position``, and forget the earlier changes."""
-        self._positions.clear()
+        """Remember that any image may have changed before ``position``, and forget the earlier changes.
+
+        Later ones are kept: ``position`` may have been read before theirs, and arrive after it.
+        """
+        self._positions = {image_id: at for image_id, at in self._positions.items() if at > position}
         self._of_all = position
 
     def lost(self) -> None:

@@ -99,7 +99,8 @@ class ServerAddresses:
             except ServerFull:
                 raise
             except (psycopg2.OperationalError, OSError) as error:  # a time-out is an OSError, too
-                self.skip()
+                if server == self.next:  # otherwise another caller has skipped it
+                    self.skip()
                 tries += 1
                 if tries >= len(self.servers):
                     if isinstance(error, OSError):

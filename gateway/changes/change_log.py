@@ -155,9 +155,10 @@ class ChangeLog:
         else:
             self.heard_sweep(Scope.DECISIONS, now)
 
-    def lost(self, source: Source) -> None:
-        """Note that messages of ``source`` do not arrive from now on."""
+    def lost(self, source: Source, problem: str | None = None) -> None:
+        """Note that messages of ``source`` do not arrive from now on, because of ``problem``."""
         self.heartbeats[source].stop()
+        self.heartbeats[source].problem = problem
         self._untried.discard(source)
         self._trust_rows()
         self._tell()

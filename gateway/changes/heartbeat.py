@@ -15,10 +15,12 @@ class Heartbeat:
 
     name: names this process, unlike any other.
     lease_until: the end of the proof. It is compared with the time of use, so after a pause of the process it is over.
+    problem: why listening ended last, if that is known and no heartbeat has come back since. None otherwise.
     """
 
     def __init__(self, name: str, now: float, *, every: float = EVERY, lease: float = LEASE) -> None:
         self.lease_until = self.proven_at = _NEVER
+        self.problem: str | None = None
         self._name = name
         self._every = every
         self._lease = lease
@@ -64,6 +66,7 @@ class Heartbeat:
         self._sent = {other: at for other, at in self._sent.items() if at > sent_at}
         self.proven_at = self._counts_from = sent_at
         self.lease_until = sent_at + self._lease
+        self.problem = None
         return True
 
     def is_lost(self, now: float) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
+from gateway.catalog.change_feed import NOT_PASSED_ON
 from gateway.catalog.database_report import DatabaseReport, tell_gateways, time_notification
 from gateway.catalog.postgres import CatalogLocked, CatalogQueryRefused, PostgresCatalog
 from gateway.catalog.record import ImageRecord
@@ -13,6 +14,7 @@ from gateway.settings import PostgresSettings
 _CONFIGURATION = "check postgres.dsn, postgres.table and postgres.columns"
 _NO_SERVER = "check postgres.dsn, its user and password, that Postgres runs, and that a pooler before it is not full"
 _CHANGES = 'run: image-gateway sql changes --config FILE > changes.sql && psql "$DSN" -v ON_ERROR_STOP=1 -f changes.sql'
+_VIEW = "list each table behind the view in postgres.changes, with the column that holds the image's id"
 _LINKS = "run config/sql/links.sql and grant what it lists: access.signed_links needs that table"
 _POOLER = (
     "postgres.dsn leads to a standby, or to a pooler in transaction mode, which forgets LISTEN: "
@@ -59,21 +61,23 @@ class DatabaseCheck:
             yield warning("postgres", what, _EMPTY)
         for finding in of_tables(report):
             yield finding
-        yield await self._changes(report)
+        yield await self._changes()
         if self.signs_links:
             yield await self._links(report)
 
-    async def _changes(self, report: DatabaseReport) -> Finding:
+    async def _changes(self) -> Finding:
         if not self.settings.listen:
             return Finding("changes", True, "turned off by postgres.listen: they take effect when cached URLs end")
-        if report.changes_problem is not None:
-            return warning("changes", f"{report.changes_problem}: they take effect when cached URLs end", _CHANGES)
         try:
+            reports = await self.catalog.triggers()
+            for report in (report for report in reports if report.problem is not None):
+                advice = f"{_VIEW}; then {_CHANGES}" if report.is_view else _CHANGES
+                return warning("changes", f"{report.problem}: they take effect when cached URLs end", advice)
             seconds = await time_notification(self.settings)
         except GatewayError as error:
             return warning("changes", f"not received: {error}", _POOLER)
         if seconds is None:
-            return warning("changes", "the trigger is installed, but a test notification did not arrive", _POOLER)
+            return warning("changes", f"{NOT_PASSED_ON}: a test notification did not arrive", _POOLER)
         return Finding("changes", True, f"the trigger is installed; a notification came after {seconds * 1000:.0f} ms")
 
     async def _links(self, report: DatabaseReport) -> Finding:

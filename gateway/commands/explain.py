@@ -12,12 +12,15 @@ from gateway.catalog.database_report import tell_gateways
 from gateway.catalog.image_id import parse_image_id
 from gateway.commands.config_option import FAILED, config_option
 from gateway.commands.dependencies import Dependencies, run_or_explain
+from gateway.errors import ImageNotFound
 from gateway.explain.access import Credentials
 from gateway.explain.explanation import Explanation
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.service.access import open_access
 from gateway.service.diagnostics import make_explainer
 from gateway.service.images import open_cos, open_images
+from gateway.service.urls import Urls
+from gateway.urls.aliases import PATH, alias_in
 
 
 @click.command()
@@ -44,8 +47,9 @@ def explain(
 ) -> None:
     """Explain why a client gets the image, or does not.
 
-    The first line is the result; the exit code is 0 if the client gets the image, and 1 if not. Without an option the
-    caller is anonymous. No signature, token or secret is printed.
+    ID is an id, or an address by alias such as /a/shop/cat.png. The first line is the result; the exit code is 0 if the
+    client gets the image, and 1 if not. Without an option the caller is anonymous. No signature, token or secret is
+    printed.
     """
     if sum(credential is not None for credential in (token, link, user)) > 1:
         raise click.UsageError("give one of --token, --link and --user")
@@ -62,13 +66,21 @@ def explain(
             open_cos(opened.live, opened.metrics.origin, opened.signing) as origin,
             open_images(opened.live, opened.metrics, access, urls, origin) as images,
         ):
-            watch = TriggerWatch(opened.stores.catalog.report, opened.metrics.monitoring)
+            watch = TriggerWatch(opened.stores.catalog.triggers, opened.metrics.monitoring)
             explainer = make_explainer(opened.live, access, urls, images, watch, opened.metrics.canary, None)
             if (postgres := opened.live.value.postgres).listen:
                 await tell_gateways(postgres)
-            return await explainer.explain(parse_image_id(image_id), Credentials(token, link, user), parameters)
+            named = await _of_alias(urls, image_id) if image_id.startswith(PATH) else parse_image_id(image_id)
+            return await explainer.explain(named, Credentials(token, link, user), parameters)
 
     explanation = run_or_explain(config, explained)
     click.echo(json.dumps(explanation.as_json(), indent=2) if as_json else "\n".join(explanation.as_lines()))
     if not explanation.verdict.is_served:
         sys.exit(FAILED)
+
+
+async def _of_alias(urls: Urls, path: str) -> str:
+    """Return the id of the image whose alias a path has. Raises ``ImageNotFound``."""
+    if urls.aliases is None:
+        raise ImageNotFound("postgres.columns.alias is not configured")
+    return await urls.aliases.image_of(alias_in(path))

@@ -284,9 +284,11 @@ class _Case:
         if delivery == "redirect" and not rules.redirect.public_urls.keeps_original(image):
             delivery = "stream"  # whoever gets the URL of a rendition could get the original
         self.delivery = delivery
+        if image.unread:
+            policy = policy.for_unread()
         if parameters.version is not None:
             if parameters.version != image.record.version_token:
-                return self._to_current_version(image)
+                return self._to_current_version(image, policy)
             policy = policy.for_version()
         if found.instead_of is not None:
             policy = policy.for_substitute()
@@ -301,14 +303,16 @@ class _Case:
         content = found.content or self.memory.content(image)
         if content is None:
             return NeedsBytes(image, delivery, found._replace(image=image), self.known_caller, by_nginx)
+        if content.image.unread:  # its URL was renewed meanwhile
+            policy = policy.for_unread()
         plan = WHOLE if request.is_plain else self._plan(content)
         if by_nginx and plan is not NOT_MODIFIED:
             return self._order(content, plan, policy)
         return self._bytes(content, plan, policy)
 
-    def _to_current_version(self, image: AuthorizedImage) -> Answer:
+    def _to_current_version(self, image: AuthorizedImage, policy: CachePolicy) -> Answer:
         """Return a redirect to the current version, relative to the client's address: a proxy may have rewritten it."""
-        policy = self.rules.policy.for_substitute()
+        policy = policy.for_substitute()
         query = _with_version(self.request.head.query, image.record.version_token)
         return self._redirected(image, redirect_lines(f"?{query}", image, policy), policy)
 
@@ -327,7 +331,7 @@ class _Case:
             headers_sent, caller = request.head.headers, self.known_caller
             if seconds := self.rules.decisions.on_image(headers_sent, image, caller, self.permission, policy, self.now):
                 headers[DECISION_FOR] = str(seconds)
-        cache = cache_status_of(content, is_substitute=is_substitute)
+        cache = cache_status_of(content, is_substitute=is_substitute, unread=policy.unread)
         own = own_fields(content, WHOLE, cache) + fields(headers)
         fixed, delivery = fixed_lines(lines), self.delivery
         return Answer(fixed, own, b"", 200, 0, cache, image, delivery, policy, self.found, self.known_caller, content)
@@ -366,7 +370,7 @@ class _Case:
                 found = found._replace(image=image, content=content)
                 return NeedsBytes(image, self.delivery, found, self.known_caller, plan=plan)
         fixed = image_fields(image, metadata, policy, request.parameters.download, with_body=with_body)
-        cache = cache_status_of(content, is_substitute=found.instead_of is not None)
+        cache = cache_status_of(content, is_substitute=found.instead_of is not None, unread=policy.unread)
         own = own_fields(content, plan, cache)
         status, delivery, caller = plan.status, self.delivery, self.known_caller
         # By position: names take twice as long, in the answer that most requests get.

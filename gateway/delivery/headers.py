@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # the supervisor of workers loads nothing of images
 # An SVG that is opened as a page runs no script and loads nothing.
 CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 CACHE: Final = "image-gateway; "  # begins Cache-Status
+UNREAD: Final = "detail=unread"  # in Cache-Status: the row of the image could not be read
 _UNSPECIFIC = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
 # Any page may show an image, because access was checked before. ``server.cors_origins`` replaces the first field.
@@ -179,6 +180,12 @@ def _media_type(text: str | None) -> str:
     return (text or "").partition(";")[0].strip().lower()
 
 
+def cache_fields(policy: "CachePolicy", *, public: bool) -> dict[str, str]:
+    """Return the header fields that say who may keep an answer, and for how long."""
+    headers = {"Cache-Control": policy.cache_control(public=public)}
+    return headers | {"X-Accel-Expires": "0"} if policy.unread else headers  # nginx keeps nothing, and hides the field
+
+
 def image_fields(
     image: "SignedImage",
     metadata: "ObjectMetadata",
@@ -207,7 +214,7 @@ def _cached_fields(
     tag: str | None,
 ) -> bytes:
     headers = dict(CORS)
-    headers["Cache-Control"] = policy.cache_control(public=public)
+    headers |= cache_fields(policy, public=public)
     headers["Accept-Ranges"] = "bytes"
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
@@ -241,8 +248,11 @@ def own_fields(content: "Content", plan: "Plan", cache: str) -> str:
     return lines
 
 
-def cache_status_of(content: "Content", *, is_substitute: bool = False) -> str:
-    """Return the gateway's part of Cache-Status (RFC 9211 section 2). ``is_substitute``: another image is sent."""
+def cache_status_of(content: "Content", *, is_substitute: bool = False, unread: bool = False) -> str:
+    """Return the gateway's part of Cache-Status (RFC 9211 section 2).
+
+    is_substitute: another image is sent. unread: the image's row could not be read.
+    """
     if content.fresh_for is not None:  # COS was not asked; negative for a stale response (section 2.5)
         status = f"hit; ttl={int(content.fresh_for)}"
     elif content.status is None:  # COS did not answer (RFC 5861 section 4)
@@ -251,6 +261,8 @@ def cache_status_of(content: "Content", *, is_substitute: bool = False) -> str:
         reason = "stale" if content.had_stale else "miss"
         more = f"{'; stored' if content.is_stored else ''}{'; collapsed' if content.is_collapsed else ''}"
         status = f"fwd={reason}; fwd-status={content.status}{more}"
+    if unread:
+        return f"{status}; {UNREAD}"
     if not is_substitute:
         return status
     return f"{status}; detail={'original' if content.image.rendition is None else 'other-format'}"

@@ -52,7 +52,7 @@ class NginxDecisions:
         now: float,
     ) -> int:
         """Return for how long nginx may send the image, whose URL ends, to others that may see it."""
-        if not self.settings.value.decision_ttl:
+        if not self.settings.value.decision_ttl or policy.unread:
             return 0
         url_ends_in = int(self.lifetime.usable_for(image.presigned, now + self.clock.offset))
         if image.public:

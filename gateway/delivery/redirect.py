@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.delivery.cache_policy import CachePolicy
-from gateway.delivery.headers import CORS, fields
+from gateway.delivery.headers import CACHE, CORS, UNREAD, cache_fields, fields
 from gateway.presign.public_url import PublicUrls
 from gateway.presign.signer import AuthorizedImage, SignedImage
 from gateway.presign.url_lifetime import CosClock, Lifetime
@@ -37,8 +37,10 @@ def redirect_lines(location: str, image: SignedImage, policy: CachePolicy) -> st
     headers = {
         "Location": location,
         "Referrer-Policy": "no-referrer",
-        "Cache-Control": policy.cache_control(public=image.public),
+        **cache_fields(policy, public=image.public),
     }
+    if policy.unread:
+        headers["Cache-Status"] = CACHE + UNREAD
     if not image.public:
         headers["Vary"] = policy.private_vary
     return fields(headers)

@@ -68,6 +68,12 @@ class ConfigurationRefused(
     """The configuration that a reload read has mistakes. The detail names the keys, and no values."""
 
 
+class InvalidAlias(
+    InvalidRequest, code="invalid_alias", message="an alias is 1 to 850 bytes of UTF-8, percent-encoded, without NUL"
+):
+    """The text after ``/a/`` cannot be the alias of an image."""
+
+
 class InvalidImageId(
     InvalidRequest,
     code="invalid_image_id",
@@ -86,6 +92,10 @@ class UnknownStyle(InvalidRequest, code="unknown_style", message="there is no im
 
 class UnknownWidth(InvalidRequest, code="unknown_width", message="the style does not have that width"):
     """The style has no widths, or ``w`` times ``dpr`` is none of them (``image_variants.unknown_width: reject``)."""
+
+
+class UnknownRatio(InvalidRequest, code="unknown_ratio", message="the style does not have that ratio"):
+    """``r`` is none of the style's ``ratios``."""
 
 
 class UnknownFormat(InvalidRequest, code="unknown_format", message="the style does not have that format"):

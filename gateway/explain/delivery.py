@@ -51,6 +51,10 @@ def kept(answer: Answer, url_usable_for: int) -> Facts:
     if delivery == "redirect":
         policy = policy.within(url_usable_for)
     max_age = policy.max_age
+    if policy.unread:
+        lasts = f"{max_age} s" if is_public else "nothing"
+        seconds = f"{lasts}: the row could not be read"
+        return {"browser": seconds, "nginx": "nothing: the row could not be read", "cdn": seconds}
     shared = max_age if policy.shared_max_age is None else policy.shared_max_age
     if delivery == "redirect":
         return {

@@ -42,7 +42,7 @@ from gateway.presign.signer import AuthorizedImage, SignedImage
 from gateway.presign.style_variants import ImageVariant
 from gateway.settings import Live
 
-PARAMETERS: Final = ("style", "w", "dpr", "format", "v")  # of an address, that choose a rendition
+PARAMETERS: Final = ("style", "w", "dpr", "r", "format", "v")  # of an address, that choose a rendition
 _NO_PARAMETERS: Final[Mapping[str, str]] = {}
 _TYPE_ADVICE = "upload the object with a Content-Type of image/*, or fill postgres.columns.content_type"
 _OLD_ROW_ADVICE = "POST /api/v1/cache/purge drops the cached URL now; check says how changes of rows are notified"
@@ -170,6 +170,8 @@ class _DryRequest:
                 else:
                     record, rendition = row.record, decision.rendition
                     image = self._in_use(record, rendition) or self._stored.signer.sign_image(record, rendition)
+                    if row.is_unread:
+                        image = image.as_unread()
                     found = decision.found._replace(image=image)
             elif isinstance(decision, NeedsBytes):
                 image, found = decision.image, decision.found

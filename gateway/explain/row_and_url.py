@@ -45,6 +45,7 @@ class RowFinding:
     why_not: str | None = None  # None: it is served
     error: CatalogUnavailable | None = None  # why it is not known whether there is a row
     advice: str = ""
+    is_unread: bool = False  # a request cannot read it, and is answered by the record of a cached entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,10 @@ class RowAndUrl:
             facts: Facts = {"state": f"not known: Postgres failed: {error}"}
             if cached.entries.without_row is None:
                 return RowFinding(None, facts, error=error, advice=advice_on(error))
-            return RowFinding(cached.entries.without_row.record, facts | {"used": "that of the cached entry"})
+            facts["used"] = "that of the cached entry"
+            used = cached.entries.used
+            is_unread = used is None or used.image is None or used.image.unread
+            return RowFinding(cached.entries.without_row.record, facts, is_unread=is_unread)
         facts = {}
         problem = "postgres.listen is off" if self.why_not_notified is None else await self.why_not_notified()
         if problem:
@@ -127,8 +131,7 @@ class RowAndUrl:
             own = [name for name in names if renditions.get(name).style == style]
             return {
                 "may_be_seen_by": "everybody" if renditions.is_public(own[0]) else "callers who may see the image",
-                "widths": list(renditions.widths(style)),
-                "formats": list(renditions.formats(style)),
+                **{name: list(listed) for name, listed in renditions.describe(style).items()},
                 "cached_in_redis": [name for name in own if name in cached] if cached is not None else "not known",
             }
 

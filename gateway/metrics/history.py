@@ -14,7 +14,8 @@ MISDIRECTED: Final = "nginx_misdirected"  # the name of this count
 _FINE_IN_A_COARSE: Final = 12
 _MOST_FINE: Final = 180
 _MOST_COARSE: Final = 1440
-_IMAGE_ROUTES: Final = ("proxy", "short")
+# The names of the routes that send the bytes of an image.
+BYTES_ROUTES: Final = ("proxy", "short", "alias")
 _QUANTILES: Final = (0.5, 0.95, 0.99)
 
 
@@ -99,10 +100,10 @@ class Counted:
     def read(self, now: float) -> Reading:
         """Return the totals at ``now``. Labels are closed sets, so the number of totals is bounded."""
         counts: Counter[str] = Counter({f"error {code}": number for code, number in self.errors.totals().items()})
-        for kind, routes in (("status", _IMAGE_ROUTES), ("access", ("access",))):
+        for kind, routes in (("status", BYTES_ROUTES), ("access", ("access",))):
             for status, number, _ in self.requests.totals(routes):
                 counts[f"{kind} {status}"] += number
-        durations = map(sum, zip(*map(self.requests.durations.counts, _IMAGE_ROUTES), strict=True))
+        durations = map(sum, zip(*map(self.requests.durations.counts, BYTES_ROUTES), strict=True))
         for name, counter in self.counters:
             for values, number in counter.totals().items():
                 counts[" ".join((name, *values))] += number

@@ -55,8 +55,8 @@ class Health:
     the dependency answers again.
 
     The gateway is ready while one of the two stores is not down, since it serves from the cache or signs URLs. While
-    both are down, it is degraded if ``serves_without_stores`` returns true. It is not ready while it drains, and before
-    ``may_serve`` returns true.
+    both are down, it is degraded if ``serves_without_stores`` returns true. It is not ready while Postgres is down if
+    ``needs_rows`` returns true, while it drains, and before ``may_serve`` returns true.
 
     seconds: how long the last probe of each dependency took.
     """
@@ -66,6 +66,7 @@ class Health:
     _: KW_ONLY
     may_serve: Callable[[], bool] = lambda: True
     serves_without_stores: Callable[[], bool] = lambda: False
+    needs_rows: Callable[[], bool] = lambda: False
     timeout: float = 2.0
     interval: float = 10.0
     monotonic: Callable[[], float] = time.monotonic
@@ -113,6 +114,8 @@ class Health:
         if self.is_draining or not self.may_serve():
             return Readiness.NOT_READY
         if _STORES & self.probes.keys() <= down and not self.serves_without_stores():
+            return Readiness.NOT_READY
+        if "postgres" in down and self.needs_rows():
             return Readiness.NOT_READY
         return Readiness.READY if set(self._states.values()) <= {State.OK} else Readiness.DEGRADED
 

@@ -190,7 +190,8 @@ def _of_state(seen: Observations) -> Iterable[Symptom]:
     for name, state in seen.checks.items():
         level: Level = "bad" if state == "down" else "warning"
         if name == _CHANGES and state != "ok":
-            yield Symptom("changes_not_heard", level)
+            if gauge_value(gauges.trigger_installed) != 0:  # otherwise that is the reason
+                yield Symptom("changes_not_heard", level)
         elif name not in (_CHANGES, _CREDENTIALS) and state != "ok":
             yield Symptom("dependency_down" if state == "down" else "dependency_degraded", level, {"dependency": name})
     for bucket in seen.paused_buckets:

@@ -9,7 +9,7 @@ import hmac
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Final, NamedTuple, NewType, Self
 from urllib.parse import quote, quote_plus, unquote_plus
@@ -95,6 +95,7 @@ class SignedImage:
     rendition, but is passed when a signed image is made, so that reading it runs no code.
     named: the object's id. For a rendition it depends on the configuration. An original has None until ``object_id`` is
     read, because most URLs in memory are only given to clients.
+    unread: the row could not be read again, so the image may have changed unheard: no cache keeps an answer with it.
     """
 
     record: ImageRecord
@@ -103,6 +104,11 @@ class SignedImage:
     read_at: int = 0
     named: ObjectId | None = field(default=None, kw_only=True, repr=False, compare=False)
     public: bool = field(kw_only=True)
+    unread: bool = field(default=False, kw_only=True)
+
+    def as_unread(self) -> "SignedImage":
+        """Return the image, marked as one whose row could not be read."""
+        return self if self.unread else replace(self, unread=True)
 
     @property
     def object_id(self) -> ObjectId:

@@ -1,7 +1,8 @@
 """Services that purge images: the addresses that they are told, their interface, and the errors that they raise."""
 
-from collections.abc import Collection, Sequence
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Final, Protocol, TypeAlias
+from urllib.parse import quote
 
 from gateway.presign.style_variants import Renditions
 
@@ -30,6 +31,10 @@ class PurgeRefused(Exception):
         self.image_ids = image_ids
 
 
+# Returns the aliases of those of the images that have any, by id. Raises nothing: what is not known is left out.
+AliasesOf: TypeAlias = Callable[[Sequence[str]], Awaitable[Mapping[str, Collection[str]]]]
+
+
 class Target(Protocol):
     """Client of a CDN, or of a webhook, that drops its copies of images on request."""
 
@@ -45,23 +50,36 @@ class Target(Protocol):
 
 
 class Addresses:
-    """Makes the URLs to purge from a CDN of an image, under each of ``base_urls``: original, styles in each form."""
+    """Makes the URLs to purge from a CDN of an image, under each of ``base_urls``: original, styles in each form.
 
-    def __init__(self, base_urls: Sequence[str], renditions: Renditions) -> None:
+    aliases_of: returns the aliases of images, by id. None: images have none.
+    """
+
+    def __init__(self, base_urls: Sequence[str], renditions: Renditions, aliases_of: AliasesOf | None = None) -> None:
         self._base_urls = base_urls
         self._renditions = renditions
+        self._aliases_of = aliases_of
         self._read_renditions()
         renditions.watch(lambda _: self._read_renditions())
 
     def _read_renditions(self) -> None:
         renditions = self._renditions
-        queries = ["", *(f"?{query}" for style in renditions.styles for query in renditions.queries(style))]
-        self._templates = [base + path + query for base in self._base_urls for path in _PATHS for query in queries]
+        self._queries = ["", *(f"?{query}" for style in renditions.styles for query in renditions.queries(style))]
 
     @property
     def per_image(self) -> int:
-        return len(self._templates)
+        """How many addresses an image has, counting one alias where images have aliases."""
+        paths = len(_PATHS) + (self._aliases_of is not None)
+        return len(self._base_urls) * paths * len(self._queries)
 
-    def of(self, image_id: str) -> list[str]:
+    def of(self, image_id: str, aliases: Collection[str] = ()) -> list[str]:
         """Return the addresses of the image. An id has no character that a path would have to escape (RFC 3986)."""
-        return [template.format(image_id) for template in self._templates]
+        paths = [*(path.format(image_id) for path in _PATHS), *(f"/a/{quote(alias)}" for alias in aliases)]
+        return [base + path + query for base in self._base_urls for path in paths for query in self._queries]
+
+    async def of_images(self, image_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Return the addresses of each image, by id."""
+        aliases: Mapping[str, Collection[str]] = {}
+        if self._aliases_of is not None:
+            aliases = await self._aliases_of(image_ids)
+        return {image_id: self.of(image_id, aliases.get(image_id, ())) for image_id in image_ids}

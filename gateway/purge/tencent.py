@@ -53,8 +53,10 @@ class _TencentTarget:
     def most(self) -> int:
         return max(1, self.most_targets // (self.addresses.per_image if self.addresses is not None else 1))
 
-    def _targets_of(self, image_id: str) -> Sequence[str]:
-        return [f"image-{image_id}"] if self.addresses is None else self.addresses.of(image_id)
+    async def _targets_of(self, image_ids: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        if self.addresses is None:
+            return {image_id: [f"image-{image_id}"] for image_id in image_ids}
+        return await self.addresses.of_images(image_ids)
 
     async def _purge(
         self, action: str, parameters: Mapping[str, Any], *, images: int, targets: int
@@ -99,7 +101,7 @@ class TencentCdn(_TencentTarget):
     VERSION = "2018-06-06"
 
     async def purge(self, image_ids: Sequence[str]) -> None:
-        urls = [url for image_id in image_ids for url in self._targets_of(image_id)]
+        urls = [url for targets in (await self._targets_of(image_ids)).values() for url in targets]
         await self._purge("PurgeUrlsCache", {"Urls": urls}, images=len(image_ids), targets=len(urls))
 
     async def examine(self) -> str:
@@ -125,7 +127,8 @@ class EdgeOne(_TencentTarget):
         return "purge_cache_tag" if self.addresses is None else "purge_url"
 
     async def purge(self, image_ids: Sequence[str]) -> None:
-        owners = {target: image_id for image_id in image_ids for target in self._targets_of(image_id)}
+        targets = await self._targets_of(image_ids)
+        owners = {target: image_id for image_id, named in targets.items() for target in named}
         parameters = {"ZoneId": self.zone_id, "Type": self._type, "Targets": list(owners)}
         answer = await self._purge("CreatePurgeTask", parameters, images=len(image_ids), targets=len(owners))
         reason, failed = _failures(answer.get("FailedList"))

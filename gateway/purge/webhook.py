@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -36,7 +37,7 @@ class Webhook:
         headers = {"Content-Type": "application/json", **authorization}
         body = {
             "image_ids": list(image_ids),
-            "urls": [address for image_id in image_ids for address in self.addresses.of(image_id)],
+            "urls": list(chain.from_iterable((await self.addresses.of_images(image_ids)).values())),
             "cache_tags": [f"image-{image_id}" for image_id in image_ids],
         }
         try:

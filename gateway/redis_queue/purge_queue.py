@@ -4,7 +4,6 @@ Every replica is notified of a change and queues it: an id that waits keeps its 
 replica has not queued it by then, the purge is sent again when that replica cannot use what it knew any more.
 """
 
-import math
 from collections.abc import Collection, Sequence
 from typing import Final
 
@@ -19,6 +18,8 @@ from gateway.settings import Live
 _LEASE: Final = 60.0  # seconds; a request to a target takes at most ten
 _MAX_ATTEMPTS: Final = 5
 _MAX_DEAD: Final = 10_000
+_TOGETHER: Final = 2.0  # seconds within which replicas hear of a change
+_HEARD_LIFE: Final = 30  # seconds for which it is known who has heard: longer than until the second purge
 _WITHOUT_ROOM: Final = 600.0  # seconds until a purge is tried again while the dead list is full
 _AT_ONCE: Final = 200  # packing 200 words takes less than a millisecond
 LATEST_DUE: Final = 3600.0  # seconds from now: no purge is queued for later, however long it failed
@@ -30,10 +31,12 @@ local due, most = tonumber(due_at), tonumber(most_queued)
 local queued, dropped = redis.call('ZCARD', queue), 0
 for i, word in ipairs(words) do
     local known = redis.pcall('GET', heard[i])
-    if type(known) == 'string' and not string.find(known, ',' .. replica .. ',', 1, true) then
+    local changed_at = type(known) == 'string' and tonumber(string.match(known, '^[%d.]+'))
+    local is_same = changed_at and math.abs(tonumber(now) - changed_at) <= tonumber(together)
+    if is_same and not string.find(known, ',' .. replica .. ',', 1, true) then
         redis.call('APPEND', heard[i], replica .. ',')
     else
-        redis.call('SET', heard[i], now .. ',' .. replica .. ',', 'EX', life)
+        redis.call('SET', heard[i], now .. (changed_at and ',!,' or ',') .. replica .. ',', 'EX', life)
     end
     local score = redis.call('ZSCORE', queue, word)
     if score and tonumber(score) > due then
@@ -48,14 +51,24 @@ end
 return dropped
 """)
 def _enqueue(
-    *, queue: Key, heard: Keys, now: float, due_at: float, most_queued: int, replica: str, life: int, words: Values
+    *,
+    queue: Key,
+    heard: Keys,
+    now: float,
+    due_at: float,
+    most_queued: int,
+    replica: str,
+    together: float,
+    life: int,
+    words: Values,
 ) -> None:
     """Queue the words, if there is room. Return the number of words that were dropped.
 
     A word that is queued for later, under a lease or after a failure, comes due earlier: its image has changed again.
 
     heard: a key for each word, for ``life`` seconds: when the first replica heard of the change, and which have. If a
-    replica hears again, the image has changed again.
+    replica hears again, or later than ``together`` seconds after the first, the image may have changed again. Then
+    ``!`` says that nobody knows who has heard of which change.
     """
 
 
@@ -78,6 +91,7 @@ for i, word in ipairs(words) do
         local known, is_missed = redis.pcall('GET', heard[i]), false
         local changed_at = type(known) == 'string' and tonumber(string.match(known, '^[%d.]+'))
         if changed_at and tonumber(claimed_at) < changed_at + repeat_after then
+            is_missed = string.find(known, ',!,', 1, true)
             for name in string.gmatch(replicas, '[^,]+') do
                 is_missed = is_missed or not string.find(known, ',' .. name .. ',', 1, true)
             end
@@ -104,8 +118,8 @@ def _end_sent(
 ) -> None:
     """Remove the sent words that are still under the lease that ends then. Return how many are sent a second time.
 
-    replicas: the names of all replicas, which contain no comma. A word is sent again if one of them has not heard of
-    its change, and it was claimed earlier than ``repeat_after`` seconds after the change.
+    replicas: the names of all replicas, which contain no comma. A word is sent again if one of them is not known to
+    have heard of its change, and it was claimed earlier than ``repeat_after`` seconds after the change.
     """
 
 
@@ -173,7 +187,8 @@ class PurgeQueue(LeasedQueue[str]):
                 due_at=now + settle,
                 most_queued=self._max_queued,
                 replica=replica,
-                life=math.ceil(_LEASE),
+                together=_TOGETHER,
+                life=_HEARD_LIFE,
                 words=some,
             )
             [count] = await self._shards.run_on(self._home, call)

@@ -1,12 +1,9 @@
 """Listen on a port, and accept connections: at most as many as the file descriptors of the process allow."""
 
 import asyncio
-import ctypes
 import errno
 import logging
 import socket
-import struct
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -28,15 +25,6 @@ _LAST_ACCEPTS: Final = 1024  # when the listener closes; clients may connect fas
 _RETRY_AFTER: Final = 1.0  # seconds, once the system has no descriptor or memory left, or every connection a request
 _WARNING_INTERVAL: Final = 60.0  # seconds
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_HANDSHAKE: Final = 0.02  # seconds in which a handshake that has begun ends, in a network of one site
-_SO_ATTACH_FILTER: Final = 26  # socket(7), Linux; the socket module does not name it
-# A filter of packets (BPF, linux/filter.h) that drops a segment with SYN: code, jump if true, jump if false, operand.
-_DROP_SYN: Final = (
-    (0x30, 0, 0, 13),  # load the octet of the flags (RFC 9293 section 3.1)
-    (0x45, 0, 1, 0x02),  # is SYN set?
-    (0x06, 0, 0, 0),  # drop
-    (0x06, 0, 0, 0xFFFFFFFF),  # keep the whole segment
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +75,6 @@ class Site(web.BaseSite):
         self._slow_clients = SlowClients(stall_timeout)
         self._at_once = at_once
         self._listeners = list(endpoint.inherited)
-        self._is_shared = False  # whether the listeners stay open in other processes when they are closed here
         self._pauses = metrics.pauses
         self._pauses.add((endpoint.label,), 0)
         self._loop = asyncio.get_running_loop()
@@ -124,30 +111,18 @@ class Site(web.BaseSite):
                 self._listeners = [bound.dup() for bound in server.sockets]
                 server.close()
             # The parent of a worker only binds its socket; systemd's sockets already listen, with their own backlog.
-            self._is_shared = any(_has(listener, socket.SO_ACCEPTCONN) for listener in self._listeners)
             for listener in self._listeners:
-                if not self._is_shared:
+                if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                     listener.listen(_BACKLOG)
         self._start_accepting()
 
     async def stop(self) -> None:
         """Stop accepting, and close the listeners. Open connections stay open.
 
-        Before, new clients are left to the other listeners of the port, and those that are connecting are accepted.
-        Else the kernel would reset a client that connects between the last accept and the close. New clients send
-        their SYN again, to another listener. Without others they are refused, and nothing is waited for.
+        Connections in the backlog are accepted before: the kernel resets them when the last descriptor is closed.
+        With ``net.ipv4.tcp_migrate_req=1`` it hands those whose handshake is not complete to another listener.
         """
         await super().stop()
-        try:
-            if not self._is_shared and any(_has(listener, socket.SO_REUSEPORT) for listener in self._listeners):
-                for listener in self._listeners:
-                    drop_handshakes(listener)
-                await asyncio.sleep(_HANDSHAKE)
-        finally:
-            self._close()
-
-    def _close(self) -> None:
-        """Accept the connections in the backlog, which the kernel resets when the last descriptor is closed."""
         self._is_closed = True
         if self._is_accepting:
             for listener in self._listeners:
@@ -237,23 +212,3 @@ class Site(web.BaseSite):
         """Give the place of a closed connection to the next client."""
         self._open -= 1
         self._start_accepting()
-
-
-def _has(listener: socket.socket, option: int) -> bool:
-    return bool(listener.getsockopt(socket.SOL_SOCKET, option))
-
-
-def drop_handshakes(listener: socket.socket) -> bool:
-    """Let the kernel drop each new SYN to the listener; clients repeat it after a second (RFC 6298).
-
-    Return whether it does. Some kernels refuse filters of TCP to ordinary users, and a sandbox may refuse any.
-    """
-    if sys.platform != "linux":
-        return False
-    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in _DROP_SYN))
-    described = struct.pack("HP", len(_DROP_SYN), ctypes.addressof(program))
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
-    except OSError:
-        return False
-    return True

@@ -17,6 +17,7 @@ from gateway.errors import (
     PayloadTooLarge,
     RouteNotFound,
 )
+from gateway.metrics.history import BYTES_ROUTES
 from gateway.metrics.loop_counters import ABORTED
 from gateway.server.slow_clients import reset
 
@@ -26,7 +27,6 @@ logger = logging.getLogger(__name__)
 CLIENT_DISCONNECTED: Final = "499"
 UNMATCHED: Final = "unmatched"  # the route of a request that the router has not seen, or not known
 # The addresses of images themselves, as the dispatch and the router name them.
-_IMAGE_ROUTES: Final = frozenset({"short", "proxy"})
 # Statuses whose reason the client does not get.
 _REFUSALS: Final = frozenset({401, 403, 404})
 _EXPECTED: Final = (GatewayError, ClientLeft, RelayAborted, web.HTTPException, web.RequestPayloadError)
@@ -56,7 +56,7 @@ def error_response(
     context.is_denial = not context.may_view and isinstance(answer, DENIALS)
     if (
         fallback is not None
-        and (context.route or route_name(request)) in _IMAGE_ROUTES
+        and (context.route or route_name(request)) in BYTES_ROUTES
         and stands_in_for(answer, fallback.statuses, request.method, request.headers)
     ):
         return fallback.response(answer)

@@ -123,14 +123,18 @@ async def _drain(drain: Drain, runner: web.AppRunner, force_stop: asyncio.Event)
     for site in list(runner.sites):
         await site.stop()
     in_flight.closes_connections = True
-    last, quiet_since = in_flight.started, time.monotonic()
+    last, looks = in_flight.started, 0
 
     def is_quiet() -> bool:
-        """Return whether no connection is open, or for ``_QUIET`` seconds no request has come or was in flight."""
-        nonlocal last, quiet_since
+        """Return whether no connection is open, or for ``_QUIET`` seconds no request has come or was in flight.
+
+        Seconds in which the loop did not run, and has read no request, do not count.
+        """
+        nonlocal last, looks
+        looks += 1
         if in_flight.started != last or in_flight.transports:
-            last, quiet_since = in_flight.started, time.monotonic()
-        return not manager.connections or time.monotonic() - quiet_since >= _QUIET
+            last, looks = in_flight.started, 0
+        return not manager.connections or looks * _POLL_INTERVAL >= _QUIET
 
     def unsent() -> list[asyncio.Transport]:
         """Return the connections that still have bytes of finished responses to send."""

@@ -32,7 +32,8 @@ class Changes:
         """Raise ``DependencyDegraded`` if no heartbeat has come back lately: changes are not heard."""
         for source, heartbeat in self.log.heartbeats.items():
             if (age := heartbeat.age(boot_time())) > _OVERDUE:
-                raise DependencyDegraded(f"no heartbeat came back for {age:.0f} s among {_MESSAGES[source]}")
+                why = f": {heartbeat.problem}" if heartbeat.problem else ""
+                raise DependencyDegraded(f"no heartbeat came back for {age:.0f} s among {_MESSAGES[source]}{why}")
 
     def rights_changed(self) -> None:
         """Make caches in front forget decisions about access: callers have other rights from now on."""

@@ -25,7 +25,7 @@ from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.access import Access
 from gateway.service.images import Images
 from gateway.service.metrics import Metrics
-from gateway.service.urls import Urls
+from gateway.service.urls import Urls, rows_missed
 from gateway.settings import Live, Settings
 from gateway.urls.on_demand_refresh import correct_clock
 
@@ -46,9 +46,11 @@ async def open_diagnostics(
 ) -> AsyncIterator[Diagnostics]:
     """Probe the dependencies, record the history and watch the trigger, in the background."""
     settings, signing, redis, origin = live.value, urls.signing, urls.stores.redis, images.origin
-    trigger_watch = TriggerWatch(urls.stores.catalog.report, metrics.monitoring)
+    trigger_watch = TriggerWatch(
+        urls.stores.catalog.triggers, metrics.monitoring, partial(rows_missed, urls.stores.catalog, urls.invalidation)
+    )
     explainer = make_explainer(live, access, urls, images, trigger_watch, metrics.canary, urls.changes.nginx_list)
-    health = _health(live, metrics.monitoring, access, urls, origin)
+    health = _health(live, metrics.monitoring, access, urls, origin, trigger_watch)
     history = History(metrics.counted, time.time())
 
     def paused() -> list[str]:
@@ -105,16 +107,26 @@ def make_explainer(
 
 
 def _health(
-    live: Live[Settings], metrics: MonitoringMetrics, access: Access, urls: Urls, origin: OriginClient
+    live: Live[Settings],
+    metrics: MonitoringMetrics,
+    access: Access,
+    urls: Urls,
+    origin: OriginClient,
+    trigger_watch: TriggerWatch,
 ) -> Health:
     signing, clock, catalog, redis = urls.signing, urls.signing.clock, urls.stores.catalog, urls.stores.redis
     correct = partial(correct_clock, clock, urls.resolver)
     questions = ObjectQuestions(origin, lambda image: signing.signer.sign(image).url, correct, clock.now)
     sample = partial(catalog.random_images, 20)
     buckets = BucketsProbe(questions, live.value.cos.regions, metrics, sample=sample, observe=clock.observe)
+
+    async def changes() -> None:
+        await urls.changes.probe()
+        trigger_watch.check()
+
     probes = {"postgres": catalog.probe, "cos": buckets.probe}
     if urls.changes.log.heartbeats:
-        probes["changes"] = urls.changes.probe
+        probes["changes"] = changes
     if redis is not None:
         probes["redis"] = redis.probe.run
     health = Health(
@@ -122,6 +134,7 @@ def _health(
         metrics,
         may_serve=lambda: buckets.may_serve,
         serves_without_stores=lambda: live.value.server.ready_without_stores and urls.resolver.serves_from_memory(),
+        needs_rows=lambda: not live.value.server.ready_without_rows,
     )
 
     def look_again(*_: Settings) -> None:

@@ -157,12 +157,14 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
     nginx_changes = NginxChanges(service.changes.nginx_list, metrics.nginx)
     accel = AccelPrefix(image_proxy.accel_prefix, images.nginx_files) if image_proxy.delivery == "accel" else None
     public = PublicHandlers(
-        images=ImageCalls(images.handler, images.url_handler, lookup, cached_urls),
+        images=ImageCalls(images.handler, images.url_handler, lookup, cached_urls, urls.aliases),
         links=links,
         metadata=metadata,
         batches=UrlBatches(lookup, urls.usage, signing.public_urls, metadata, bodies),
         beacons=Beacons(metrics.beacons, access.client_address, bodies),
-        access_check=AccessCheck(lookup, images.variant_requests, images.decisions, metrics.access.access_checks),
+        access_check=AccessCheck(
+            lookup, images.variant_requests, images.decisions, metrics.access.access_checks, urls.aliases
+        ),
         static_files=StaticFiles(renditions, proxy, makes_links=access.links is not None),
         health=HealthCalls(diagnostics.health),
         nginx_changes=nginx_changes,

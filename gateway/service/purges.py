@@ -19,6 +19,7 @@ from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.signing import Signing
 from gateway.service.stores import RedisStores, Stores
 from gateway.settings import Settings
+from gateway.urls.aliases import Aliases
 
 PURGE_CREDENTIALS = "purge"  # the name in metrics and logs, where other credentials have the name of a bucket
 _TIMEOUT = 10.0  # seconds for a whole request
@@ -44,14 +45,14 @@ def make_purge_intake(
 
 @asynccontextmanager
 async def open_purge_target(
-    settings: Settings, metrics: PresignMetrics, signing: Signing
+    settings: Settings, metrics: PresignMetrics, signing: Signing, aliases: Aliases | None = None
 ) -> AsyncIterator[PurgeTarget | None]:
     """Open the session to the service, and its own credentials if they are configured. None without ``purge``."""
     purge = settings.purge
     if purge is None:
         yield None
         return
-    addresses = Addresses(purge.base_urls, signing.renditions)
+    addresses = Addresses(purge.base_urls, signing.renditions, aliases.of_images if aliases is not None else None)
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(BoundedHttp(_TIMEOUT, _MOST_BYTES))
         if purge.target == "webhook":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import Counter
 
 from gateway.delivery.fallback_picture import FallbackPicture
+from gateway.metrics.history import BYTES_ROUTES
 from gateway.metrics.loop_counters import ABORTED
 from gateway.process.audit import AuditLog
 from gateway.process.logs import DebugLog, log_handler
@@ -22,7 +23,6 @@ from gateway.settings import Live, LoggingSettings, Settings
 if TYPE_CHECKING:
     from gateway.tracing.spans import Spans
 
-_ROUTES: Final = ("proxy", "short")
 _FAILURES: Final = ("500", "502", "503", "504", ABORTED)
 _DENIALS: Final = ("401", "403", "404")
 
@@ -53,8 +53,8 @@ async def open_requests(live: Live[Settings], metrics: ServerMetrics, trace_span
     async with await _tracing(settings, trace_spans) as tracing:
         picture = settings.image_proxy.fallback
         fallback = await asyncio.to_thread(FallbackPicture.read, picture.path, picture.statuses) if picture else None
-        metrics.requests.start_at_zero(_ROUTES, {"none", settings.image_proxy.delivery}, _FAILURES)
-        metrics.requests.start_at_zero((*_ROUTES, "access"), {"none"}, _DENIALS)
+        metrics.requests.start_at_zero(BYTES_ROUTES, {"none", settings.image_proxy.delivery}, _FAILURES)
+        metrics.requests.start_at_zero((*BYTES_ROUTES, "access"), {"none"}, _DENIALS)
         handler, debug_log = log_handler(), DebugLog()
         worker = handler.worker if handler is not None else None
         request_log = RequestLog(stream_of_log(), log_settings, worker=worker)

@@ -67,11 +67,12 @@ async def open_service(
         origin = await opened(open_cos(live, metrics.origin, signing, requests.tracing))
         images = await opened(open_images(live, metrics, access, urls, origin))
         diagnostics = await opened(open_diagnostics(live, metrics, access, urls, images))
-        target = await opened(open_purge_target(settings, metrics.presign, signing))
+        target = await opened(open_purge_target(settings, metrics.presign, signing, urls.aliases))
         if purges is not None and target is not None and stores.redis is not None:
             name = diagnostics.replica.name
             await opened(purging(purges, target, metrics.purge, stores.redis, name))
-        await opened(hearing(settings, metrics.catalog, urls, diagnostics.trigger_watch.look_soon))
+        watch = diagnostics.trigger_watch
+        await opened(hearing(settings, metrics.catalog, urls, watch.look_soon, watch.has_looked))
         refresh = await opened(open_refresh(live, metrics.server.requests, urls, origin))
         canary = await opened(open_canary(live, metrics, signing, stores, origin))
         health, parts = diagnostics.health, (access, signing)

@@ -8,16 +8,19 @@ from typing import Final
 
 from gateway.catalog.change_feed import ChangeFeed
 from gateway.catalog.metrics import CatalogMetrics
+from gateway.catalog.postgres import PostgresCatalog
 from gateway.catalog.server_addresses import ServerAddresses
 from gateway.changes.entry_trust import EntryTrust
 from gateway.concurrency.background import background
 from gateway.concurrency.clocks import boot_time
+from gateway.errors import CatalogUnavailable
 from gateway.presign.url_lifetime import CheckedSigner
 from gateway.purge.intake import PurgeIntake
 from gateway.service.changes import Changes
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.settings import Live, Settings
+from gateway.urls.aliases import Aliases
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.metrics import UrlMetrics
@@ -42,6 +45,7 @@ class Urls:
     resolver: UrlResolver
     invalidation: Invalidation
     usage: UsageCounter
+    aliases: Aliases | None
 
 
 @asynccontextmanager
@@ -70,17 +74,36 @@ async def open_urls(
         report_images=redis.daily.add_images if redis is not None and redis.daily is not None else None,
         now=now,
     )
+    url_cache = live.map(lambda settings: settings.url_cache)
+    has_aliases = live.value.postgres.columns.alias is not None
+    aliases = Aliases(stores.catalog, resolver, url_cache, UNKNOWN_TTL, local.now) if has_aliases else None
     async with AsyncExitStack() as stack:
         stack.push_async_callback(resolver.close)
         stack.push_async_callback(usage.close)
-        yield Urls(metrics, signing, stores, changes, local, resolver, invalidation, usage)
+        if aliases is not None:
+            stack.push_async_callback(aliases.close)
+        yield Urls(metrics, signing, stores, changes, local, resolver, invalidation, usage, aliases)
+
+
+async def rows_missed(catalog: PostgresCatalog, invalidation: Invalidation) -> None:
+    """Read every row again, from a server that has all changes until now: some were not notified."""
+    with suppress(CatalogUnavailable):  # then rows are read from the primary
+        await catalog.any_row_may_have_changed()
+    invalidation.rows_missed()
 
 
 @asynccontextmanager
 async def hearing(
-    settings: Settings, metrics: CatalogMetrics, urls: Urls, look_at_trigger: Callable[[], None]
+    settings: Settings,
+    metrics: CatalogMetrics,
+    urls: Urls,
+    look_at_trigger: Callable[[], None],
+    looked_at_trigger: asyncio.Event,
 ) -> AsyncIterator[None]:
-    """Listen for changed rows and for tests of the trigger in Postgres, and for what other replicas say."""
+    """Listen for changed rows and for tests of the trigger in Postgres, and for what other replicas say.
+
+    looked_at_trigger: is set by the first look, which tells nginx to forget copies only of a process that serves.
+    """
     postgres, redis, log = settings.postgres, urls.stores.redis, urls.changes.log
     name = "postgres.listen_dsn" if postgres.listen_dsn is not None else "postgres.dsn"
     async with AsyncExitStack() as stack:
@@ -99,5 +122,7 @@ async def hearing(
                 while not log.has_tried():
                     tried.clear()
                     await tried.wait()
+                if postgres.listen:
+                    await looked_at_trigger.wait()
         log.serves = True
         yield

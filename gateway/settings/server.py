@@ -32,6 +32,7 @@ class ServerSettings(Section):
     trusted_proxies: Reloaded[Networks] = ()
     cors_origins: Reloaded[tuple[PageOrigin, ...]] = ()
     ready_without_stores: Reloaded[bool] = True
+    ready_without_rows: Reloaded[bool] = True
 
 
 HostName = Annotated[str, matches(r"(?i)[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "the name of a host, without a port")]

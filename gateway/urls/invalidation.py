@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gateway.changes.change_log import ChangeLog, Source
+from gateway.changes.change_log import ChangeLog, Scope, Source
 from gateway.changes.entry_trust import EntryTrust
 from gateway.concurrency.time_limits import TimeSlices
 from gateway.errors import DependencyDown
@@ -57,6 +57,15 @@ class Invalidation:
         self.log.missed(Source.ROWS, self.now())
         if self.purges is not None:
             self.purges.count_dropped(dropped)
+
+    def rows_missed(self) -> None:
+        """Read every row again, and let nginx forget every copy: changes were not notified until now.
+
+        nginx may ask any gateway, and this one may have used old rows after the others had read them again.
+        """
+        self.log.missed(Source.ROWS, self.now())
+        if self.log.serves:
+            self.log.sweep(Scope.IMAGES, self.now())
 
     def drop_here(self, image_id: str) -> None:
         """Drop an image that another replica has dropped from Redis, or a command."""

@@ -33,7 +33,11 @@ class _Entry:
     image: SignedImage | None  # None: the catalog has no such image
     fresh_until: float
     generation: int
-    is_excused: bool  # used though changes may not be heard: its row could not be read, or it is kept only shortly
+
+    @property
+    def is_brief(self) -> bool:
+        """Whether it is kept so shortly that it is used though changes may not be heard."""
+        return self.image is None or self.image.unread
 
 
 class LocalState(NamedTuple):
@@ -96,7 +100,7 @@ class LocalTier:
         now = self.now()
         if entry.fresh_until <= now or entry.generation != self._generation:
             return None
-        if self._log.rows_trusted_until <= now and not entry.is_excused:
+        if self._log.rows_trusted_until <= now and not entry.is_brief:
             return None
         self._entries.move_to_end(key)
         return entry.image
@@ -128,25 +132,23 @@ class LocalTier:
         """Return the number of the last change. Take it before reading what will be put."""
         return self._log.number
 
-    def put(self, image: SignedImage, mark: int, usable_for: float, *, is_excused: bool = False) -> None:
+    def put(self, image: SignedImage, mark: int, usable_for: float) -> None:
         """Cache the image as fresh for up to ``usable_for`` seconds, unless it has changed since ``mark``."""
         variant, ttl = ImageVariant(image.record.image_id, image.rendition), self._settings.value.local_ttl
-        self._put(variant, image, min(ttl, usable_for), mark, is_excused=is_excused)
+        self._put(variant, image, min(ttl, usable_for), mark)
 
     def put_unknown(self, variant: ImageVariant, mark: int, began: float) -> None:
         """Cache that there was no such image when its look-up ``began``, unless it has changed since ``mark``."""
-        self._put(variant, None, self._unknown_ttl + began - self.now(), mark, is_excused=True)
+        self._put(variant, None, self._unknown_ttl + began - self.now(), mark)
 
-    def _put(
-        self, variant: ImageVariant, image: SignedImage | None, ttl: float, mark: int, *, is_excused: bool
-    ) -> None:
+    def _put(self, variant: ImageVariant, image: SignedImage | None, ttl: float, mark: int) -> None:
         if mark < self._renditions_changed or self._log.changed_since(variant.image_id, mark):
             return
         key = _key(variant)
         kept, others = (self._entries, self._missing) if image is not None else (self._missing, self._entries)
         fresh_until = self.now() + (0 if self._log.missed_since(mark) else ttl)
         fresh_until = _shared(fresh_until - fresh_until % _FRESH_STEP)
-        kept[key] = _Entry(image, fresh_until, self._generation, is_excused)
+        kept[key] = _Entry(image, fresh_until, self._generation)
         kept.move_to_end(key)
         others.pop(key, None)
         self._evict()
@@ -171,7 +173,7 @@ class LocalTier:
 
     def _fresh_for(self, entry: _Entry) -> float:
         now = self.now()
-        is_trusted = entry.is_excused or now < self._log.rows_trusted_until
+        is_trusted = entry.is_brief or now < self._log.rows_trusted_until
         return max(0.0, entry.fresh_until - now) if is_trusted and entry.generation == self._generation else 0.0
 
     def _evict(self) -> None:

@@ -68,18 +68,19 @@ class OnDemandRefresh:
         if newest is not None and await self._was_just_renewed(variant, newest, refused):
             resolver.keep_local(newest, mark)
             return newest
-        read_at, began = int(self._clock.now()), local.now()
+        read_at, began, is_read = int(self._clock.now()), local.now(), True
         try:
             record = (await resolver.catalog.fetch_rows([variant.image_id])).records.get(variant.image_id)
         except CatalogUnavailable:
-            if refused is None or resolver.has_changed(refused):
+            if refused is None or resolver.outage.has_changed(refused, resolver.now()):
                 raise
-            resolver.note_unread(variant.image_id)
-            record, read_at = refused.record, refused.read_at
+            record, read_at, is_read = refused.record, refused.read_at, False
         if record is None:
             local.put_unknown(variant, mark, began)
             raise ImageNotFound(variant.image_id)
         image = resolver.urls.sign(record, variant.rendition, read_at, fresh=True)
+        if not is_read:
+            image = image.as_unread()
         await resolver.keep([Made(image, found.get(variant, EntryLookUp()).tombstone)], mark)
         return image
 

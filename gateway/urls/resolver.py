@@ -4,11 +4,10 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from gateway.catalog.record import Catalog, ImageRecord
-from gateway.changes.change_log import Scope
-from gateway.changes.entry_trust import EntryTrust, Now, ReadRow
+from gateway.changes.entry_trust import EntryTrust, Now
 from gateway.changes.heartbeat import LEASE
 from gateway.concurrency.grouped_calls import GroupedCalls
 from gateway.concurrency.time_limits import TimeSlices
@@ -21,15 +20,12 @@ from gateway.redis_entries.url_entries import EntryLookUp, Made, UrlEntries
 from gateway.urls.local_tier import ImageMissing, LocalState, LocalTier
 from gateway.urls.metrics import UrlMetrics
 from gateway.urls.new_variants import NewVariant, NewVariants
+from gateway.urls.outage import CachedEntry, Outage, read_row, unread_for
 
 logger = logging.getLogger(__name__)
 
 _LOCAL_HIT, _LOCAL_MISS, _LOCAL_UNKNOWN = ("local", "hit"), ("local", "miss"), ("local", "unknown")
 _NOT_FOUND = EntryLookUp()
-_MOST_UNREAD: Final = 10_000  # images served by rows that cannot be read; more of them count as every image
-_NEVER: Final = float("-inf")
-_ROW_PAUSE: Final = 1.0  # seconds after a row could not be read
-_ROW_ASKS_FOR: Final = 5.0  # seconds for which one look-up asks alone
 _MOST_LOOKED_AT = 1000  # entries of the local tier; less than a millisecond
 
 _Found: TypeAlias = Mapping[ImageVariant, EntryLookUp]
@@ -47,10 +43,14 @@ class Resolved(NamedTuple, Generic[Image]):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The result of a look-up that makes no URL: the image's row, and its cached URL (None if none may be used)."""
+    """The result of a look-up that makes no URL: the image's row, and its cached URL (None if none may be used).
+
+    unread: the row could not be read, and is that of the cached URL.
+    """
 
     record: ImageRecord
     presigned: PresignedUrl | None
+    unread: bool = False
 
 
 class _LookUp(NamedTuple):
@@ -67,7 +67,7 @@ class Entries(NamedTuple):
 
     local: the entry of this process.
     used: what a request gets without reading the row. None: the row is read.
-    without_row: the image that a request gets while Postgres does not answer.
+    without_row: the unread image that a request gets while Postgres does not answer.
     """
 
     local: LocalState | None
@@ -81,8 +81,7 @@ class UrlResolver:
 
     A hit in the local tier awaits nothing. Misses that arrive together share a read of Redis, a query and a write; in a
     Cluster, misses of images on the same node do. Misses of the same image share a look-up. Without Redis, the resolver
-    signs URLs itself. Without Postgres, it serves cached URLs until they end, unless their images are known to have
-    changed.
+    signs URLs itself. Without Postgres, it serves cached URLs until they end, as ``Outage`` says.
 
     trust: says which entries of Redis are used without reading their rows again.
     new_variants: bounds the URLs that are signed for renditions of which none is cached. None: no bound.
@@ -96,10 +95,10 @@ class UrlResolver:
     metrics: UrlMetrics
     new_variants: NewVariants | None = None
     _lookups: GroupedCalls[_LookUp, Resolved[SignedImage]] = field(init=False)
-    _asks_for_rows_at: float = field(default=_NEVER, init=False)  # later, while Postgres does not answer
-    _unread: dict[str, None] = field(default_factory=dict, init=False)
+    outage: Outage = field(init=False)
 
     def __post_init__(self) -> None:
+        self.outage = Outage(self.trust)
         self._lookups = GroupedCalls(
             "look-up", self._look_up_many, self.metrics.coalesced_requests, part_of=self._server_of
         )
@@ -166,7 +165,7 @@ class UrlResolver:
             if (image := usable.get(variant)) is not None:
                 self.keep_local(image, mark)
         if image is not None:
-            return Known(image.record, image.presigned)
+            return Known(image.record, image.presigned, image.unread)
         record = (await self.catalog.fetch_rows([image_id])).records.get(image_id)
         if record is None:
             self.local.put_unknown(variant, mark, began)
@@ -182,7 +181,7 @@ class UrlResolver:
         """Look every image up again at its next request, and serve it stale if no store answers."""
         self.local.drop_all()
         self._lookups.detach()
-        self._asks_for_rows_at = _NEVER  # what failed before says nothing about rows from now on
+        self.outage.ended()
 
     def forget_renditions(self, renditions: Collection[str | None]) -> None:
         """Look these renditions (None: the originals) up again: they are new, or their rule or audience has changed."""
@@ -223,7 +222,8 @@ class UrlResolver:
 
     def keep_local(self, image: SignedImage, mark: int) -> None:
         """Keep the image in this process, unless it was dropped since ``mark``."""
-        self.local.put(image, mark, self.urls.usable_for(image))
+        usable_for = self.urls.usable_for(image)
+        self.local.put(image, mark, unread_for(usable_for) if image.unread else usable_for)
 
     async def _look_up_many(self, look_ups: Sequence[_LookUp], *, is_repeated: bool = False) -> _Results:
         """Return the result or the error of each look-up. An error of a look-up does not affect the others."""
@@ -234,7 +234,7 @@ class UrlResolver:
             if (image := usable.get(look_up.variant)) is not None:
                 self.keep_local(image, mark)
                 results[look_up] = Resolved(image, from_cache=True)
-        if len(results) < len(look_ups) and not self._may_ask_for_rows():
+        if len(results) < len(look_ups) and self.outage.is_on and not self.outage.may_ask(self.local.now()):
             for look_up in look_ups:
                 if look_up not in results and (stale := self._stale_entry(look_up.variant, found, mark)) is not None:
                     results[look_up] = stale
@@ -245,29 +245,20 @@ class UrlResolver:
         try:
             results |= await self._read_rows(missed, found, mark)
         except CatalogUnavailable as error:
-            self._asks_for_rows_at = self.local.now() + _ROW_PAUSE
+            self.outage.read_failed(self.local.now())
             return results | {look_up: self._stale_entry(look_up.variant, found, mark) or error for look_up in missed}
         if self.local.now() - began >= LEASE and not is_repeated:
             # This process was paused. Requests that came meanwhile share this look-up, and must not get earlier rows.
             return await self._look_up_many(look_ups, is_repeated=True)
         return results
 
-    def _may_ask_for_rows(self) -> bool:
-        """Return whether a look-up that has something stale to serve asks Postgres nevertheless: one at a time does."""
-        now = self.local.now()
-        if now < self._asks_for_rows_at:
-            return False
-        if self._asks_for_rows_at > _NEVER:
-            self._asks_for_rows_at = now + _ROW_ASKS_FOR
-        return True
-
     async def _read_rows(self, missed: Sequence[_LookUp], found: _Found, mark: int) -> _Results:
         """Return the results by the rows of the images, and keep them. Raises ``CatalogUnavailable``."""
         began, read_at = self.local.now(), int(self.urls.now())
         image_ids = list(dict.fromkeys(look_up.variant.image_id for look_up in missed))
         records = (await self.catalog.fetch_rows(image_ids)).records
-        self._asks_for_rows_at = _NEVER
-        await self._drop_unread()
+        if self.outage.is_on:
+            self.outage.ended()
         results: _Results = {}
         made: dict[ImageVariant, Made] = {}
         slices = TimeSlices()
@@ -325,47 +316,22 @@ class UrlResolver:
         return found, usable
 
     def _stale_entry(self, variant: ImageVariant, found: _Found, mark: int) -> Resolved[SignedImage] | None:
-        """Return an entry that may be out of date, for when Postgres does not answer."""
+        """Return an unread image, which may be out of date, for when Postgres does not answer."""
         image = self._without_row(variant, found.get(variant, _NOT_FOUND))
         if image is None:
             return None
-        self.note_unread(variant.image_id)
-        # Not on every request: ask the stores again when the next look-up may ask for the row.
-        self.local.put(image, mark, min(_ROW_PAUSE, self.urls.usable_for(image)), is_excused=True)
+        self.keep_local(image, mark)
         return Resolved(image, from_cache=True)
 
-    def note_unread(self, image_id: str) -> None:
-        """Note that an image is served although its row cannot be read. Caches in front forget it when rows can."""
-        if len(self._unread) < _MOST_UNREAD:
-            self._unread[image_id] = None
-
-    async def _drop_unread(self) -> None:
-        """Let caches in front forget what was served by rows that could not be read: they may have changed unheard."""
-        if not self._unread:
-            return
-        unread, self._unread = self._unread, {}
-        slices = TimeSlices()
-        for image_id in unread:
-            self.trust.log.image_changed(image_id, self.local.now())
-            await slices.pause()
-        if len(unread) == _MOST_UNREAD:
-            self.trust.log.sweep(Scope.IMAGES, self.local.now())
-
     def _without_row(self, variant: ImageVariant, there: EntryLookUp) -> SignedImage | None:
-        """Return the image to serve while its row cannot be read. None if it has changed since its row was read.
-
-        Redis may have an entry that is older than what was read here: its change came while nobody listened.
-        """
-        if self.local.was_missing(variant):
-            return None
-        image = self.local.get_stale(variant)
-        if image is None and there.image is not None and not self.has_changed(there.image):
-            image = there.image
-        return image if image is not None and self.urls.may_be_used(image) else None
-
-    def has_changed(self, image: SignedImage) -> bool:
-        """Return whether the image, which may have come from Redis, is known to have changed since its row was read."""
-        return self.trust.has_changed(_read_row(image), self._now())
+        """Return the image to serve while its row cannot be read."""
+        in_memory, in_redis = (
+            CachedEntry(image, self.urls.may_be_used(image)) if image is not None else None
+            for image in (self.local.get_stale(variant), there.image)
+        )
+        return self.outage.served_without_row(
+            in_memory, in_redis, self.now(), was_missing=self.local.was_missing(variant)
+        )
 
     def distrust(self) -> None:
         """Read every row again that was read before now."""
@@ -373,9 +339,10 @@ class UrlResolver:
         self.drop_all()
 
     def _is_trusted(self, image: SignedImage) -> bool:
-        return self.trust.may_be_used(_read_row(image), self._now()) and self.urls.may_be_used(image)
+        return self.trust.may_be_used(read_row(image), self.now()) and self.urls.may_be_used(image)
 
-    def _now(self) -> Now:
+    def now(self) -> Now:
+        """Return the present time."""
         return Now(self.local.now(), self.urls.now())
 
     async def keep(self, made: Sequence[Made], mark: int) -> None:
@@ -387,7 +354,3 @@ class UrlResolver:
                 await self.shared.keep(made)
             except CacheUnavailable as error:
                 logger.debug("redis unavailable: %s", error)
-
-
-def _read_row(image: SignedImage) -> ReadRow:
-    return ReadRow(image.record.image_id, image.rendition, image.read_at)

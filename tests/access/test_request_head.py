@@ -3,14 +3,16 @@
 import pytest
 from multidict import CIMultiDict
 
-from gateway.access.request_head import ORIGINAL_URI, original_address
+from gateway.access.request_head import ORIGINAL_URI, is_address_of, original_address
 from gateway.errors import Unauthorized
 
 
 def of(uri: str, image_id: str = "a") -> tuple[str, list[tuple[str, str]]] | None:
     """Return the path and the query that count for the image."""
-    address = original_address(CIMultiDict({ORIGINAL_URI: uri}), image_id)
-    return (address[0], list(address[1].items())) if address is not None else None
+    address = original_address(CIMultiDict({ORIGINAL_URI: uri}))
+    if address is None or not is_address_of(address.path, image_id):
+        return None
+    return address.path, list(address.query.items())
 
 
 @pytest.mark.parametrize(
@@ -63,9 +65,9 @@ def test_any_other_address_says_nothing_about_the_image(uri: str) -> None:
 
 
 def test_without_the_field_there_is_no_original_address() -> None:
-    assert original_address(CIMultiDict(), "a") is None
+    assert original_address(CIMultiDict()) is None
 
 
 def test_a_repeated_field_is_a_bad_credential() -> None:
     with pytest.raises(Unauthorized):
-        original_address(CIMultiDict([(ORIGINAL_URI, "/i/a?kid=k"), (ORIGINAL_URI.lower(), "/i/a")]), "a")
+        original_address(CIMultiDict([(ORIGINAL_URI, "/i/a?kid=k"), (ORIGINAL_URI.lower(), "/i/a")]))

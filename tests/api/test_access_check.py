@@ -325,6 +325,7 @@ async def test_a_defect_denies_access_and_is_logged(gateway: RunningGateway) -> 
         broken,
         images.decisions,
         metrics.access.access_checks,
+        None,
     )
     app.router.add_get(CHECK.format("{image_id}"), check.access)
     async with serving(app, dispatched(metrics, request_log=log)) as address, aiohttp.ClientSession() as session:

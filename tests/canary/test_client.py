@@ -43,15 +43,6 @@ async def test_an_answer_is_read_to_its_end_with_its_age() -> None:
     assert (seen.status, seen.length, seen.etag, seen.content_type, seen.age) == (200, 5, '"t"', "image/png", 7)
 
 
-async def test_a_front_that_is_silent_is_not_waited_for() -> None:
-    async def hang(_: web.Request) -> web.Response:
-        await asyncio.Event().wait()
-        return web.Response()
-
-    async with fronted(hang) as url:
-        assert await ask(url, timeout=0.2) == Seen(None, "no answer within 0.2 s")
-
-
 async def test_a_body_that_breaks_off_is_no_whole_image() -> None:
     async def cut(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": "100", "Content-Type": "image/png"})

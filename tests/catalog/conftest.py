@@ -29,11 +29,11 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 async def open_one(postgres_dsn: str, metrics: Metrics) -> AsyncIterator[OpenCatalog]:
-    """Opens catalogs that end with the test; keyword arguments change ``postgres``."""
+    """Opens catalogs that end with the test; keyword arguments change ``postgres``. No heartbeats are sent."""
     async with AsyncExitStack() as stack:
 
         async def opened(**settings: Any) -> PostgresCatalog:
-            made = PostgresSettings.model_validate({"dsn": postgres_dsn, "timeout": 3, **settings})
+            made = PostgresSettings.model_validate({"dsn": postgres_dsn, "timeout": 3, "listen": False, **settings})
             opening = open_catalog(
                 made, default_bucket=BUCKET, regions={BUCKET: "ap-guangzhou"}, metrics=metrics.catalog
             )

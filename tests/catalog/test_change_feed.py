@@ -8,7 +8,7 @@ from pathlib import Path
 import aiopg
 import psycopg2
 import pytest
-from psycopg2.extensions import Notify
+from psycopg2.extensions import Notify, make_dsn
 
 from gateway.catalog.change_feed import CHANNEL, TEST_PREFIX, ChangeFeed, Notifications
 from gateway.catalog.server_addresses import ServerAddresses
@@ -160,7 +160,34 @@ async def test_a_connection_on_which_no_heartbeat_comes_back_is_made_anew(
     async with listening(postgres_dsn, changes):
         await until(lambda: changes.starts == 2)
     assert changes.ends == 1
-    assert "reason=no heartbeat came back" in caplog.text
+    assert "reason=nobody passes notifications on: no heartbeat came back" in caplog.text
+
+
+async def test_heartbeats_that_cannot_be_sent_prove_nothing_and_those_of_a_new_connection_do(
+    postgres_dsn: str, made_table: ImagesTable, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Heartbeats leave on another connection than the one that listens, which works all the time."""
+    end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = %s"
+    role, alter = "CREATE ROLE listener LOGIN PASSWORD 'listener' CONNECTION LIMIT 1", "ALTER ROLE listener"
+    await asyncio.to_thread(made_table.execute, role)
+    changes = Changes(every=0.05, lease=0.5)
+    try:
+        async with listening(make_dsn(postgres_dsn, user="listener", password="listener"), changes):
+            await until(lambda: changes.starts >= 3)
+            assert changes.beats == 0
+            await asyncio.to_thread(made_table.execute, f"{alter} CONNECTION LIMIT 2")
+            await until(lambda: changes.beats)
+            starts = changes.starts
+            await asyncio.to_thread(made_table.execute, end, "image-gateway-heartbeats")
+            beats = changes.beats
+            await until(lambda: changes.beats > beats + 5)
+            assert changes.starts == starts
+    finally:
+        await asyncio.to_thread(made_table.execute, "DROP ROLE listener")
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert "reason=no heartbeat was sent" in warnings[0]
+    assert 'too many connections for role "listener"' in warnings[0]
 
 
 async def test_a_test_of_the_trigger_comes_the_way_of_changes(postgres_dsn: str, made_table: ImagesTable) -> None:

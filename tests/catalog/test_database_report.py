@@ -1,7 +1,8 @@
 """Findings about grants, columns and triggers, on a real Postgres."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from gateway.catalog.change_feed import CHANNEL, TEST_PREFIX
 from gateway.catalog.database_report import DatabaseReport, time_notification
-from gateway.catalog.postgres import open_catalog
+from gateway.catalog.postgres import PostgresCatalog, open_catalog
 from gateway.catalog.sql_files import changes_sql
 from gateway.errors import CatalogUnavailable
 from gateway.service.metrics import Metrics
@@ -25,11 +26,13 @@ def settings_for(dsn: str, **changes: Any) -> PostgresSettings:
     return PostgresSettings.model_validate({"dsn": dsn, "timeout": 3, **changes})
 
 
+def opened(settings: PostgresSettings, *, with_links: bool = False) -> AbstractAsyncContextManager[PostgresCatalog]:
+    """Open a catalog."""
+    return open_catalog(settings, default_bucket=BUCKET, regions={}, metrics=Metrics().catalog, with_links=with_links)
+
+
 async def report_of(settings: PostgresSettings, *, with_links: bool = False) -> DatabaseReport:
-    opening = open_catalog(
-        settings, default_bucket=BUCKET, regions={}, metrics=Metrics().catalog, with_links=with_links
-    )
-    async with opening as catalog:
+    async with opened(settings, with_links=with_links) as catalog:
         return await catalog.report()
 
 
@@ -158,7 +161,7 @@ async def test_a_missing_table_or_column_is_named_and_a_table_as_dev_creates_it_
 ) -> None:
     del made_table
     report = await report_of(settings_for(postgres_dsn))
-    assert (report.table_problem, report.repairs, report.changes_problem) == (None, (), None)
+    assert (report.table_problem, report.repairs) == (None, ())
     assert ", database " in report.address
     report = await report_of(settings_for(postgres_dsn, table="nowhere"))
     assert report.table_problem == "there is no table nowhere in this database"
@@ -170,7 +173,19 @@ async def test_a_missing_table_or_column_is_named_and_a_table_as_dev_creates_it_
     ("sql", "problem"),
     [
         ("DROP TRIGGER image_gateway_changed ON {}", "no trigger on {} notifies of changes"),
-        ("ALTER TABLE {} DISABLE TRIGGER image_gateway_changed", "the trigger is disabled, or does not fire after"),
+        (
+            "ALTER TABLE {} DISABLE TRIGGER image_gateway_changed",
+            "no trigger on {} notifies of changes after UPDATE and DELETE: it is disabled",
+        ),
+        (
+            (
+                "CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN PERFORM pg_notify('image_gateway', OLD.\"cos_key\"::text); RETURN NULL; END $$; "
+                "DROP TRIGGER image_gateway_changed ON {}; "
+                "CREATE TRIGGER tell AFTER UPDATE OR DELETE ON {} FOR EACH ROW EXECUTE FUNCTION tell()"
+            ),
+            "the trigger sends cos_key, and the configured id of {} is id",
+        ),
         ("", "the trigger does not watch mime_type"),
         (None, None),
     ],
@@ -185,12 +200,105 @@ async def test_a_trigger_that_misses_changes_is_named(
     try:
         await asyncio.to_thread(lambda: made_table._run(changes_sql(installed)))
         if sql:
-            await asyncio.to_thread(made_table.execute, sql.format(table))
-        found = (await report_of(settings)).changes_problem
+            await asyncio.to_thread(made_table.execute, sql.replace("{}", table))
+        async with opened(settings) as catalog:
+            [found] = [report.problem for report in await catalog.triggers()]
     finally:
-        await asyncio.to_thread(made_table.execute, f"DROP TABLE {table}")
-    assert (found or "").startswith((problem or "").format(table))
+        await asyncio.to_thread(made_table.execute, f"DROP TABLE {table}; DROP FUNCTION IF EXISTS tell")
+    assert (found or "").startswith((problem or "").replace("{}", table))
     assert (found is None) == (problem is None)
+
+
+FILES = [{"table": "files", "id": "id"}]
+
+
+@pytest.mark.parametrize(
+    ("installed", "changes", "sql", "problems"),
+    [
+        ([], [], "", ["pictures is a view, which can have no trigger; postgres.changes must list tables behind it: "]),
+        (
+            [],
+            [{"table": "nowhere", "id": "id"}],
+            "",
+            [
+                "postgres.changes lists none of the tables behind the view pictures: public.files",
+                "there is no table nowhere: check postgres.table, grants and changes",
+            ],
+        ),
+        ([], FILES, "", ["no trigger on files notifies of changes"]),
+        (FILES, FILES, "", []),
+        ([*FILES, {"table": "files", "id": "cos_key"}], [{"table": "files", "id": "cos_key"}], "", []),
+        (FILES, [*FILES, {"table": "files", "id": "cos_key"}], "", ["the trigger sends id, and the configured id of "]),
+        (
+            FILES,
+            FILES,
+            "ALTER TABLE files DISABLE TRIGGER USER",
+            ["no trigger on files notifies of changes after INSERT and UPDATE and DELETE: it is disabled"],
+        ),
+        (
+            FILES,
+            FILES,
+            (
+                "DROP TRIGGER image_gateway_changed ON files; CREATE TRIGGER changed AFTER UPDATE OR DELETE ON files "
+                "FOR EACH ROW EXECUTE FUNCTION image_gateway_changed_files()"
+            ),
+            ["no trigger on files notifies of changes after INSERT: "],
+        ),
+        ([FILES[0] | {"watched": ["cos_key"]}], FILES, "", ["the trigger does not watch every column of files"]),
+        (
+            [FILES[0] | {"watched": ["cos_key"]}],
+            [FILES[0] | {"watched": ["cos_key", "user_id"]}],
+            "",
+            ["the trigger does not watch user_id of files"],
+        ),
+    ],
+)
+async def test_the_tables_behind_a_view_are_watched_in_its_place(
+    postgres_dsn: str,
+    made_table: ImagesTable,
+    installed: Sequence[Mapping[str, Any]],
+    changes: Sequence[Mapping[str, Any]],
+    sql: str,
+    problems: Sequence[str],
+) -> None:
+    await asyncio.to_thread(
+        made_table.execute,
+        "CREATE TABLE files (LIKE images INCLUDING DEFAULTS); CREATE VIEW pictures AS SELECT * FROM files",
+    )
+    try:
+        if installed:
+            before = settings_for(postgres_dsn, table="pictures", changes=installed)
+            await asyncio.to_thread(lambda: made_table._run(changes_sql(before)))
+        if sql:
+            await asyncio.to_thread(made_table.execute, sql)
+        async with opened(settings_for(postgres_dsn, table="pictures", changes=changes)) as catalog:
+            reports = await catalog.triggers()
+    finally:
+        await asyncio.to_thread(made_table.execute, "DROP VIEW pictures; DROP TABLE files")
+    found = [report.problem for report in reports if report.problem is not None]
+    assert [problem[: len(words)] for problem, words in zip(found, problems, strict=True)] == problems
+
+
+async def test_a_trigger_that_was_installed_or_enabled_again_is_another_one(
+    postgres_dsn: str, made_table: ImagesTable
+) -> None:
+    async with opened(settings_for(postgres_dsn)) as catalog:
+
+        async def identity() -> Sequence[str]:
+            [report] = await catalog.triggers()
+            return report.identity
+
+        seen = [await identity()]
+        assert await identity() == seen[0]
+        for change in (
+            lambda: made_table._run(changes_sql(settings_for(postgres_dsn))),
+            lambda: made_table.execute(
+                "ALTER TABLE images DISABLE TRIGGER USER; ALTER TABLE images ENABLE TRIGGER USER"
+            ),
+        ):
+            await asyncio.to_thread(change)
+            seen.append(await identity())
+    assert len(set(seen)) == 3
 
 
 async def test_the_trigger_of_killed_links_is_looked_for(postgres_dsn: str, links_table: ImagesTable) -> None:

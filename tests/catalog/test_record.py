@@ -82,8 +82,8 @@ def test_any_text_is_valid_or_not(text: str, id_type: str) -> None:
     assert valid_ids([text], id_type) in ([], [text])
 
 
-# Viewers, groups and grants, and with them width, height, focus, version and placeholder, of a table without these.
-NO_VIEWERS = (None, None, None)
+# Viewers, groups, grants and alias of a table without them; before them width, height, focus, version, placeholder.
+NO_VIEWERS = (None, None, None, None)
 NO_MORE = (None, None, None, None, None, *NO_VIEWERS)
 
 
@@ -120,14 +120,14 @@ def test_sizes_focus_and_placeholder_that_no_image_has_are_none(sent: tuple[Any,
 def test_viewers_are_users_and_groups_with_the_longest_of_their_rights(
     viewers: Any, groups: Any, grants: Any, expected: Viewers | None
 ) -> None:
-    row = ("cat", "cat.png", None, False, None, None, None, *NO_MORE[:5], viewers, groups, grants)
+    row = ("cat", "cat.png", None, False, None, None, None, *NO_MORE[:5], viewers, groups, grants, None)
     assert read(row).viewers == expected
 
 
 def test_viewers_that_are_no_names_make_a_row_unusable() -> None:
     for value in ({"user": "bob"}, [True], [["bob"]], 1.5):
         with pytest.raises(ValueError, match="neither text nor numbers"):
-            read(("cat", "cat.png", None, False, None, None, None, *NO_MORE[:5], value, None, None))
+            read(("cat", "cat.png", None, False, None, None, None, *NO_MORE[:5], value, None, None, None))
 
 
 @pytest.mark.parametrize(

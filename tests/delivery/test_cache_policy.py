@@ -23,9 +23,16 @@ EACH = DEFAULT._replace(shared_max_age=6000)
         (EACH.for_version().for_substitute(), "public, max-age=60"),
         (EACH.within(5), "public, max-age=5, s-maxage=5"),
         (DEFAULT.within(1000), "public, max-age=600"),
+        (EACH.for_unread(), "public, max-age=5"),
+        (EACH.for_unread().for_version(), "public, max-age=5"),
+        (EACH.for_version().for_substitute().for_unread(), "public, max-age=5"),
+        (EACH.for_unread().within(3), "public, max-age=3"),
     ],
 )
 def test_a_shared_cache_may_keep_public_images_only(policy: CachePolicy, value: str) -> None:
     assert policy.cache_control(public=True) == value
     private = policy.cache_control(public=False)
+    if policy.unread:
+        assert private == "private, no-store"
+        return
     assert private == f"private, max-age={policy.max_age}{', immutable' if policy.immutable else ''}"

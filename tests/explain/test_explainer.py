@@ -195,6 +195,8 @@ async def test_a_postgres_that_is_away_leaves_an_entry_whose_row_may_have_change
         await images.execute("ALTER TABLE pictures RENAME TO images")
     assert data["verdict"]["status"] == answer.status == 200
     assert data["row"]["used"] == "that of the cached entry"
+    assert data["delivery"]["headers"]["Cache-Control"] == answer.headers["Cache-Control"] == "public, max-age=5"
+    assert data["kept"]["nginx"] == "nothing: the row could not be read"
 
 
 async def test_an_image_that_memory_knows_as_missing_is_explained_as_not_yet_found(

@@ -8,7 +8,7 @@ import asyncio
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ from tests.processes import GATEWAY, gateway_process, ready
 from tests.valve import Valve
 from tests.waiting import until
 
-Fault = Callable[[Valve], None]
+Fault = Callable[[Valve], object]
 FAULTS: Final[dict[str, Fault]] = {
     "packets are lost": Valve.lose_packets,
     "the kernel gives up": Valve.time_out,
@@ -36,23 +36,57 @@ FAULTS: Final[dict[str, Fault]] = {
     "answers come byte by byte": Valve.drip,
 }
 # No limit of a client is longer, even if a request waits for several, one after the other.
-_WITHIN: Final = 10.0
-_SETTINGS: Final[dict[str, dict[str, Any]]] = {
-    "redis": {"timeout": 0.3},
-    "postgres": {"timeout": 1, "pool_size": 2},
-    "image_proxy": {"timeout": 1, "retry_count": 1, "memory_cache": {"max_bytes": 0}},
-}
+_WITHIN: Final = 20.0
 
 
 @dataclass
-class Bench:
-    """A gateway and its ways: to Redis, to rows, to changes of rows, to COS, and of others to the gateway itself."""
+class Ways:
+    """The ways of a gateway: to Redis, to rows, to changes of rows, and to COS."""
 
-    gateway: RunningGateway
     redis: Valve
     rows: Valve
     changes: Valve
     cos: Valve
+    sections: dict[str, dict[str, Any]]
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(
+        cls, raw_settings: dict[str, dict[str, Any]], cos: CosEmulator, host: str = "127.0.0.1"
+    ) -> AsyncIterator["Ways"]:
+        """Open them at an address of this machine. ``sections`` lead a gateway through them, with short limits."""
+        redis_url, dsn = urlsplit(raw_settings["redis"]["url"]), raw_settings["postgres"]["dsn"]
+        dsn_port = int(dsn.split("port=")[1].split()[0])
+
+        def through(valve: Valve) -> str:
+            place = dsn.replace("host=127.0.0.1", f"host={host}").replace(f"port={dsn_port}", f"port={valve.port}")
+            return str(place)
+
+        async with AsyncExitStack() as stack:
+            redis, rows, changes, to_cos = [
+                await stack.enter_async_context(Valve.before(port, host))
+                for port in (redis_url.port or 0, dsn_port, dsn_port, cos.port)
+            ]
+            url = redis_url._replace(netloc=f":{redis_url.password}@{host}:{redis.port}").geturl()
+            sections = {
+                "redis": {"url": url, "timeout": 0.3},
+                "postgres": {"dsn": through(rows), "listen_dsn": through(changes), "timeout": 1, "pool_size": 2},
+                "cos": {"domain": f"{host}:{to_cos.port}"},
+                "image_proxy": {"timeout": 1, "retry_count": 1, "memory_cache": {"max_bytes": 0}},
+            }
+            yield cls(redis, rows, changes, to_cos, sections)
+
+    def all(self) -> list[Valve]:
+        """Return all of them."""
+        return [self.redis, self.rows, self.changes, self.cos]
+
+
+@dataclass
+class Bench:
+    """A gateway, its ways, and the way of others to it."""
+
+    gateway: RunningGateway
+    ways: Ways
     front: Valve
 
     async def ask(self, *image_ids: str) -> set[int]:
@@ -84,34 +118,15 @@ class Bench:
 
 @pytest.fixture
 async def bench(
-    start_gateway: StartGateway,
-    images: Images,
-    raw_settings: dict[str, dict[str, Any]],
-    cos: CosEmulator,
+    start_gateway: StartGateway, images: Images, raw_settings: dict[str, dict[str, Any]], cos: CosEmulator
 ) -> AsyncIterator[Bench]:
-    async with AsyncExitStack() as stack:
-
-        async def before(port: int) -> Valve:
-            return await stack.enter_async_context(Valve.before(port))
-
-        for number in range(8):
-            await images.add(f"image-{number}")
-        redis_url, dsn = raw_settings["redis"]["url"], raw_settings["postgres"]["dsn"]
-        redis_port, dsn_port = urlsplit(redis_url).port or 0, int(dsn.split("port=")[1].split()[0])
-        redis, rows, changes, to_cos = [await before(port) for port in (redis_port, dsn_port, dsn_port, cos.port)]
-        gateway = await start_gateway(
-            redis={**_SETTINGS["redis"], "url": redis_url.replace(f":{redis_port}", f":{redis.port}")},
-            postgres={
-                **_SETTINGS["postgres"],
-                "dsn": dsn.replace(f"port={dsn_port}", f"port={rows.port}"),
-                "listen_dsn": dsn.replace(f"port={dsn_port}", f"port={changes.port}"),
-            },
-            cos={"domain": f"127.0.0.1:{to_cos.port}"},
-            image_proxy=_SETTINGS["image_proxy"],
-        )
-        front = await before(int(gateway.ports.public.rpartition(":")[2]))
-        yield Bench(gateway, redis, rows, changes, to_cos, front)
-        await gateway.close()
+    for number in range(8):
+        await images.add(f"image-{number}")
+    async with Ways.opened(raw_settings, cos) as ways:
+        gateway = await start_gateway(**ways.sections)
+        async with Valve.before(int(gateway.ports.public.rpartition(":")[2])) as front:
+            yield Bench(gateway, ways, front)
+            await gateway.close()
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
@@ -121,27 +136,27 @@ async def test_requests_go_on_while_connections_are_half_open_and_all_are_used_a
     await bench.until_ready()
     assert await bench.ask("image-0") == {200}
 
-    fault(bench.redis)
+    fault(bench.ways.redis)
     assert await bench.ask("image-0", "image-1", "image-2") == {200}
-    fault(bench.changes)
+    fault(bench.ways.changes)
     assert await bench.ask("image-0", "image-3") == {200}
     if fault is Valve.time_out:
         await until(lambda: not bench.hears())
         assert await bench.ask("image-0", "image-4") == {200}
-    bench.redis.open()
-    bench.changes.open()
+    bench.ways.redis.open()
+    bench.ways.changes.open()
     await bench.until_ready()
 
     assert await bench.ask("image-0") == {200}
-    fault(bench.rows)
+    fault(bench.ways.rows)
     assert await bench.ask("image-0") == {200}
     assert await bench.ask("image-5") == {503}
-    bench.rows.open()
+    bench.ways.rows.open()
     await bench.until_served("image-5")
 
-    fault(bench.cos)
+    fault(bench.ways.cos)
     assert await bench.ask("image-6", "image-7") <= {502, 503, 504}
-    bench.cos.open()
+    bench.ways.cos.open()
     await bench.until_served("image-6")
     await bench.until_ready()
 
@@ -209,32 +224,15 @@ class Namespace:
 async def test_a_gateway_that_is_cut_off_answers_ends_when_it_is_told_and_is_whole_after_the_end(
     raw_settings: dict[str, dict[str, Any]], images: Images, cos: CosEmulator, tmp_path: Path
 ) -> None:
-    for number in range(9):
+    for number in range(5):
         await images.add(f"image-{number}")
-    redis_url, dsn = raw_settings["redis"]["url"], raw_settings["postgres"]["dsn"]
-    redis_port, dsn_port = urlsplit(redis_url).port or 0, int(dsn.split("port=")[1].split()[0])
     async with AsyncExitStack() as stack:
         namespace = stack.enter_context(Namespace.made())
-        ways = [
-            await stack.enter_async_context(Valve.before(port, namespace.here))
-            for port in (redis_port, dsn_port, cos.port)
-        ]
-        redis, rows, to_cos = ways
-        place = f"{namespace.here}:{redis.port}"
-        changed: dict[str, dict[str, Any]] = {
-            "server": {"host": namespace.address},
-            "admin": {"host": namespace.address},
-            "redis": {"url": redis_url.replace(f"127.0.0.1:{redis_port}", place)},
-            "postgres": {"dsn": dsn.replace(f"port={dsn_port}", f"port={rows.port}")},
-            "cos": {"domain": f"{namespace.here}:{to_cos.port}"},
-        }
-        sections = {
-            name: {**raw_settings.get(name, {}), **_SETTINGS.get(name, {}), **changed.get(name, {})}
-            for name in raw_settings
-        }
-        sections["postgres"]["dsn"] = sections["postgres"]["dsn"].replace("host=127.0.0.1", f"host={namespace.here}")
-        config = tmp_path / "gateway.yaml"
-        config.write_text(yaml.safe_dump(sections))
+        ways = await stack.enter_async_context(Ways.opened(raw_settings, cos, namespace.here))
+        at = {"host": namespace.address}
+        changes = ways.sections | {"server": at, "admin": at}
+        sections = {name: raw_settings.get(name, {}) | changes.get(name, {}) for name in raw_settings | changes}
+        (config := tmp_path / "gateway.yaml").write_text(yaml.safe_dump(sections))
         gateway = await stack.enter_async_context(
             gateway_process("serve", "--config", str(config), program=(*namespace.prefix, *GATEWAY))
         )
@@ -255,26 +253,26 @@ async def test_a_gateway_that_is_cut_off_answers_ends_when_it_is_told_and_is_who
             return served
 
         await until(is_whole)
-        namespace.cut("DROP", ways=[redis])
+        namespace.cut("DROP", ways=[ways.redis])
         assert [await ask("/i/image-0"), await ask("/i/image-1"), await ask("/healthz")] == [200, 200, 200]
-        namespace.heal(ways)
+        namespace.heal(ways.all())
         await until(is_whole)
-        namespace.cut("DROP", ways=[rows])
+        namespace.cut("DROP", ways=[ways.rows, ways.changes])
         assert [await ask("/i/image-0"), await ask("/i/image-2"), await ask("/healthz")] == [200, 503, 200]
-        namespace.heal(ways)
+        namespace.heal(ways.all())
         await until(is_served("image-2"))
-        namespace.cut("DROP", ways=[to_cos])
+        namespace.cut("DROP", ways=[ways.cos])
         assert await ask("/i/image-3") in (502, 504)
         assert await ask("/healthz") == 200
-        namespace.heal(ways)
+        namespace.heal(ways.all())
         await until(is_served("image-3"))
         await until(is_whole)
-        namespace.cut("REJECT", "--reject-with", "icmp-host-unreachable", ways=ways)
+        namespace.cut("REJECT", "--reject-with", "icmp-host-unreachable", ways=ways.all())
         assert [await ask("/i/image-4"), await ask("/healthz")] == [503, 200]
-        namespace.heal(ways)
+        namespace.heal(ways.all())
         await until(is_whole)
         assert await ask("/i/image-4") == 200
-        namespace.cut("DROP", ways=ways)
+        namespace.cut("DROP", ways=ways.all())
         gateway.terminate()
         assert await gateway.exit_code() == 0
 

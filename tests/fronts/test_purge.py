@@ -113,6 +113,41 @@ async def test_a_cache_that_fetched_a_deleted_image_from_a_gateway_that_had_not_
             assert (await front.get("/i/a")).status == 404
 
 
+@pytest.mark.parametrize("front_name", ["varnish", "squid"])
+async def test_a_gateway_that_cannot_read_rows_puts_a_withdrawn_image_into_a_cache_for_five_seconds_at_most(
+    start_gateway: StartGateway, images: Images, postgres_dsn: str, front_name: str
+) -> None:
+    """Both purges come before it, and nobody sends another."""
+    port = free_port()
+    await images.add("a")
+    async with Valve.before(int(parse_dsn(postgres_dsn)["port"])) as valve:
+        hearing = await start_gateway(**purging_settings(port))
+        alone = {"dsn": make_dsn(postgres_dsn, host="127.0.0.1", port=valve.port), "timeout": 0.5}
+        cut_off = await start_gateway(**purging_settings(port), postgres=alone, image_proxy={"shared_max_age": 86_400})
+        gateways = (hearing, cut_off)
+        for gateway in gateways:
+            await until_listening_to_changes(gateway.ports.admin)
+            await gateway.publish_replica()
+        async with (
+            running_front(front_name, cut_off) as front,
+            receiver(port, f"{front_name}={front.url.removeprefix('http://')}"),
+        ):
+            assert (await front.get("/i/a")).status == 200
+            valve.close()
+            await images.execute("DELETE FROM images")
+            # Either of them sends the purges.
+            await until(lambda: sum(gateway.sample("purges_total", result="sent") for gateway in gateways) == 2)
+            answer = await front.get("/i/a")
+            assert (answer.status, answer.headers["Cache-Control"]) == (200, "public, max-age=5")
+            valve.open()
+            await until_answered(cut_off, "/i/a", 404)
+
+            async def is_gone() -> bool:
+                return (await front.get("/i/a")).status == 404
+
+            await until(is_gone, seconds=7, what="the end of the copy")  # a cache counts whole seconds
+
+
 async def test_a_cache_that_cannot_be_reached_is_tried_again(start_gateway: StartGateway) -> None:
     async with receiver(free_port(), "varnish=127.0.0.1:1") as url, aiohttp.ClientSession() as session:
         fields = {"Authorization": f"Bearer {TOKEN}"}

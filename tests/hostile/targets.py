@@ -16,7 +16,7 @@ from multidict import CIMultiDict, MultiDict, MultiMapping
 
 from gateway.access.identity import Authenticator
 from gateway.access.jwks import Jwks, JwksUnavailable
-from gateway.access.request_head import RequestHead, original_address
+from gateway.access.request_head import RequestHead, is_address_of, original_address
 from gateway.access.signed_links import BadLink, SignedLinks
 from gateway.api.beacons import MAX_BYTES, MAX_LOADS, MAX_SECONDS, Beacon, BytesSource, LoadResult
 from gateway.catalog.image_id import parse_image_id
@@ -81,9 +81,9 @@ def image_ids(data: bytes) -> None:
 
 def image_requests(data: bytes) -> None:
     """Query and Range: one valid range or none, and a file name that cannot inject header text."""
-    style, download, redirect, byte_range, width, dpr, image_format, version, accept = _words(data, 9)
+    style, download, redirect, byte_range, width, dpr, ratio, image_format, version, accept = _words(data, 10)
     query = {"style": style, "download": download, "redirect": redirect}
-    query |= {"w": width, "dpr": dpr, "format": image_format, "v": version}
+    query |= {"w": width, "dpr": dpr, "r": ratio, "format": image_format, "v": version}
     present = {name: value for name, value in query.items() if value}
     chosen = VARIANTS.parameters_of(MultiDict(present), CIMultiDict({"Accept": accept}))
     wanted = ImageRequest(RequestHead("GET", "/i/a", "", CIMultiDict({"Range": byte_range}), None), "a", chosen)
@@ -119,8 +119,8 @@ def link_parameters(data: bytes) -> None:
 def original_uris(data: bytes) -> None:
     """``X-Original-URI``: an address of the image or none, and no input is a valid signature."""
     uri, image_id = _words(data, 2)
-    address = original_address(CIMultiDict({"X-Original-URI": uri}), image_id or "a")
-    if address is None:
+    address = original_address(CIMultiDict({"X-Original-URI": uri}))
+    if address is None or not is_address_of(address.path, image_id or "a"):
         return
     path, query = address
     assert uri.startswith(path)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.catalog.database_report import DatabaseReport
+from gateway.catalog.triggers import TriggerReport
 from gateway.concurrency.background import background
 from gateway.errors import CatalogUnavailable
 from gateway.monitoring.trigger_watch import TriggerWatch
@@ -16,8 +16,8 @@ from gateway.service.metrics import Metrics
 from tests.conftest import RunningGateway
 from tests.waiting import until
 
-FINE = DatabaseReport("gateway at db:5432, database app", None, (), None, None)
-MISSING = replace(FINE, changes_problem="no trigger on images notifies of changes")
+FINE = TriggerReport("images", None, ("1.2.3",))
+MISSING = TriggerReport("images", "no trigger on images notifies of changes")
 
 
 def installed(metrics: Metrics) -> float:
@@ -29,14 +29,14 @@ def installed(metrics: Metrics) -> float:
 
 async def test_a_problem_is_logged_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    reports: list[DatabaseReport | Exception] = [MISSING, MISSING, CatalogUnavailable("away"), FINE, FINE]
+    reports: list[TriggerReport | Exception] = [MISSING, MISSING, CatalogUnavailable("away"), FINE, FINE]
     metrics, seen = Metrics(), []
 
-    async def inspect() -> DatabaseReport:
+    async def inspect() -> list[TriggerReport]:
         report = reports.pop(0)
         if isinstance(report, Exception):
             raise report
-        return report
+        return [report]
 
     watch = TriggerWatch(inspect, metrics.monitoring)
     assert math.isnan(installed(metrics))
@@ -47,18 +47,67 @@ async def test_a_problem_is_logged_once_and_so_is_its_end(caplog: pytest.LogCapt
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == 2
     assert "reason=no trigger on images notifies of changes" in messages[0]
-    assert messages[1] == "changes of rows are notified again"
+    assert messages[1] == "changes of rows are notified again: every row is read again"
+
+
+@pytest.mark.parametrize(
+    ("reports", "gaps"),
+    [
+        ([FINE, FINE], 1),
+        ([FINE, MISSING], 1),
+        ([MISSING, MISSING, FINE, FINE], 1),
+        ([FINE, MISSING, CatalogUnavailable("away"), FINE], 2),
+        ([FINE, replace(FINE, identity=("4.5.6",)), replace(FINE, identity=("4.5.6",))], 2),
+        ([CatalogUnavailable("away"), FINE], 1),
+    ],
+)
+async def test_a_gap_ends_when_a_trigger_is_there_that_was_missing_or_another_one_or_not_looked_for(
+    reports: list[TriggerReport | Exception], gaps: int
+) -> None:
+    ended = 0
+
+    async def inspect() -> list[TriggerReport]:
+        report = reports.pop(0)
+        if isinstance(report, Exception):
+            raise report
+        return [report]
+
+    async def gap_ended() -> None:
+        nonlocal ended
+        ended += 1
+
+    watch = TriggerWatch(inspect, Metrics().monitoring, gap_ended)
+    while reports:
+        await watch.problem()
+        assert watch.has_looked.is_set()
+    assert ended == gaps
+
+
+async def test_the_end_of_a_gap_that_could_not_be_handled_is_handled_at_the_next_look() -> None:
+    ended = 0
+
+    async def inspect() -> list[TriggerReport]:
+        return [FINE]
+
+    async def gap_ended() -> None:
+        nonlocal ended
+        ended += 1
+        if ended == 1:
+            raise LookupError("an unexpected error")
+
+    async with background("trigger-watch", TriggerWatch(inspect, Metrics().monitoring, gap_ended, interval=0.01).run()):
+        await until(lambda: ended == 2)
 
 
 async def test_an_unexpected_error_does_not_end_the_watch(caplog: pytest.LogCaptureFixture) -> None:
     metrics, looks = Metrics(), 0
 
-    async def inspect() -> DatabaseReport:
+    async def inspect() -> list[TriggerReport]:
         nonlocal looks
         looks += 1
         if looks == 1:
             raise LookupError("an unexpected error")
-        return FINE
+        return [FINE]
 
     async with background("trigger-watch", TriggerWatch(inspect, metrics.monitoring, interval=0.01).run()):
         await until(lambda: looks > 2)
@@ -70,9 +119,9 @@ async def test_an_unexpected_error_does_not_end_the_watch(caplog: pytest.LogCapt
 async def test_it_looks_again_at_once_when_somebody_asks_and_at_most_once_in_a_pause() -> None:
     looks: list[float] = []
 
-    async def inspect() -> DatabaseReport:
+    async def inspect() -> list[TriggerReport]:
         looks.append(time.monotonic())
-        return FINE if len(looks) == 1 else MISSING
+        return [FINE if len(looks) == 1 else MISSING]
 
     metrics = Metrics()
     watch = TriggerWatch(inspect, metrics.monitoring, least_pause=0.2)
@@ -82,7 +131,7 @@ async def test_it_looks_again_at_once_when_somebody_asks_and_at_most_once_in_a_p
             watch.look_soon()
             await asyncio.sleep(0)
         await until(lambda: installed(metrics) == 0)
-        assert await watch.problem() == MISSING.changes_problem
+        assert await watch.problem() == MISSING.problem
         watch.look_soon()
         await until(lambda: len(looks) > 3)
     assert len(looks) == 4

@@ -8,6 +8,7 @@ from tests.conftest import Answer, Images, RunningGateway, StartGateway
 from tests.nginx.conftest import CONFIG, Nginx, StartNginx
 from tests.nginx.scripted import scripted
 from tests.nginx.test_gateway_conf import upstream
+from tests.paintings import POSTGRES, hang, paintings_table
 
 HOST = "image-auth.example.com"
 
@@ -51,6 +52,25 @@ async def test_the_verdict_is_that_of_the_image(nginx: Nginx, images: Images, ad
     ):
         for method in ("GET", "HEAD", "POST"):
             assert (await ask(nginx, path, method, **headers)).status == status, (path, headers)
+
+
+async def test_an_alias_is_checked_for_the_image_whose_alias_it_is(
+    start_nginx: StartNginx, start_gateway: StartGateway, images: Images, postgres_dsn: str
+) -> None:
+    async with paintings_table(images, postgres_dsn):
+        await hang(images, "mine", "my/cat.png", owner="alice", public=False)
+        gateway = await start_gateway(
+            postgres=POSTGRES, access={**ACCESS, "forwarded_user": None, "signed_links": None}
+        )
+        nginx = await start_nginx(both(gateway.ports.public.removeprefix("http://")))
+        for path, headers, status in (
+            ("/a/my/cat.png", bearer(token()), 200),
+            ("/a/my%2Fcat.png?style=none", bearer(token()), 403),
+            ("/a/my/cat.png", bearer(token(sub="bob")), 403),
+            ("/a/unknown", bearer(token()), 403),
+            ("/a/", bearer(token()), 403),
+        ):
+            assert (await ask(nginx, path, **headers)).status == status, path
 
 
 async def test_any_other_address_is_denied(nginx: Nginx, images: Images) -> None:

@@ -53,7 +53,7 @@ async def test_reloads_leave_nginx_hearing_beside_a_gateway_that_hangs(
 
 @pytest.mark.parametrize("fault", [Valve.lose_packets, Valve.close, Valve.drip])
 async def test_nginx_hears_beside_a_gateway_whose_connection_is_half_open_and_asks_it_again_afterwards(
-    start_njs: StartNjs, two: list[Scripted], fault: Callable[[Valve], None]
+    start_njs: StartNjs, two: list[Scripted], fault: Callable[[Valve], object]
 ) -> None:
     first, second = two
     async with Valve.before(second.port) as valve:

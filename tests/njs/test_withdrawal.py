@@ -13,7 +13,10 @@ from typing import Any
 
 import aiohttp
 import pytest
+from psycopg2.extensions import make_dsn, parse_dsn
 
+from gateway.changes.nginx_list import LISTED_AGAIN_FOR
+from gateway.concurrency.clocks import boot_time
 from gateway_dev.database import ImageRow, ImagesTable
 from tests.access.credentials import ACCESS, OLD_LINK_KEY, bearer, link_query, token
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
@@ -21,6 +24,7 @@ from tests.nginx.conftest import Nginx
 from tests.nginx.test_accel import SMALL
 from tests.njs.conftest import SOON, StartNjs, site, until_soon
 from tests.njs.test_changes import is_hit
+from tests.valve import Valve
 from tests.waiting import until, until_listening_to_changes
 
 # GATEWAY_TEST_CHANGES=10000 takes minutes, and needs --timeout 0.
@@ -158,6 +162,43 @@ async def test_no_answer_under_load_is_older_than_half_a_second(
     assert versions.worst < SOON + 2 * delays[0]
     for image_id in ids:
         await everywhere(nginxes, f"/i/{image_id}", 200, f"{image_id} {len(versions.committed[image_id]) - 1}".encode())
+
+
+@pytest.mark.parametrize("file", ["gateway-cache.conf", "accel.conf", "private-cache.conf"])
+async def test_a_withdrawn_image_is_in_no_nginx_after_the_end_of_a_gateway_that_could_not_read_rows(
+    start_gateway: StartGateway, start_njs: StartNjs, images: Images, postgres_dsn: str, file: str
+) -> None:
+    """It sends the image as cached, also after the last naming of the change, and ends without a word."""
+    delivery = {"image_proxy": {"delivery": "accel" if file == "accel.conf" else "stream"}}
+    await images.add("a", b"withdrawn")
+    async with Valve.before(int(parse_dsn(postgres_dsn)["port"])) as valve:
+        alone = {"dsn": make_dsn(postgres_dsn, host="127.0.0.1", port=valve.port), "timeout": 0.5}
+        cut_off = await start_gateway(**delivery, postgres=alone)
+        gateways = [*[await start_gateway(**delivery) for _ in range(2)], cut_off]
+        for gateway in gateways:
+            await until_listening_to_changes(gateway.ports.admin)
+        cos = f"upstream cos {{ server 127.0.0.1:{images.cos.port}; }}\n" if file == "accel.conf" else ""
+        nginx = await start_njs(cos + in_front(gateways, file))
+        await until_cached([nginx], "/i/a")
+        assert (await cut_off.get("/i/a")).status == 200
+        valve.close()
+        await images.execute("UPDATE images SET storage_status = 'blocked' WHERE id = 'a'")
+        log = gateways[0].changes
+        await until(lambda: log.change_of("a"), what="the change")
+        heard_at = log.changed_at("a")
+        await until(lambda: boot_time() > heard_at + LISTED_AGAIN_FOR / 1000 + SOON, what="the last naming")
+
+        def sent() -> float:
+            labels = {"route": "short", "delivery": delivery["image_proxy"]["delivery"], "status": "200"}
+            return cut_off.sample("requests_total", **labels)
+
+        before = sent()
+        answers = [await nginx.get("/i/a") for _ in range(30)]
+        assert {answer.status for answer in answers} == {200, 404}
+        assert sum(answer.status == 200 for answer in answers) <= sent() - before, "nginx sends none of its own"
+        assert not any("X-Accel-Expires" in answer.headers for answer in answers)
+        await cut_off.close()
+        assert {(await nginx.get("/i/a")).status for _ in range(10)} == {404}
 
 
 ENDING_IN = 4  # seconds

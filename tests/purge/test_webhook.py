@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -47,6 +48,17 @@ def test_every_address_that_the_documents_show_is_purged_and_can_be_requested() 
     variant = VariantRequests(renditions, Live(VariantSettings())).variant
     for address in purged:
         variant(dict(parse_qsl(urlsplit(address).query)), CIMultiDict())
+
+
+async def test_the_aliases_of_an_image_are_addresses_of_it_too() -> None:
+    async def aliases_of(image_ids: Sequence[str]) -> dict[str, set[str]]:
+        return {image_id: {"shop/图 1%.png"} for image_id in image_ids if image_id == "a"}
+
+    addresses = Addresses(BASES, RENDITIONS, aliases_of)
+    found = await addresses.of_images(["a", "b"])
+    assert found["b"] == addresses.of("b")
+    assert len(found["a"]) == addresses.per_image == 66
+    assert f"{BASES[0]}/a/shop/%E5%9B%BE%201%25.png?style=thumb" in found["a"]
 
 
 async def test_a_purge_names_ids_addresses_and_tags(service: Service, http: BoundedHttp) -> None:

@@ -253,12 +253,26 @@ async def test_what_a_gateway_heard_of_an_earlier_change_is_not_known_of_the_nex
     await purges.drain()
     assert await purges.queue.due_at("a") == NOW + REPEAT_AFTER
     purges.clock.now += 3
-    purges.intake.replica = "two"  # it hears late, so the next purge comes earlier, and is the last
+    purges.intake.replica = "two"  # of the second change, or of a third one that "one" does not hear of
     await purges.intake.add(["a"])
     await purges.drain()
-    purges.clock.now += REPEAT_AFTER
+    for _ in range(2):
+        purges.clock.now += REPEAT_AFTER
+        await purges.drain()
+    assert purges.edge.requests == [["a"], ["a"], ["a"]]
+
+
+async def test_a_gateway_that_heard_twice_of_a_change_is_not_known_to_have_heard_of_the_next(purges: Purges) -> None:
+    """As one that has killed a link itself, and is notified of it, too."""
+    await listed(purges, "one", "two")
+    for name in ("one", "two", "one"):
+        purges.intake.replica = name
+        await purges.intake.add(["a"])
+    purges.clock.now += 1
+    purges.intake.replica = "two"
+    await purges.intake.add(["a"])
     await purges.drain()
-    assert purges.edge.requests == [["a"], ["a"]]
+    assert await purges.queue.due_at("a") == NOW + REPEAT_AFTER
 
 
 async def test_a_purge_that_is_sent_after_all_leases_of_its_change_is_sent_once(purges: Purges) -> None:

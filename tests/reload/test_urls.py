@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 import redis
 
 from gateway.presign.style_variants import ImageVariant
@@ -166,9 +167,15 @@ async def test_what_was_not_used_for_so_long_is_not_renewed(
     await until(is_idle)
 
 
-@proves("server.ready_without_stores")
-async def test_a_gateway_without_stores_is_ready_as_it_says_now(start_gateway: StartGateway, images: Images) -> None:
-    gateway = await start_gateway(redis={"url": "redis://127.0.0.1:1"})
+@proves("server.ready_without_stores", "server.ready_without_rows")
+@pytest.mark.parametrize(
+    ("setting", "others"),
+    [("ready_without_stores", {"redis": {"url": "redis://127.0.0.1:1"}}), ("ready_without_rows", {})],
+)
+async def test_a_gateway_without_stores_is_ready_as_it_says_now(
+    start_gateway: StartGateway, images: Images, setting: str, others: dict[str, dict[str, str]]
+) -> None:
+    gateway = await start_gateway(**others)
     await images.add("a")
     assert (await gateway.get("/i/a")).status == 200
 
@@ -179,7 +186,7 @@ async def test_a_gateway_without_stores_is_ready_as_it_says_now(start_gateway: S
     await images.execute("ALTER TABLE images RENAME TO away")
     try:
         await until(lambda: answers(200, "down"))
-        await gateway.reload(server={"ready_without_stores": False})
+        await gateway.reload(server={setting: False})
         await until(lambda: answers(503, "down"))
     finally:
         await images.execute("ALTER TABLE away RENAME TO images")

@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from gateway.server.acceptor import Endpoint, Site, drop_handshakes
+from gateway.server.acceptor import Endpoint, Site
 from gateway.server.listener import Listening
 from gateway.service.metrics import Metrics
 from gateway.service.ports import serve as serve_service
@@ -168,37 +168,6 @@ async def test_connections_that_wait_in_the_backlog_are_accepted_before_the_list
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address, timeout=LIMIT)
     await runner.cleanup()
-
-
-async def test_clients_that_connect_while_a_listener_closes_reach_the_next_listener_of_its_port() -> None:
-    with ExitStack() as stack:
-        closing, other = (socket.socket() for _ in range(2))
-        for listener in (closing, other):
-            stack.enter_context(listener)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        closing.bind(("127.0.0.1", 0))
-        other.bind(closing.getsockname())
-        for listener in (closing, other):
-            listener.listen(200)
-            listener.setblocking(False)
-        is_dropped = drop_handshakes(closing)  # the kernel may refuse it to an ordinary user
-        clients = [stack.enter_context(socket.socket()) for _ in range(30)]  # about half of them go to each listener
-        for client in clients:
-            client.setblocking(False)
-            client.connect_ex(closing.getsockname())
-        reached = 0
-        with suppress(BlockingIOError):
-            while True:
-                closing.accept()[0].close()
-                reached += 1
-        assert (reached == 0) == is_dropped
-        closing.close()
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(LIMIT):
-            for _ in clients[reached:]:
-                accepted, _ = await loop.sock_accept(other)
-                accepted.close()
-        assert {client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) for client in clients} == {0}
 
 
 async def test_a_client_gets_the_place_of_the_oldest_connection_without_a_request() -> None:

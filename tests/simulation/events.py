@@ -4,10 +4,17 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from tests.simulation import promise
 from tests.simulation.plan import IMAGES
 
 if TYPE_CHECKING:
+    from tests.simulation.postgres_model import Postgres
+    from tests.simulation.redis_model import Redis
     from tests.simulation.world import Host, World
+
+_SHORT: Final = 18.0  # seconds
+_CLAIMED: Final = 75.0  # seconds until a purge is sent that another process has claimed
+_FOR_EVER: Final = float("inf")
 
 # What faults change, as it is without them.
 _USUAL: Final[Mapping[str, object]] = {
@@ -26,11 +33,13 @@ class Events:
 
     running: how many faults there are now. calm_since: when the last fault ended.
     unreadable: how many faults there are because of which rows cannot be read. readable_since: when the last one ended.
+    purges_late_until: until when purges may be late or lost: Redis has failed, or a process that may have claimed them.
     """
 
     def __init__(self, world: "World") -> None:
         self._world = world
         self.running = self.unreadable = 0
+        self.purges_late_until = 0.0
         self.calm_since = self.readable_since = world.loop.time()
 
     def change(self, target: int, value: float) -> None:
@@ -45,11 +54,11 @@ class Events:
         self._world.note(f"{self._world.postgres.current(image_id)}")
         for delay in (0.0, 0.001, 0.01, 0.05, 0.3, 1.01, 2.01):
             if self._world.random.random() < 0.4:
-                front = self._world.random.randrange(len(self._world.hosts) + 1)
+                front = self._world.random.randrange(self._world.fronts)
                 self._world.loop.call_later(delay, self._ask, front, image_id)
 
     def _ask(self, front: int, image_id: str) -> None:
-        self._world.loop.create_task(self._world.ask(front, image_id))
+        self._world.loop.create_task(self._world.ask(front, image_id, self._world.viewer()))
 
     def change_in_rhythm(self, target: int, value: float) -> None:
         """Change a row again and again, at the very instants of a timer."""
@@ -71,9 +80,9 @@ class Events:
         """Reload all gateways, one after another, with other settings of access."""
 
         def reload(host: "Host") -> None:
-            host.rights += 1
+            host.setup = host.setup._replace(rights=host.setup.rights + 1)
             if host.gateway is not None:
-                host.gateway.change_rights(host.rights)
+                host.gateway.change_rights(host.setup.rights)
                 self._world.note_settings(is_reload=True)
 
         for number, host in enumerate(self._world.hosts):
@@ -90,6 +99,10 @@ class Events:
             end()
 
         self._world.loop.call_later(seconds, finish)
+
+    def _delay_purges(self, seconds: float) -> None:
+        until = self._world.loop.time() + seconds + _CLAIMED
+        self.purges_late_until = max(self.purges_late_until, until)
 
     def _set(self, seconds: float, thing: Any, name: str, value: object) -> None:
         """Set a property of a server for a while, to what it is not while all is well."""
@@ -119,16 +132,19 @@ class Events:
     def pause_gateway(self, target: int, value: float) -> None:
         gateway = self._at(target).gateway
         if gateway is not None:
+            self._delay_purges(value)
             self._for(value, gateway.process.pause, gateway.process.resume)
 
     def kill_gateway(self, target: int, value: float) -> None:
         host = self._at(target)
         if host.gateway is not None:
+            self._delay_purges(value)
             self._for(value, host.stop, host.start)
 
     def upgrade_gateway(self, target: int, value: float) -> None:
         """Restart a gateway with other settings."""
-        self._at(target).settings = "2"
+        host = self._at(target)
+        host.setup = host.setup._replace(settings="2")
         self.kill_gateway(target, value)
 
     def refuse_lists(self, target: int, value: float) -> None:
@@ -162,6 +178,13 @@ class Events:
         self._unreadable_for(value, self._world.postgres, "is_up", False)
         self._world.postgres.restart()
 
+    def drop_trigger(self, _target: int, value: float) -> None:
+        """Drop the trigger, and install it again, unless gateways may not have seen that it is back."""
+        postgres = self._world.postgres
+        if postgres.trigger is not None and self._world.loop.time() - postgres.installed_at > promise.TRIGGER_SEEN:
+            install = partial(postgres.install_trigger, postgres.trigger + 1)
+            self._for(value, partial(setattr, postgres, "trigger", None), install)
+
     def deafen_feed(self, target: int, _value: float) -> None:
         """Let the session of a gateway, or each, get no notifications until it ends."""
         for host in [self._at(target)] if target else self._world.hosts:
@@ -176,21 +199,102 @@ class Events:
         if (connection := self._at(target).connection) is not None:
             self._for(0, connection.server_closes, lambda: None)
 
+    # ---- one gateway alone, or one connection
+
+    def cut_off_from_postgres(self, target: int, value: float) -> None:
+        self._cut_off(self._at(target), value, self._world.postgres)
+
+    def cut_off_from_redis(self, target: int, value: float) -> None:
+        self._cut_off(self._at(target), value, self._world.redis)
+
+    def cut_off_from_both(self, target: int, value: float) -> None:
+        self._cut_off(self._at(target), value, self._world.postgres, self._world.redis)
+
+    def cut_off_from_nginx(self, target: int, value: float) -> None:
+        network, way = self._world.network, (self._world.nginx.name, self._at(target).name)
+        self._for(value, partial(self._world.random.choice((network.block, network.refuse)), way, value), lambda: None)
+
+    def _cut_off(self, host: "Host", value: float, *servers: "Postgres | Redis") -> None:
+        """Let a gateway's connections be refused, or let nothing pass, which may last until both ends give them up."""
+        network, is_refused = self._world.network, self._world.random.random() < 0.5
+        seconds = value if is_refused or value < _SHORT else 3 * value
+        for server in servers:
+            if is_refused:
+                server.refuse(host.name, seconds)
+            else:
+                network.block((host.name, server.process.name), seconds)
+        if self._world.redis in servers:
+            self._delay_purges(seconds)
+        if self._world.postgres in servers:
+            self._unreadable_to(host, seconds, lambda: None, lambda: None)
+        else:
+            self._for(seconds, lambda: None, lambda: None)
+
+    def _unreadable_to(self, host: "Host", seconds: float, begin: Callable[[], None], end: Callable[[], None]) -> None:
+        """As ``_for``. This gateway cannot read rows meanwhile."""
+
+        def readable() -> None:
+            host.unreadable -= 1
+            host.readable_since = self._world.loop.time()
+            end()
+
+        host.unreadable += 1
+        self._for(seconds, begin, readable)
+
+    def refuse_rows(self, target: int, value: float) -> None:
+        """Let a gateway hear, and get no connection for rows: too many connections for its role."""
+        host, postgres = self._at(target), self._world.postgres
+
+        def begin() -> None:
+            postgres.refuses_rows.add(host.name)
+            postgres.end_connections(host.name, for_rows=True)
+
+        self._unreadable_to(host, value, begin, partial(postgres.refuses_rows.discard, host.name))
+
+    def deafen_gateway(self, target: int, value: float) -> None:
+        """Let a gateway read rows, and get no notification but its own on sessions that it begins or has."""
+        deaf, client = self._world.postgres.deaf, self._at(target).name
+
+        def begin() -> None:
+            deaf.add(client)
+            for connection in self._world.postgres.connections:
+                connection.is_deaf = connection.is_deaf or connection.client_name == client
+
+        self._for(value, begin, partial(deaf.discard, client))
+
+    def cut_connection_for_rows(self, target: int, _value: float) -> None:
+        """Lose a connection of a gateway's pool, of which nobody is told."""
+        name = self._at(target).name
+        kept = [connection for connection in self._world.postgres.connections if connection.is_for_rows(name)]
+        if kept:
+            self._for(0, self._world.random.choice(kept).disappear, lambda: None)
+
+    def change_sources(self, target: int, value: float) -> None:
+        """Restart a gateway that reads rows otherwise: no column says which image is public."""
+        host = self._at(target)
+        host.setup = host.setup._replace(settings="3", is_private=True)
+        self.kill_gateway(target, value)
+
     def stop_redis(self, _target: int, value: float) -> None:
+        self._delay_purges(value)
         self._set(value, self._world.redis, "is_up", False)
         self._world.redis.cut_subscriptions()
 
     def hang_redis(self, _target: int, value: float) -> None:
+        self._delay_purges(value)
         self._set(value, self._world.redis, "is_hanging", True)
 
     def refuse_writes(self, _target: int, value: float) -> None:
+        self._delay_purges(value)
         self._set(value, self._world.redis, "refuses_writes", True)
 
     def lose_writes(self, _target: int, value: float) -> None:
+        self._delay_purges(_FOR_EVER)
         self._set(value, self._world.redis, "loses_writes", True)
 
     def restore_redis(self, _target: int, value: float) -> None:
         """Restart Redis with what it had some seconds before."""
+        self._delay_purges(_FOR_EVER)
         self._for(value, self._world.redis.take_snapshot, self._world.redis.restart)
 
     def deafen_channel(self, target: int, _value: float) -> None:

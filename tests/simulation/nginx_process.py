@@ -11,7 +11,7 @@ from tests.simulation.nginx_scripts import Scripts
 _PAUSE: Final = 0.2  # seconds between the starts of two questions (changes.js)
 _TIMEOUT: Final = 0.5  # seconds that a gateway has for its list (changes.conf)
 _READ_TIMEOUT: Final = 45.0  # seconds (proxy_read_timeout)
-_PUBLIC_LIFE, _DECISION_LIFE, _ORDER_LIFE = 3600.0, 10.0, 60.0  # seconds that a copy is kept
+NAME: Final = "nginx"
 
 
 class NoAnswer(Exception):
@@ -23,7 +23,7 @@ class Refused(Exception):
 
 
 class Copy(NamedTuple):
-    """A copy in nginx's cache or among its decisions, with its end."""
+    """A copy in a cache, with its end."""
 
     answer: Answer
     until: float
@@ -53,7 +53,8 @@ class Nginx:
         self._now = now
         self._gateways = gateways
         self._turn = 0
-        self._copies: dict[str, Copy] = {}
+        self._copies: dict[tuple[str, str], Copy] = {}  # by epoch and image
+        self._answers: list[Answer] = []  # those of which decisions may be kept
         self._old_workers: list[Process] = []
         self._scripts = Scripts(wall, loop.time)
         self._doubt_since: float | None = None
@@ -90,8 +91,6 @@ class Nginx:
         self._old_workers.clear()
         self._scripts.forget_all()
         self._heard, self._doubt_since = 0, None
-        if self.keeps_decisions:
-            self._copies.clear()
         self.worker = self._start_worker()
         self.server = Process(self._loop, self.name)
 
@@ -144,42 +143,56 @@ class Nginx:
 
     # ---- requests
 
-    async def answer(self, image_id: str) -> tuple[Answer, bool]:
+    async def answer(self, image_id: str, viewer: str) -> tuple[Answer, bool]:
         """Return the answer to a request for an image, and whether it is a copy."""
-        key = self._key(image_id)
-        copy = self._copies.get(key)
-        if key and copy is not None and copy.until > self._now():
+        if self.keeps_decisions:
+            return await self._decided(image_id, viewer)
+        epoch = self._scripts.epoch(image_id)
+        if epoch == "off" or viewer:  # credentials
+            return await self._pass_on(image_id, viewer), False
+        copy = self._copies.get((epoch, image_id))
+        if copy is not None and copy.until > self._now():
             return copy.answer, True
-        answer = await self._pass_on(image_id)
-        if key and answer.status == 200 and (answer.is_public or self.keeps_decisions):
-            life = _PUBLIC_LIFE if not self.keeps_decisions else _ORDER_LIFE if answer.is_public else _DECISION_LIFE
-            self._copies[key] = Copy(answer, self._now() + life)
+        answer = await self._pass_on(image_id, viewer)
+        if answer.is_for_nginx and (lasts := answer.kept_for(is_shared=True)):
+            self._copies[epoch, image_id] = Copy(answer, self._now() + lasts)
         return answer, False
 
-    def _key(self, image_id: str) -> str:
-        return self._scripts.key(image_id, keeps_decisions=self.keeps_decisions)
+    async def _decided(self, image_id: str, viewer: str) -> tuple[Answer, bool]:
+        keys, kept = self._scripts.kept(image_id, viewer)
+        if kept:
+            return self._answers[int(kept)], True
+        answer = await self._pass_on(image_id, viewer)
+        if answer.status == 200:
+            self._answers.append(answer)
+            self._scripts.keep(keys, str(len(self._answers) - 1), answer.decision_for, answer.cache_control)
+        return answer, False
 
-    async def _pass_on(self, image_id: str) -> Answer:
+    async def _pass_on(self, image_id: str, viewer: str) -> Answer:
         for gateway in self._in_turn()[:2]:
             try:
                 async with asyncio.timeout(_READ_TIMEOUT):
-                    answer: Answer = await gateway.ask(image_id)
+                    answer: Answer = await gateway.ask(image_id, viewer, NAME)
                     return answer
             except NoAnswer:
                 continue
             except TimeoutError:
                 break
-        return Answer(503)
+        return Answer(503, viewer)
 
     def uses_copies(self, image_id: str) -> bool:
         """Return whether a copy of the image may be used now."""
-        return bool(self._key(image_id))
+        return (
+            bool(self._scripts.kept(image_id, "")[0])
+            if self.keeps_decisions
+            else self._scripts.epoch(image_id) != "off"
+        )
 
 
 class Upstream(Protocol):
     """A gateway as nginx reaches it."""
 
-    async def ask(self, image_id: str) -> Answer:
+    async def ask(self, image_id: str, viewer: str, client: str) -> Answer:
         """Ask for an image. Raises ``NoAnswer`` if no process accepts the connection."""
 
     async def list(self, since: int, now: int | None) -> str:

@@ -20,7 +20,7 @@ _SCRIPTS: Final = {
     "hearing": "begin, hear, parse",
     "changes": "happen",
     "epoch": "epoch",
-    "decisions": "decision_keys",
+    "decisions": "decision_keys, kept_answer, keep_answer",
 }
 _IMPORTS: Final = re.compile(r"^import .*", re.MULTILINE)
 _EXPORTS: Final = re.compile(r"^export default \{.*?\};", re.MULTILINE | re.DOTALL)
@@ -46,7 +46,8 @@ class Dictionary {
 const crypto = {createHash: () => ({update: (text) => ({digest: () => encodeURIComponent(text)})})};
 globalThis.ngx = {shared: {}};
 function forget_all() {
-    ['changes', 'counts', 'floors', 'epochs'].forEach((name) => ngx.shared['image_' + name] = new Dictionary());
+    const names = ['changes', 'counts', 'floors', 'epochs', 'decisions'];
+    names.forEach((name) => ngx.shared['image_' + name] = new Dictionary());
 }
 forget_all();
 function happen(text, now, passed) {
@@ -59,16 +60,27 @@ function happen(text, now, passed) {
     const question = JSON.stringify(changes.happen(event));
     return ['{"question": ', question, ', "state": ', ngx.shared.image_changes.get('state'), '}'].join('');
 }
-function key_of(image_id, keeps_decisions, now, passed) {
+function request_of(image_id, cookie) {
+    const variables = {image_id: image_id, request_uri: '/i/' + image_id, request_method: 'GET'};
+    return {variables: variables, headersIn: cookie ? {Cookie: cookie} : {}};
+}
+function epoch_of(image_id, now, passed) {
     wall = now;
     steady = passed;
-    const variables = {image_id: image_id, request_uri: '/i/' + image_id, request_method: 'GET'};
-    const request = {variables: variables, headersIn: {}};
-    if (keeps_decisions) {
-        return decisions.decision_keys(request).split(' ')[1] || '';
-    }
-    const known = epoch.epoch(request);
-    return known === 'off' ? '' : [known, image_id].join(' ');
+    return String(epoch.epoch(request_of(image_id)));
+}
+function kept_of(image_id, cookie, now, passed) {
+    wall = now;
+    steady = passed;
+    const request = request_of(image_id, cookie);
+    request.variables.image_asked = decisions.decision_keys(request);
+    return JSON.stringify([request.variables.image_asked, decisions.kept_answer(request)]);
+}
+function keep(keys, answer, lasts, cache_control, now, passed) {
+    wall = now;
+    steady = passed;
+    const said = {upstream_http_x_decision_for: lasts, upstream_http_x_image_cache_control: cache_control};
+    decisions.keep_answer({variables: Object.assign({image_asked: keys, image_answer: answer}, said), headersIn: {}});
 }
 """
 
@@ -98,16 +110,25 @@ class Scripts:
             context.eval(f"const {name} = (() => {{{source}}})();")
         self.forget_all = context.get("forget_all")
         self._happen = context.get("happen")
-        self._key = context.get("key_of")
+        self._epoch, self._kept, self._keep = map(context.get, ("epoch_of", "kept_of", "keep"))
 
     def happen(self, event: Mapping[str, Any]) -> Outcome:
         """Apply an event of ``hearing.js``. ``text`` of an ``answer``: the list as a gateway sent it."""
         result = json.loads(self._happen(json.dumps(event), *self._now()))
         return Outcome(result["question"], result["state"]["heard"], result["state"]["trouble"])
 
-    def key(self, image_id: str, *, keeps_decisions: bool) -> str:
-        """Return the key of the copies of an image, or of the decisions about it. Empty: none may be used or kept."""
-        return str(self._key(image_id, keeps_decisions, *self._now()))
+    def epoch(self, image_id: str) -> str:
+        """Return the part of the keys of copies that changes with the image. ``off``: none may be used or kept."""
+        return str(self._epoch(image_id, *self._now()))
+
+    def kept(self, image_id: str, cookie: str) -> tuple[str, str]:
+        """Return the keys of a decision, empty if none is kept, and the decision that is kept, if there is any."""
+        keys, answer = json.loads(self._kept(image_id, cookie, *self._now()))
+        return keys, answer
+
+    def keep(self, keys: str, answer: str, lasts: int, cache_control: str) -> None:
+        """Keep a decision for the seconds that a gateway says, as far as its header fields allow."""
+        self._keep(keys, answer, str(lasts), cache_control, *self._now())
 
     def _now(self) -> tuple[float, float]:
         """Return the whole milliseconds of both clocks. Of an integer QuickJS gets only 32 bits."""

@@ -22,12 +22,16 @@ class Step(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """``steps`` are in order. ``jump``: quiet seconds after them. ``lag``: None: rows are read from the primary."""
+    """``steps`` are in order. ``jump``: quiet seconds after them. ``lag``: None: rows are read from the primary.
+
+    has_cdn_before_nginx: False: it is before the gateways.
+    """
 
     gateways: int
     lag: float | None
     skews: tuple[float, ...]
     keeps_decisions: bool
+    has_cdn_before_nginx: bool
     seconds: float
     steps: tuple[Step, ...]
     jump: float
@@ -50,6 +54,12 @@ _FAULTS: Final = (
     ("step_clock_of_gateway", "step_clock_of_nginx"),
     ("slow_network",),
     ("upgrade_gateway",),
+    ("refuse_rows",),
+    ("cut_off_from_redis",),
+    ("cut_off_from_nginx",),
+    ("deafen_gateway",),
+    ("cut_connection_for_rows",),
+    ("change_sources",),
 )
 
 
@@ -79,6 +89,7 @@ def make_plan(random: Random, focus: Sequence[str] = ()) -> Plan:
         lag,
         tuple(random.choice((0.0, 0.0, -2.0, 2.0, -10.0, 10.0)) for _ in range(gateways + 1)),
         random.random() < 0.3,
+        random.random() < 0.5,
         seconds,
         tuple(steps),
         random.choice((0.0, random.uniform(0, 60), random.uniform(0, _LONGEST_JUMP))),

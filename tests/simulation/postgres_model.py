@@ -1,6 +1,7 @@
 """A model of Postgres at the edge that is aiopg: rows, commits, notifications, locks, a standby that lags."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +15,10 @@ from tests.simulation.loop import Process
 from tests.simulation.network import Link, Network
 
 CHANNEL: Final = "image_gateway"
+_WATCHED: Final = ["id", "user_id", "cos_key", "cos_bucket", "cos_region", "mime_type", "is_public", "storage_status"]
+_SOURCE: Final = "".join(f"OLD.{column}, " for column in _WATCHED)  # of the trigger
+_OTHER_COLUMNS: Final = 11  # between those of ``CatalogQuery`` that decide here
+OWNER: Final = "alice"  # of every row
 BUCKET, REGION = "b-1250000000", "ap-beijing"
 
 
@@ -55,6 +60,11 @@ class Postgres:
 
     is_up: False: every connection is refused. is_hanging: no query is answered, and nobody can connect.
     is_locked: no query of the table is answered.
+    trigger: the number of the trigger that notifies of changed rows. None: there is no trigger, and what is committed
+        meanwhile counts from the time when there is one again.
+    loses_trigger: whether that happens in this run. In the others no gateway watches over the trigger.
+    refuses_rows: clients that get no connection for rows: their role has too many.
+    deaf: clients whose new sessions are deaf until they end.
     """
 
     def __init__(self, network: Network, process: Process) -> None:
@@ -64,6 +74,11 @@ class Postgres:
         self.is_up = True
         self.is_hanging = False
         self.is_locked = False
+        self.trigger: int | None = 1
+        self.installed_at = -math.inf
+        self.loses_trigger = False
+        self.refuses_rows: set[str] = set()
+        self.deaf: set[str] = set()
         self.connections: list[Connection] = []
         self.history: dict[str, list[Commit]] = {}
         self.commits = 0
@@ -76,14 +91,23 @@ class Postgres:
         """Write a version of a row. The trigger notifies."""
         self.commits += 1
         now = self.network.loop.time()
-        self.history.setdefault(row.image_id, []).append(Commit(row, now, self.commits))
+        counts_from = now if self.trigger is not None else math.inf
+        self.history.setdefault(row.image_id, []).append(Commit(row, counts_from, self.commits))
         self._replayed.append((now, self.commits))
-        self.notify(Notification(row.image_id, self.commits))
+        if self.trigger is not None:
+            self.notify(Notification(row.image_id, self.commits))
 
-    def notify(self, notification: Notification) -> None:
-        """Send a notification to each connection that listens."""
+    def install_trigger(self, number: int) -> None:
+        """Install a trigger by the SQL that notifies gateways of it. ``number``: no earlier trigger has it."""
+        self.trigger, self.installed_at = number, self.network.loop.time()
+        for commit in (commit for history in self.history.values() for commit in history):
+            commit.at = min(commit.at, self.installed_at)
+        self.notify(Notification("-installed"))
+
+    def notify(self, notification: Notification, sender: "Connection | None" = None) -> None:
+        """Send a notification to each connection that listens. The sender hears itself, as through a pooler."""
         for connection in self.connections:
-            if connection.listens and not connection.is_deaf:
+            if connection.listens and (connection is sender or not connection.is_deaf):
                 connection.to_client.send(connection.notified, notification)
 
     def current(self, image_id: str) -> Row:
@@ -106,26 +130,30 @@ class Postgres:
             result = [(self.commits,)]
         elif "pg_last_wal_replay_lsn" in sql:
             result = [(self._position_of(connection),)] if connection.is_standby else []
+        elif "pg_trigger" in sql:
+            result = [(str(self.trigger), 8 | 16, _SOURCE)] if self.trigger is not None else []
+        elif "pg_rewrite" in sql:
+            result = [(False, [], False)]
         elif "format_type" in sql:
             result = [("text",)]
         elif sql.startswith("NOTIFY") or "pg_notify" in sql:
             payload = parameters[-1] if parameters else sql.split("'")[1]
-            self.notify(Notification(payload))
+            self.notify(Notification(payload), connection)
         elif "image_gateway_links" in sql and "INSERT" in sql:
             row = self.current(parameters[0])
             self.commit(row._replace(killed=row.killed + 1))
             result = [(row.killed + 1,)]
         elif "ANY(" in sql:
-            result = self._select(parameters[0], self._position_of(connection))
+            result = self._select(parameters[0], self._position_of(connection), has_public="is_public" in sql)
         connection.to_client.send(reply, result)
 
-    def _select(self, image_ids: Sequence[str], position: int) -> list[tuple[Any, ...]]:
+    def _select(self, image_ids: Sequence[str], position: int, *, has_public: bool) -> list[tuple[Any, ...]]:
         rows = []
         for image_id in image_ids:
             row = next((c.row for c in reversed(self.history.get(image_id, ())) if c.position <= position), None)
             if row is not None and row.is_active:
-                more = (None, None, None, None, None, None, None, row.killed)
-                rows.append((image_id, row.key, "alice", row.is_public, None, *more))
+                public = row.is_public if has_public else False
+                rows.append((image_id, row.key, OWNER, public, *[None] * _OTHER_COLUMNS, row.killed))
         return rows
 
     def _position_of(self, connection: "Connection") -> int:
@@ -140,6 +168,17 @@ class Postgres:
         for run in waiting:
             run()
 
+    def refuse(self, client: str, seconds: float) -> None:
+        """End the connections of a client, and let it make none for a while."""
+        self.network.refuse((client, self.process.name), seconds)
+        self.end_connections(client)
+
+    def end_connections(self, client: str, *, for_rows: bool = False) -> None:
+        """End the connections of a client with an error, or only those for rows."""
+        for connection in list(self.connections):
+            if connection.client_name == client and (connection.is_for_rows(client) or not for_rows):
+                connection.server_closes()
+
     def restart(self) -> None:
         """End every connection with an error."""
         for connection in list(self.connections):
@@ -150,7 +189,7 @@ class Postgres:
 class Connection:
     """A connection as aiopg has it: what the gateway does with it, and no more.
 
-    is_deaf: this session gets no notifications, and is answered.
+    is_deaf: this session gets no notifications but its own, and is answered.
     statement_timeout: seconds, as aiopg counts them. None: the catalog limits the time by itself.
     """
 
@@ -165,15 +204,17 @@ class Connection:
     ) -> None:
         network, loop = postgres.network, postgres.network.loop
         self.is_standby = is_standby
+        self.client_name = client.name
+        way = client.name, postgres.process.name
         self.listens = False
-        self.is_deaf = False
+        self.is_deaf = client.name in postgres.deaf
         self.is_dead = False
         self.raw = SimpleNamespace(notifies=[])
         self._items: asyncio.Queue[Any] = asyncio.Queue()
         self.notifies = ClosableQueue(self._items, loop)
         self.delivered: Callable[[Notification], None] = lambda _: None
-        self.to_client = Link(network, client)
-        self._to_server = Link(network, postgres.process)
+        self.to_client = Link(network, client, way)
+        self._to_server = Link(network, postgres.process, way)
         self._postgres = postgres
         self._timeout = timeout
         self._statement_timeout = statement_timeout
@@ -183,6 +224,10 @@ class Connection:
     def closed(self) -> bool:
         return self.is_dead
 
+    def is_for_rows(self, client: str) -> bool:
+        """Return whether it is of the pool of this client, whose statements have no time limit of their own."""
+        return self.client_name == client and self._statement_timeout is None
+
     async def connect(self) -> Self:
         """Connect, as ``aiopg.connect`` does."""
         postgres = self._postgres
@@ -191,7 +236,9 @@ class Connection:
         accepted.add_done_callback(_retrieve)
 
         def accept() -> None:
-            if not postgres.is_up:
+            is_refused = postgres.network.is_refused(self.to_client.way)
+            is_too_many = any(map(self.is_for_rows, postgres.refuses_rows))
+            if not postgres.is_up or is_refused or is_too_many:
                 self.to_client.send(_fail, accepted, psycopg2.OperationalError("connection refused"))
             elif not postgres.is_hanging:
                 postgres.connections.append(self)

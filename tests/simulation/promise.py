@@ -18,13 +18,23 @@ GATEWAY_AMID_FAULTS: Final = 6.5
 # A copy that such a gateway gave to nginx, and nginx's own way of hearing.
 NGINX_AMID_FAULTS: Final = 8.0
 
-# While no row can be read, a gateway sends what it has, unless it knows that the row has changed, and nginx keeps it.
-# They may do so for some time after rows can be read again, until the gateway listens again and reads a row.
+# A gateway has looked for a trigger that is back: at once, or a second after its last look.
+TRIGGER_SEEN: Final = 3.0
+
+# While no row can be read, a gateway sends what it has, unless it knows that the row has changed, and nginx keeps none
+# of it. It may do so for some time after rows can be read again, until it listens again and reads a row.
 UNREADABLE: Final = 12.0
 # nginx uses no copy when gateways have answered for so long, and none completely.
 NGINX_IN_DOUBT: Final = 4.5
 # nginx says that no gateway tells it all changes.
 NGINX_WITHOUT_ANSWER: Final = 3600.0
+
+# An answer by a row that could not be read is kept for five seconds, and caches count whole seconds.
+UNREAD: Final = 6.0
+# A CDN is purged a second after the first gateway has heard, and again when the leases of then have ended. Each look at
+# the queue may be a second late, and clocks differ by five.
+PURGED: Final = 4.0
+PURGED_AMID_FAULTS: Final = 20.0
 
 # That an image does not exist is remembered for three seconds, because a new row is not notified.
 MISSING: Final = 3.5

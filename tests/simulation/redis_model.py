@@ -15,6 +15,7 @@ from redis.exceptions import ResponseError
 from gateway.redis_entries.entry_scripts import drop_entries, drop_if_same, keep_entries
 from tests.simulation.loop import Process
 from tests.simulation.network import Link, Network
+from tests.simulation.purge_model import MODEL, PurgeData
 
 _KEEP: Final = keep_entries(entries=[], sets=[], latest_end=0, now=0, index_life=0, values=[])[1]
 _DROP: Final = drop_entries(entries=[], sets=[], metadata=[], tombstone=b"", milliseconds=0, words=[])[1]
@@ -22,6 +23,8 @@ _DROP_IF_SAME: Final = drop_if_same(key="", value=b"", milliseconds=0)[1]
 _END: Final = re.compile(rb"(\d+) ")
 _DROPPED: Final = re.compile(rb"\n(-[0-9a-f]+)$")
 _MISCONF: Final = "MISCONF Redis is configured to save RDB snapshots, but it is currently unable to persist to disk."
+
+_MOST_AT_ONCE: Final = 1000  # calls
 
 Reply = Callable[[Any], None]
 
@@ -45,11 +48,12 @@ class Redis:
         self.subscriptions: list[Subscription] = []
         self._values: dict[str, tuple[bytes, float]] = {}
         self._snapshot: dict[str, tuple[bytes, float]] = {}
+        self._purges = self._snapshot_of_purges = PurgeData()
         self._waiting: list[Callable[[], None]] = []
 
     def handle(self, to_client: Link, commands: list[tuple[Any, ...]], reply: Reply) -> None:
         """Answer commands, in their order."""
-        if not self.is_up:
+        if not self.is_up or self.network.is_refused(to_client.way):
             to_client.send(reply, RedisConnectionError("Connection refused"))
         elif self.is_hanging:
             self._waiting.append(lambda: self.handle(to_client, commands, reply))
@@ -68,6 +72,8 @@ class Redis:
                 return self._publish(*arguments)
         if self.refuses_writes:
             return ResponseError(_MISCONF)
+        if name == MODEL:
+            return arguments[0](self._purges.copy() if self.loses_writes else self._purges)
         before = dict(self._values) if self.loses_writes else None
         result = self._write(name, arguments)
         if before is not None:
@@ -136,17 +142,24 @@ class Redis:
 
     def take_snapshot(self) -> None:
         """Save all that is there."""
-        self._snapshot = dict(self._values)
+        self._snapshot, self._snapshot_of_purges = dict(self._values), self._purges.copy()
 
     def restart(self) -> None:
         """Begin again with the last snapshot. All connections end."""
-        self._values = dict(self._snapshot)
+        self._values, self._purges = dict(self._snapshot), self._snapshot_of_purges.copy()
         self.cut_subscriptions()
 
     def cut_subscriptions(self) -> None:
         """End all subscriptions with an error."""
         for subscription in list(self.subscriptions):
             subscription.server_closes()
+
+    def refuse(self, client: str, seconds: float) -> None:
+        """End the connections of a client, and let it make none for a while."""
+        self.network.refuse((client, self.process.name), seconds)
+        for subscription in list(self.subscriptions):
+            if subscription.to_client.way[0] == client:
+                subscription.server_closes()
 
 
 class Client:
@@ -175,7 +188,8 @@ class Client:
     async def send(self, commands: list[tuple[Any, ...]]) -> list[Any]:
         """Return the answers to commands. Each call is on a connection of its own."""
         network = self.redis.network
-        to_server, to_client = Link(network, self.redis.process), Link(network, self.process)
+        way = self.process.name, self.redis.process.name
+        to_server, to_client = Link(network, self.redis.process, way), Link(network, self.process, way)
         answered: asyncio.Future[list[Any]] = network.loop.create_future()
         to_server.send(self.redis.handle, to_client, commands, lambda answers: _answer(answered, answers))
         return await answered
@@ -202,11 +216,15 @@ class Subscription:
         network = redis.network
         self.is_deaf = False
         self.channel = ""
-        self.to_client = Link(network, process)
-        self._to_server = Link(network, redis.process)
+        way = process.name, redis.process.name
+        self.to_client = Link(network, process, way)
+        self._to_server = Link(network, redis.process, way)
         self._redis = redis
         self._messages: asyncio.Queue[Any] = asyncio.Queue()
         self._is_closed = False
+        self._began = network.loop.time()
+        self._is_given_up = False
+        self._returned_at_once = 0
 
     async def __aenter__(self) -> Self:
         return self
@@ -221,7 +239,7 @@ class Subscription:
 
         def confirm() -> None:
             redis = self._redis
-            if not redis.is_up:
+            if not redis.is_up or redis.network.is_refused(self.to_client.way):
                 self.to_client.send(self.receive, RedisConnectionError("Connection refused"))
             elif not redis.is_hanging and not self._is_closed:
                 redis.subscriptions.append(self)
@@ -237,7 +255,18 @@ class Subscription:
         self._to_server.send(pong)
 
     async def get_message(self, *, timeout: float | None = None, **_: Any) -> Any:
-        """Return the next message, or None after ``timeout`` seconds."""
+        """Return the next message, or None after ``timeout`` seconds.
+
+        None at once, too, when the kernel has given the connection up: that is a time-out for redis-py.
+        """
+        network, way = self._redis.network, self.to_client.way
+        self._is_given_up = self._is_given_up or network.is_given_up(way, self._began)
+        if self._is_given_up:
+            self._returned_at_once += 1
+            if self._returned_at_once > _MOST_AT_ONCE:
+                network.loop.errors.append({"message": f"{way[0]} asks a dead connection again and again"})
+                raise asyncio.CancelledError
+            return None
         try:
             async with asyncio.timeout(timeout):
                 message = await self._messages.get()

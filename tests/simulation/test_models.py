@@ -1,4 +1,4 @@
-"""The model of Redis against a real Redis: the scripts of entries, in sequences that a seed chooses."""
+"""The models of Redis against a real Redis: the scripts of entries and of purges, in sequences that a seed chooses."""
 
 from random import Random
 from types import SimpleNamespace
@@ -8,7 +8,11 @@ import pytest
 import redis
 
 from gateway.redis_entries.entry_scripts import drop_entries, drop_if_same, keep_entries
+from gateway.redis_queue.purge_queue import PurgeQueue
+from tests.simulation.purge_model import PurgeData
+from tests.simulation.purge_model import PurgeQueue as QueueModel
 from tests.simulation.redis_model import Redis
+from tests.tier import Tier
 
 _SETS = ("used", "expiry", "queue", "attempts", "dead")
 _NOW = 1_700_000_000.0
@@ -51,3 +55,37 @@ def test_the_model_of_redis_keeps_and_drops_entries_as_redis_does(redis_client: 
         assert model.run(command) in (expected, bool(expected) if isinstance(expected, int) else expected)
         for key in ("image:url:a", "image:url:b"):
             assert model.get(key) == redis_client.get(key)
+
+
+class ServerOfModel:
+    """Runs what the model of the queue does on its data."""
+
+    def __init__(self) -> None:
+        self.data = PurgeData()
+
+    async def run(self, command: tuple[Any, ...]) -> list[Any]:
+        return [command[1](self.data)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_the_model_of_purges_queues_and_repeats_as_redis_does(tier: Tier, seed: int) -> None:
+    random, queue = Random(seed), PurgeQueue(tier.shards, per_second=1000)
+    model, now = QueueModel(cast("Any", ServerOfModel())), _NOW
+    for _ in range(40):
+        now += random.choice((0.0, 0.25, 0.5, 1.0))
+        images, names = (
+            random.sample(["a", "b"], random.choice((1, 2))),
+            random.sample(["x", "y"], random.choice((1, 2))),
+        )
+        if random.random() < 0.6:
+            for both in (queue, model):
+                await both.enqueue(images, now, settle=0.5, replica=names[0])
+        else:
+            claims = await queue.claim(now, 10)
+            assert await model.claim(now, 10) == claims
+            if random.random() < 0.2:
+                for both in (queue, model):
+                    await both.release(claims, now)
+            else:
+                assert await model.sent(claims, now, names, 3.0) == await queue.sent(claims, now, names, 3.0)
+        assert await model.state(now) == await queue.state(now)

@@ -7,18 +7,21 @@ from typing import Any, Final
 
 from tests.simulation import promise
 from tests.simulation.events import Events
-from tests.simulation.gateway_process import Answer, Clocks, Gateway
+from tests.simulation.fronts import Copy, Front
+from tests.simulation.gateway_process import Answer, Clocks, Gateway, Setup
 from tests.simulation.loop import ExploringLoop, Process
 from tests.simulation.network import Link, Network
-from tests.simulation.nginx_process import Nginx, NoAnswer, Refused
-from tests.simulation.oracle import Broken, allowed_age, replaced_at
+from tests.simulation.nginx_process import NAME, Nginx, NoAnswer, Refused
+from tests.simulation.oracle import Broken, allowed_age, key_for, replaced_at
 from tests.simulation.plan import IMAGES, Plan
-from tests.simulation.postgres_model import Connection, Notification, Postgres, Row
+from tests.simulation.postgres_model import OWNER, Connection, Notification, Postgres, Row
 from tests.simulation.redis_model import Redis
 
 _EPOCH: Final = 1_700_000_000.0  # Unix seconds when the clock of the loop is 0
 _LONGEST_WAIT: Final = promise.ANSWER + 60  # seconds; a process may be paused meanwhile
+_CONNECT_TIMEOUT: Final = 3.0  # seconds (proxy_connect_timeout)
 _FORGOTTEN: Final = 2.0  # seconds in which nginx has heard of a change and uses copies again
+_OWNERS_SHARE: Final = 0.3  # of the requests
 _CALM: Final = 3.0  # seconds from the start of all processes until the first step
 # The clocks by which rows are dated may differ by five seconds (``CLOCK_SKEW``), so each by half of that.
 _LARGEST_SKEW: Final = 2.4
@@ -33,8 +36,9 @@ class Host:
         self.gateway: Gateway | None = None
         self.connection: Connection | None = None
         self.refuses_lists = False
-        self.settings = "1"
-        self.rights = 1
+        self.setup = Setup("1", 1, False, world.plan.keeps_decisions)
+        self.unreadable = 0  # the faults because of which this gateway alone cannot read rows
+        self.readable_since = world.loop.time()
         self._world = world
         self._delivered: dict[str, int] = {}
         self._delivered_before: dict[str, int] = {}  # as the notification came that waits now
@@ -62,8 +66,8 @@ class Host:
             world.postgres,
             world.redis,
             clocks,
-            self.settings,
-            self.rights,
+            self.setup,
+            world.cdn,
             self._connected,
         )
         gateway.log.add_cache(self)
@@ -105,6 +109,7 @@ class Host:
             commit = delivered[image_id]
             if commit > self.known.get(image_id, (0, 0))[0]:
                 self.known[image_id] = commit, self._world.loop.time()
+                self._world.heard[image_id].append(self.known[image_id])
 
     def drop_all(self) -> None:
         """Note that the process has heard that changes may have been missed: it uses no earlier rows."""
@@ -112,9 +117,9 @@ class Host:
 
     # ---- as nginx and clients reach it
 
-    async def ask(self, image_id: str) -> Answer:
-        """Ask for an image. Raises ``NoAnswer`` if no process runs here."""
-        answer: Answer = await self._request(lambda gateway: self._answer(gateway, image_id))
+    async def ask(self, image_id: str, viewer: str, client: str = "client") -> Answer:
+        """Ask for an image. Raises ``NoAnswer`` if no process can be reached here."""
+        answer: Answer = await self._request(client, lambda gateway: self._answer(gateway, image_id, viewer))
         return answer
 
     async def list(self, since: int, now: int | None) -> str:
@@ -126,22 +131,24 @@ class Host:
                 raise Refused("status 400")
             return gateway.changes_since(since, now)
 
-        return str(await self._request(answer))
+        return str(await self._request(NAME, answer))
 
-    async def _answer(self, gateway: Gateway, image_id: str) -> Answer:
+    async def _answer(self, gateway: Gateway, image_id: str, viewer: str) -> Answer:
         began = self._world.loop.time()
-        answer = await gateway.answer(image_id)
-        self._world.check_gateway(self, image_id, began, answer)
-        return answer
+        answer = await gateway.answer(image_id, viewer)
+        return answer._replace(excuse=self._world.check_gateway(self, image_id, began, answer))
 
-    async def _request(self, work: Callable[[Gateway], Any]) -> Any:
-        world, gateway = self._world, self.gateway
+    async def _request(self, client: str, work: Callable[[Gateway], Any]) -> Any:
+        world, gateway, way = self._world, self.gateway, (client, self.name)
         reply: asyncio.Future[Any] = world.loop.create_future()
-        if gateway is None:
+        if gateway is None or world.network.is_refused(way):
             await asyncio.sleep(world.network.delay())
             raise NoAnswer("connection refused")
+        if world.network.passes_at(way) > world.loop.time():
+            await asyncio.sleep(_CONNECT_TIMEOUT)
+            raise NoAnswer("no connection")
         world.requests.setdefault(gateway.process, {})[reply] = world.loop.time()
-        to_gateway = Link(world.network, gateway.process)
+        to_gateway = Link(world.network, gateway.process, way)
 
         async def handle() -> None:
             try:
@@ -181,6 +188,14 @@ class World:
         self.ends_at = 0.0
         self._in_use_until: dict[str | int, float] = {}  # the settings, and since when no process has them
         self.postgres.lag = plan.lag
+        self.postgres.loses_trigger = any(step.name == "drop_trigger" for step in plan.steps)
+        self.heard: dict[str, list[tuple[int, float]]] = {image_id: [] for image_id in IMAGES}
+        asks = self.ask_nginx if plan.has_cdn_before_nginx else self._ask_any_gateway
+        self.cdn = Front("the CDN", asks, self.aged_time, self.network.delay, is_shared=True)
+        self.browsers = [
+            Front(name, self.ask_nginx, self.aged_time, self.network.delay, is_shared=False)
+            for name in ("a stranger's browser", "the owner's browser")
+        ]
         self.hosts = [Host(self, number, plan.skews[number]) for number in range(plan.gateways)]
         self.nginx_offset = plan.skews[-1]
         for image_id in IMAGES:
@@ -189,7 +204,7 @@ class World:
             host.start()
         self.nginx = Nginx(
             loop,
-            "nginx",
+            NAME,
             lambda: _EPOCH + loop.time() + self.nginx_offset,
             self.aged_time,
             self.hosts,
@@ -216,7 +231,7 @@ class World:
         """Run the plan, and check that all recovers."""
         loop, begin = self.loop, self.loop.time() + _CALM
         self.ends_at = begin + self.plan.seconds
-        clients = [loop.create_task(self._client(front)) for front in range(len(self.hosts) + 1)]
+        clients = [loop.create_task(self._client(front)) for front in range(self.fronts)]
         for step in self.plan.steps:
             await asyncio.sleep(max(0.0, begin + step.at - loop.time()))
             self.note(f"{step.name} {step.target} {step.value:.3f}")
@@ -233,9 +248,9 @@ class World:
         for _ in range(3):
             self.events.change(self.random.randrange(len(IMAGES)), self.random.random())
             await asyncio.sleep(self.random.choice((0.1, 0.5, 1.5, 2.1)))
-            for front in range(len(self.hosts) + 1):
+            for front in range(self.fronts):
                 for image_id in IMAGES:
-                    await self.ask(front, image_id)
+                    await self.ask(front, image_id, self.viewer())
         await asyncio.sleep(_CALM)
         await self._check_recovery()
 
@@ -243,21 +258,48 @@ class World:
         uniform, choice = self.random.uniform, self.random.choice
         while True:
             await asyncio.sleep(uniform(0.02, 0.7))
-            self.loop.create_task(self.ask(front, choice(IMAGES)))
+            self.loop.create_task(self.ask(front, choice(IMAGES), self.viewer()))
 
-    async def ask(self, front: int, image_id: str) -> Answer:
-        """Ask a gateway, or, of the last number, nginx."""
-        asked = self.hosts[front].ask if front < len(self.hosts) else self.ask_nginx
+    def viewer(self) -> str:
+        """Return who asks: mostly a stranger, whose answers the caches share."""
+        return OWNER if self.random.random() < _OWNERS_SHARE else ""
+
+    @property
+    def fronts(self) -> int:
+        """How many there are that clients ask: each gateway, nginx, the CDN and two browsers, in this order."""
+        return len(self.hosts) + 4
+
+    async def ask(self, front: int, image_id: str, viewer: str = "") -> Answer:
+        """Ask a gateway, or what is in front."""
         try:
             async with asyncio.timeout(_LONGEST_WAIT):
-                return await asked(image_id)
+                match front - len(self.hosts):
+                    case 0:
+                        return await self.ask_nginx(image_id, viewer)
+                    case 1:
+                        return await self._ask_front(self.cdn, image_id, "")
+                    case 2:
+                        return await self._ask_front(self.browsers[0], image_id, "")
+                    case 3:
+                        return await self._ask_front(self.browsers[1], image_id, OWNER)
+                return await self.hosts[front].ask(image_id, viewer)
         except TimeoutError:
             self._fail(f"front {front} has not answered for {_LONGEST_WAIT:g} s")
             return Answer(503)
         except NoAnswer:
             return Answer(503)
 
-    async def ask_nginx(self, image_id: str) -> Answer:
+    async def _ask_any_gateway(self, image_id: str, viewer: str) -> Answer:
+        return await self.random.choice(self.hosts).ask(image_id, viewer)
+
+    async def _ask_front(self, front: Front, image_id: str, viewer: str) -> Answer:
+        began = self.loop.time()
+        answer, copy = await front.answer(image_id, viewer)
+        if copy is not None:
+            self.check_front(front, copy, image_id, began)
+        return answer
+
+    async def ask_nginx(self, image_id: str, viewer: str) -> Answer:
         """Ask for an image through nginx."""
         reply: asyncio.Future[Answer] = self.loop.create_future()
         nginx, worker = self.nginx, self.nginx.server
@@ -265,13 +307,13 @@ class World:
 
         async def handle() -> None:
             began = self.loop.time()
-            answer, is_copy = await nginx.answer(image_id)
+            answer, is_copy = await nginx.answer(image_id, viewer)
             if is_copy:
-                self.check_nginx(image_id, began, answer)
+                answer = answer._replace(excuse=self.check_nginx(image_id, began, answer))
             if not reply.done():
                 reply.set_result(answer)
 
-        Link(self.network, worker).send(_start, worker, handle, "request")
+        Link(self.network, worker, ("client", NAME)).send(_start, worker, handle, "request")
         try:
             return await reply
         finally:
@@ -284,28 +326,37 @@ class World:
         """Whether nothing has failed for as long as recovery may take."""
         return not self.events.running and self.loop.time() - self.events.calm_since > promise.RECOVERY
 
-    def check_gateway(self, host: Host, image_id: str, began: float, answer: Answer) -> None:
-        """Check an answer that a gateway sends now, to a request that it got when it ``began``."""
+    def check_gateway(self, host: Host, image_id: str, began: float, answer: Answer) -> str:
+        """Check an answer that a gateway sends now, to a request that it got when it ``began``.
+
+        Return an excuse if it is older than is promised.
+        """
         self.answers += 1
         if answer.status == 503:
-            return
+            return ""
         replaced, since = self._replaced(image_id, answer)
         if replaced >= began:
             if not since:
                 host.sent[image_id] = self.postgres.history[image_id][-1].position, self.loop.time()
-            return
+            return ""
         age = began - replaced
         heard, at = host.known.get(image_id, (0, 0.0))
         if heard >= since and began - at > promise.AFTER_HEARING:
             self._fail(f"{host.name} sends {answer} {began - at:.3f} s after it heard of its change")
         bound = promise.GATEWAY if self.is_calm else promise.GATEWAY_AMID_FAULTS
         if age <= allowed_age(answer, bound):
-            return
+            return ""
         sent, at = host.sent.get(image_id, (0, 0.0))
         if sent >= since and began - at > promise.AFTER_HEARING:
             self._fail(f"{host.name} sends {answer} {began - at:.3f} s after it sent a later version")
-        if not self.events.unreadable and began - self.events.readable_since > promise.UNREADABLE:
+        if self._could_read(host, began):
             self._fail(f"{host.name} sends {answer}, replaced {age:.3f} s before the request")
+        return "unread"
+
+    def _could_read(self, host: Host, began: float) -> bool:
+        """Return whether a gateway has been able to read rows for so long that it answers by them."""
+        since = max(self.events.readable_since, host.readable_since)
+        return not self.events.unreadable and not host.unreadable and began - since > promise.UNREADABLE
 
     def check_list(self, host: Host, gateway: Gateway) -> None:
         """Check that a gateway that says that it hears all changes has missed none."""
@@ -319,25 +370,54 @@ class World:
             if missed is not None and missed.position > known and missed.at > host.all_dropped_at:
                 self._fail(f"{host.name} says that it hears, and has missed {missed}")
 
-    def check_nginx(self, image_id: str, began: float, answer: Answer) -> None:
-        """Check a copy that nginx sends now, to a request that it got when it ``began``."""
+    def check_nginx(self, image_id: str, began: float, answer: Answer) -> str:
+        """Check a copy that nginx sends now, to a request that it got when it ``began``.
+
+        Return an excuse if it is older than is promised while gateways answer.
+        """
         self.answers += 1
         if self.nginx.in_doubt_for > promise.NGINX_IN_DOUBT:
             self._fail(f"nginx sends {answer} after {self.nginx.in_doubt_for:.3f} s without a complete answer")
         replaced, _ = self._replaced(image_id, answer)
-        replaced = min(replaced, self._in_use_until[answer.settings])
+        assert answer.setup is not None
+        replaced = min(replaced, self._in_use_until[answer.setup.settings])
         if self.nginx.keeps_decisions:
-            replaced = min(replaced, self._in_use_until[answer.rights])
+            replaced = min(replaced, self._in_use_until[answer.setup.rights])
+        if replaced >= began:
+            return ""
+        age = began - replaced
+        bound = self._bound_of_nginx()
+        if age > bound:
+            self._fail(f"nginx sends {answer}, replaced {age:.3f} s before the request")
+        return "silent" if bound == promise.NGINX_WITHOUT_ANSWER else ""
+
+    def check_front(self, front: Front, copy: Copy, image_id: str, began: float) -> None:
+        """Check a copy of a cache in front that knows no change, to a request that it got when it ``began``."""
+        self.answers += 1
+        answer = copy.answer
+        replaced, since = self._replaced(image_id, answer)
         if replaced >= began:
             return
-        age = began - replaced
-        bound = promise.NGINX if self.is_calm else promise.NGINX_AMID_FAULTS
+        kept_for = self.aged_time() - copy.made_at
+        if answer.excuse:
+            if answer.excuse == "unread" and kept_for > promise.UNREAD:
+                self._fail(f"{front.name} sends {answer}, {kept_for:.3f} s after a gateway that could not read its row")
+            return
+        if front is self.cdn:
+            heard_at = min((at for commit, at in self.heard[image_id] if commit >= since), default=float("inf"))
+            if self.loop.time() < self.events.purges_late_until:
+                return
+            age, bound = began - heard_at, promise.PURGED if self.is_calm else promise.PURGED_AMID_FAULTS
+        else:
+            bound = self._bound_of_nginx() + answer.kept_for(is_shared=False) + 1
+            age = began - replaced
+        if age > bound:
+            self._fail(f"{front.name} sends {answer}, replaced {began - replaced:.3f} s before the request")
+
+    def _bound_of_nginx(self) -> float:
         if self.nginx.hears_nobody and not self.nginx.keeps_decisions:
-            bound = promise.NGINX_WITHOUT_ANSWER
-        # A gateway would send the same while rows cannot be read. When they can, it makes nginx forget what it sent.
-        is_unread = self.events.unreadable or began - self.events.readable_since <= promise.UNREADABLE
-        if age > bound and not is_unread:
-            self._fail(f"nginx sends {answer}, replaced {age:.3f} s before the request")
+            return promise.NGINX_WITHOUT_ANSWER
+        return promise.NGINX if self.is_calm else promise.NGINX_AMID_FAULTS
 
     def note_settings(self, *, is_reload: bool = False) -> None:
         """Note which settings and rights are in use, and since when others are not.
@@ -345,7 +425,7 @@ class World:
         Called when some come into use. nginx hears of other rights; that a process is gone it learns from the next one.
         """
         gateways = [host.gateway for host in self.hosts if host.gateway is not None]
-        used = {value for gateway in gateways for value in (gateway.settings, gateway.rights)}
+        used = {value for gateway in gateways for value in (gateway.setup.settings, gateway.setup.rights)}
         for value in used:
             self._in_use_until[value] = float("inf")
         for value, until in self._in_use_until.items():
@@ -365,20 +445,17 @@ class World:
         for host in self.hosts:
             if host.gateway is None or not host.gateway.hears():
                 self._fail(f"{host.name} does not hear {promise.RECOVERY:g} s after the last fault")
-        for front in range(len(self.hosts)):
-            # With the first row that a gateway reads, nginx forgets what the gateway sent while no row could be read.
-            for image_id in IMAGES:
-                await self.ask(front, image_id)
-        await asyncio.sleep(_FORGOTTEN)
         for image_id in IMAGES:
             row = self.postgres.current(image_id)
             for front in range(len(self.hosts) + 1):
-                answer = await self.ask(front, image_id)
-                if answer.key != (row.key if row.is_active else None):
+                viewer = self.viewer()
+                answer = await self.ask(front, image_id, viewer)
+                setups = [host.setup for host in self.hosts[front : front + 1] or self.hosts]
+                if all(answer.key != key_for(row, viewer, is_private=setup.is_private) for setup in setups):
                     self._fail(f"front {front} answers {answer} after the recovery, not {row}")
             for number, host in enumerate(self.hosts):
                 if row.is_active and host.gateway is not None and host.gateway.cached(image_id) is None:
-                    await self.ask(number, image_id)  # it may have just ended
+                    await self.ask(number, image_id, OWNER)  # it may have just ended
                     if host.gateway.cached(image_id) is not None:
                         continue
                     self._fail(f"{host.name} does not keep {image_id} after the recovery")

@@ -29,7 +29,7 @@ from tests.faults.table import ELSEWHERE, FAULTS, parameters
 from tests.firing import phases_with
 from tests.limits import LIMIT
 from tests.processes import run_gateway
-from tests.waiting import until
+from tests.waiting import until, until_answered
 
 __all__ = ["mortal_postgres", "stage"]
 pytestmark = pytest.mark.usefixtures("forked_commands")
@@ -123,6 +123,50 @@ async def test_7_a_missing_trigger(
     assert found.startswith("warn  changes: no trigger on images notifies of changes")
     assert "sql changes" in found
     await until_it_shows(0)
+
+
+async def test_a_trigger_that_was_away_ends_the_trust_in_rows_that_were_read_meanwhile(
+    start_gateway: StartGateway, images: Images, own_dsn: str
+) -> None:
+    """Whether it was away for hours, or between two looks of the gateway."""
+    await images.add("cat")
+    gateway, table = await start_gateway(postgres={"dsn": own_dsn}), ImagesTable(own_dsn)
+    await until(lambda: gateway.sample("change_feed_connected") == 1)
+    await until(lambda: gateway.sample("change_trigger_installed") == 1)
+    trigger = "ALTER TABLE images {} TRIGGER image_gateway_changed"
+    for is_public, is_seen in ((False, True), (True, False), (False, False)):
+        await asyncio.to_thread(table.execute, trigger.format("DISABLE"))
+        if is_seen:
+            gateway.service.diagnostics.trigger_watch.look_soon()
+            await until(lambda: gateway.sample("change_trigger_installed") == 0)
+            await gateway.service.diagnostics.health.probe_all()
+            readiness = (await gateway.get("/readyz", admin=True)).json()
+            assert readiness["checks"]["changes"] == "degraded"
+            assert readiness["reasons"]["changes"].startswith("no trigger on images notifies of changes")
+        before = (await gateway.get("/i/cat")).status
+        await asyncio.to_thread(table.execute, "UPDATE images SET is_public = %s", is_public)
+        assert (await gateway.get("/i/cat")).status == before
+        await asyncio.to_thread(table.execute, trigger.format("ENABLE"))
+        gateway.service.diagnostics.trigger_watch.look_soon()
+        await until_answered(gateway, "/i/cat", 200 if is_public else 404)
+    await until(lambda: gateway.sample("change_trigger_installed") == 1)
+    await gateway.service.diagnostics.health.probe_all()
+    assert (await gateway.get("/readyz", admin=True)).json()["checks"]["changes"] == "ok"
+
+
+async def test_a_trigger_that_sends_another_column_than_the_configured_id(
+    start_gateway: StartGateway, operator: Operator, images: Images, own_dsn: str
+) -> None:
+    await images.add("cat")
+    table = ImagesTable(own_dsn)
+    await asyncio.to_thread(table.execute, "ALTER TABLE images ADD slug text; UPDATE images SET slug = id")
+    settings = {"dsn": own_dsn, "columns": {"id": "slug"}}
+    gateway = await start_gateway(postgres=settings)
+    await until(lambda: gateway.sample("change_trigger_installed") == 0)
+    await gateway.service.diagnostics.health.probe_all()
+    readiness = (await gateway.get("/readyz", admin=True)).json()
+    assert readiness["reasons"]["changes"].startswith("the trigger sends id")
+    assert (await operator.check(postgres=settings)).startswith("warn  changes: the trigger sends id")
 
 
 async def test_9_too_few_open_files(operator: Operator, images: Images) -> None:

@@ -10,12 +10,14 @@ import psycopg2
 import pytest
 import redis
 
+from gateway.concurrency.clocks import boot_time
 from gateway.presign.style_variants import ImageVariant
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImageRow, ImagesTable
 from gateway_dev.postgres_server import PostgresServer
 from gateway_dev.redis_server import RedisServer
-from tests.conftest import Images, RunningGateway, StartGateway
+from tests.conftest import Answer, Images, RunningGateway, StartGateway, token_for
+from tests.cos_emulator.pictures import gradient
 from tests.limits import LIMIT
 from tests.waiting import until
 
@@ -244,6 +246,63 @@ class TestPostgresAway:
         await asyncio.to_thread(own_postgres.start)
         await ready(gateway, "ready")
         await timed(gateway, "/i/b")
+
+    @pytest.mark.parametrize("delivery", ["stream", "accel"])
+    async def test_whatever_is_sent_by_a_row_that_cannot_be_read_is_kept_by_nobody(
+        self, start_gateway: StartGateway, own_images: Images, own_postgres: PostgresServer, delivery: str
+    ) -> None:
+        gateway = await start_gateway(
+            postgres={"dsn": own_postgres.dsn},
+            image_proxy={"delivery": delivery, "shared_max_age": 600},
+            image_styles={"card": {"widths": [20], "formats": ["webp"]}},
+        )
+        for image_id, public in (("open", True), ("mine", False)):
+            await own_images.add(image_id, gradient(40, 30), owner="alice", public=public)
+        tag = (await gateway.request("HEAD", "/i/open")).headers["ETag"]
+        requests: list[tuple[str, str, dict[str, str], int]] = [
+            ("GET", "", {}, 200),
+            ("HEAD", "", {}, 200),
+            ("GET", "", {"If-None-Match": tag}, 304),
+            ("GET", "", {"Range": "bytes=0-9"}, 200 if delivery == "accel" else 206),
+            ("GET", "?v={version}", {}, 200),
+            ("GET", "?v=another", {}, 302),
+            ("GET", "?style=card&w=20&format=webp", {}, 200),
+            ("GET", "?redirect=1", {}, 302),
+            ("GET", "?download=a.png", {}, 200),
+        ]
+
+        async def seen(image_id: str, user: str | None) -> list[Answer]:
+            fields = {"Authorization": f"Bearer {token_for(user)}"} if user else {}
+            version = (await gateway.get(f"/api/v1/images/{image_id}/url", user=user)).json()["data"]["version"]
+            found = []
+            for method, query, conditions, status in requests:
+                path = f"/i/{image_id}{query.format(version=version)}"
+                found.append(await gateway.request(method, path, headers=fields | conditions))
+                assert found[-1].status == status, (query, found[-1])
+            return found
+
+        for image_id, user in (("open", None), ("mine", "alice")):
+            for answer in await seen(image_id, user):
+                assert "X-Accel-Expires" not in answer.headers
+                assert "unread" not in answer.headers.get("Cache-Status", "")
+        assert "X-Decision-For" in (await gateway.get("/api/v1/images/mine/access", user="alice")).headers
+        await asyncio.to_thread(own_postgres.kill)
+        await until(lambda: not gateway.changes.hears(boot_time()), what="the end of the connection")
+        for image_id, user, kept in (("open", None, "public, max-age=5"), ("mine", "alice", "private, no-store")):
+            for answer in await seen(image_id, user):
+                renamed = "X-Image-Cache-Control" in answer.headers
+                assert answer.headers["X-Image-Cache-Control" if renamed else "Cache-Control"] == kept
+                assert answer.headers["X-Accel-Expires"] == "0"
+                assert answer.headers["Cache-Status"].endswith("; detail=unread")
+                assert "X-Decision-For" not in answer.headers
+        checked = await gateway.get("/api/v1/images/mine/access", user="alice")
+        assert (checked.status, "X-Decision-For" in checked.headers) == (200, False)
+        await asyncio.to_thread(own_postgres.start)
+
+        async def is_read() -> bool:
+            return "X-Accel-Expires" not in (await gateway.get("/i/open")).headers
+
+        await until(is_read, what="an answer by a row that was read")
 
     async def test_slow(self, start_gateway: StartGateway, own_images: Images, own_postgres: PostgresServer) -> None:
         gateway = await start_gateway(postgres={"dsn": own_postgres.dsn, "timeout": 5})

@@ -204,23 +204,3 @@ async def test_rows_that_took_longer_than_a_lease_are_read_again(
     paused = tier.resolver(log=log, catalog=table, steady=tier.clock, enabled=False)
     assert (await paused.look_up("a")).image.record.key == "after-the-pause.png"
     await paused.close()
-
-
-async def test_caches_in_front_forget_what_was_served_by_rows_that_could_not_be_read(
-    tier: Tier, resolver: UrlResolver, invalidation: Invalidation, log: ChangeLog
-) -> None:
-    """The row may have changed while nobody listened, and the answer may be in nginx for an hour."""
-    tier.table.add("b")
-    hear(tier, invalidation)
-    invalidation.log.lost(Source.ROWS)
-    tier.table.is_away = True
-    before = log.number
-    assert (await resolver.look_up("a")).from_cache
-    tier.table.is_away = False
-    assert not log.changed_since("a", before)
-    await resolver.look_up("b")
-    assert log.changed_since("a", before)
-    assert not log.changed_since("b", before)
-    after = log.number
-    await resolver.look_up("b")
-    assert log.number == after

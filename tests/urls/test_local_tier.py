@@ -180,7 +180,7 @@ def test_without_heartbeats_only_an_entry_whose_row_could_not_be_read_is_fresh(c
     assert tier.get(ImageVariant("a")) is not None
     clock.now += LEASE
     assert tier.get(ImageVariant("a")) is None
-    tier.put(image("a"), tier.mark(), LONG, is_excused=True)
+    tier.put(image("a").as_unread(), tier.mark(), LONG)
     assert tier.get(ImageVariant("a")) is not None
 
 

@@ -104,7 +104,7 @@ async def test_without_postgres_a_refused_url_is_signed_anew_for_the_row_that_is
     tier.clock.now += 100
     renewed = await replica.on_demand.refresh_refused(refused, None)
     assert renewed.presigned.signed_at == int(tier.clock.now)
-    assert (renewed.record, renewed.read_at) == (refused.record, refused.read_at)
+    assert (renewed.record, renewed.read_at, renewed.unread) == (refused.record, refused.read_at, True)
     tier.clock.now += 100
     with pytest.raises(CatalogUnavailable):
         await replica.on_demand.refresh("a")

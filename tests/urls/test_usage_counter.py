@@ -173,8 +173,8 @@ async def test_without_redis_the_access_count_is_what_was_known_and_what_this_pr
 async def test_the_numbers_of_ten_thousand_variants_are_remembered(tier: Tier, redis_client: "redis.Redis") -> None:
     counter = UsageCounter(tier.usage, now=tier.clock)
     ids = [f"id-{number}" for number in range(10_001)]
-    await counter.access_count(ImageVariant(ids[0]))
-    await asyncio.gather(*(counter.access_count(ImageVariant(image_id)) for image_id in ids[1:]))
+    for first in range(0, len(ids), 200):  # one command after the other, each within the time limit
+        await asyncio.gather(*(counter.access_count(ImageVariant(image_id)) for image_id in ids[first : first + 200]))
     redis_client.zadd("image:index:hits", dict.fromkeys(ids, 7))
     redis_client.expire("image:index:hits", 100)
     assert [await counter.access_count(ImageVariant(image_id)) for image_id in (ids[1], ids[-1])] == [0, 0]

@@ -162,7 +162,7 @@ export const WORDS = {
     clock_differs: "The clock of this machine differs from COS's by {seconds} s.",
     credentials_end: "The COS credentials end in {seconds} s.",
     credentials_ended: "There are no valid COS credentials: no image that is not cached can be served.",
-    trigger_missing: "Changes of rows are not notified: the trigger is missing.",
+    trigger_missing: "Changes of rows are not notified: the trigger is missing, disabled, or sends another id.",
     reload_refused: "The last reload was refused, and the old configuration stays: the log names each mistake.",
     log_lines_dropped:
       "{count} lines of the log were lost in the last 15 minutes: its reader is too slow, or its disk is full.",
@@ -344,7 +344,7 @@ export const WORDS = {
     clock_differs: "本机时钟与 COS 相差 {seconds} 秒。",
     credentials_end: "COS 凭证将在 {seconds} 秒后失效。",
     credentials_ended: "没有有效的 COS 凭证：未缓存的图片无法提供。",
-    trigger_missing: "行的更改没有通知：缺少触发器。",
+    trigger_missing: "行的更改没有通知：触发器缺少、被禁用，或发送另一个 id。",
     reload_refused: "上次重新加载被拒绝，仍使用旧配置：日志列出了每个错误。",
     log_lines_dropped: "最近 15 分钟丢失了 {count} 行日志：日志的读取方太慢，或磁盘已满。",
     nginx_files_old: "最近 15 分钟有 {count} 个请求经过其他版本的 nginx 文件。",

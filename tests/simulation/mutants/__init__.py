@@ -45,6 +45,7 @@ _LIST: Final = "gateway.changes.nginx_list"
 _FEED: Final = "gateway.catalog.change_feed"
 _TIER: Final = "gateway.urls.local_tier"
 _RESOLVER: Final = "gateway.urls.resolver"
+_OUTAGE: Final = "gateway.urls.outage"
 _HEARING: Final = "hearing.js"
 
 MUTANTS: Final = {
@@ -95,7 +96,7 @@ MUTANTS: Final = {
     ),
     "stale_after_a_change": _mutant(
         "what is stale is sent while no row can be read, also after a change of the image was heard",
-        (_RESOLVER, "and not self.has_changed(there.image)", ""),
+        (_OUTAGE, "if in_redis is not None and self.has_changed(in_redis.image, now):", "if False:"),
         faults="refuse_writes lock_table",
         plan=8,
     ),
@@ -135,10 +136,26 @@ MUTANTS: Final = {
         "a heartbeat counts when it is sent",
         (
             _FEED,
-            'await cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))',
-            "listener.log.heartbeat(Source.ROWS, payload.removeprefix(HEARTBEAT_PREFIX))",
+            "sender.send(HEARTBEAT_PREFIX + heartbeat.send(self.steady()))",
+            "listener.log.heartbeat(Source.ROWS, heartbeat.send(self.steady()))",
         ),
         faults="deafen_feed",
+    ),
+    "heartbeat_on_the_listening_connection": _mutant(
+        "a heartbeat comes back on the connection that sends it, as through a pooler in transaction mode",
+        (
+            _FEED,
+            "sender.send(HEARTBEAT_PREFIX + heartbeat.send(self.steady()))",
+            """payload = HEARTBEAT_PREFIX + heartbeat.send(self.steady())
+                        await cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))""",
+        ),
+        faults="deafen_feed",
+    ),
+    "trigger_gap_kept": _mutant(
+        "rows are trusted that were read while there was no trigger",
+        ("gateway.service.urls", "    invalidation.rows_missed()\n", "    del invalidation\n"),
+        faults="drop_trigger",
+        plan=2,
     ),
     "no_new_connection": _mutant(
         "a connection without heartbeats is kept",
@@ -152,7 +169,7 @@ MUTANTS: Final = {
     ),
     "memory_without_lease": _mutant(
         "memory is used without heartbeats",
-        (_TIER, "if self._log.rows_trusted_until <= now and not entry.is_excused:", "if False:"),
+        (_TIER, "if self._log.rows_trusted_until <= now and not entry.is_brief:", "if False:"),
         faults="deafen_feed",
     ),
     "redis_without_lease": _mutant(
@@ -163,13 +180,13 @@ MUTANTS: Final = {
     ),
     "excused_for_long": _mutant(
         "a row that could not be read is asked for again after half a minute",
-        (_RESOLVER, "min(_ROW_PAUSE, self.urls.usable_for(image))", "self.urls.usable_for(image)"),
+        (_OUTAGE, "return min(_PAUSE, usable_for)", "return usable_for"),
         faults="hang_postgres",
         plan=100_143,
     ),
     "missing_forgotten": _mutant(
         "an image that was missing comes back from Redis while no row can be read",
-        (_RESOLVER, "if self.local.was_missing(variant):", "if False:"),
+        (_OUTAGE, "if was_missing or not entries:", "if not entries:"),
         faults="deafen_feed deafen_channel stop_postgres",
         plan=5081,
     ),

@@ -1,5 +1,5 @@
 /**
- * Loaded when an image with candidates is displayed, or one is reloaded past caches. Nothing is imported: properties of the
+ * Loaded when an image with candidates is displayed, or another one replaces it. Nothing is imported: properties of the
  * other modules have shorter names in the served file.
  */
 
@@ -70,8 +70,32 @@ function pin(img: HTMLImageElement, address: string): () => void {
   };
 }
 
+/**
+ * Load and decode an image before it replaces what `img` displays; `load` loads it into a copy. Return an empty string, or the
+ * address that could not be loaded. `isRefetched`: also if the browser's cache has it. `isSame`: `img` displays it.
+ */
+export async function preload(
+  img: HTMLImageElement,
+  load: (copy: HTMLImageElement) => Promise<boolean>,
+  signal: AbortSignal,
+  isRefetched: boolean | undefined,
+  isSame: boolean,
+): Promise<string> {
+  const copy = new Image();
+  copy.crossOrigin = img.crossOrigin;
+  copy.referrerPolicy = img.referrerPolicy;
+  if (isRefetched) {
+    if (!isSame) await load(copy); // the browser chooses an address
+    await refetch(isSame ? img : copy, signal);
+  }
+  if (!(await load(copy))) return copy.currentSrc || copy.src;
+  await copy.decode().catch(() => undefined);
+  signal.throwIfAborted();
+  return "";
+}
+
 /** Replace what the browser's cache has at the address of `img`, perhaps for a year, by a request as that of `img`. */
-export async function refetch({ crossOrigin, currentSrc, src }: HTMLImageElement, signal: AbortSignal): Promise<void> {
+async function refetch({ crossOrigin, currentSrc, src }: HTMLImageElement, signal: AbortSignal): Promise<void> {
   const credentials = crossOrigin === "anonymous" ? "same-origin" : "include";
   const mode = crossOrigin === null ? "no-cors" : "cors";
   // The load that follows tells what is wrong.

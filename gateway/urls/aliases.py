@@ -1,0 +1,113 @@
+"""Aliases: texts of the application that are further addresses of images, such as a slug or a former path."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+from urllib.parse import unquote_to_bytes
+
+from gateway.catalog.record import Catalog
+from gateway.concurrency.grouped_calls import GroupedCalls
+from gateway.errors import CatalogUnavailable, ImageNotFound, InvalidAlias
+from gateway.settings import Live, UrlCacheSettings
+from gateway.urls.resolver import UrlResolver
+
+PATH: Final = "/a/"  # starts the addresses by alias
+_LONGEST: Final = 850  # bytes of UTF-8, as the longest key of COS
+_UNKNOWN_SHARE: Final = 10  # unknown aliases have one place for so many of known ones
+
+
+class AliasCatalog(Catalog, Protocol):
+    """Reads which image has an alias, as ``PostgresCatalog`` does. It may raise ``CatalogUnavailable``."""
+
+    async def find_aliases(self, aliases: Sequence[str]) -> Mapping[str, str]:
+        """Return the ids of the images that may be served, by their aliases."""
+
+
+def alias_in(path: str) -> str:
+    """Return the alias in a path as it was sent: percent-encoded UTF-8, in which ``/`` may stand as it is.
+
+    Raises ``InvalidAlias`` for anything else than 1 to 850 bytes without NUL.
+    """
+    data = unquote_to_bytes(path.removeprefix(PATH))
+    if not 1 <= len(data) <= _LONGEST or b"\0" in data:
+        raise InvalidAlias
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise InvalidAlias from None
+
+
+@dataclass(eq=False, slots=True)
+class Aliases:
+    """Finds the image whose alias a text is now.
+
+    What was found needs no invalidation: an image is used only if its row, as the resolver has it, still has the alias.
+    So an alias that moves to another row is that row's as soon as the change is heard. An unknown alias is remembered
+    for ``unknown_ttl`` seconds.
+    """
+
+    catalog: AliasCatalog
+    resolver: UrlResolver
+    settings: Live[UrlCacheSettings]
+    unknown_ttl: float
+    now: Callable[[], float]
+    _ids: OrderedDict[str, str] = field(default_factory=OrderedDict, init=False)
+    _aliases: dict[str, str] = field(default_factory=dict, init=False)  # by id, the last one
+    _unknown_until: OrderedDict[str, float] = field(default_factory=OrderedDict, init=False)
+    _look_ups: GroupedCalls[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._look_ups = GroupedCalls("alias-look-up", self._look_up)
+
+    async def image_of(self, alias: str) -> str:
+        """Return the id of the image. Raises ``ImageNotFound`` or ``CatalogUnavailable``."""
+        if self._unknown_until.get(alias, 0.0) > self.now():
+            raise ImageNotFound("no image has the alias")
+        if (image_id := self._ids.get(alias)) is not None:
+            self._ids.move_to_end(alias)
+            with suppress(ImageNotFound):
+                found = self.resolver.get_cached(image_id) or await self.resolver.look_up(image_id)
+                if found.image.record.alias == alias:
+                    return image_id
+        return await self._look_ups.run(alias)
+
+    async def of_images(self, image_ids: Sequence[str]) -> Mapping[str, Collection[str]]:
+        """Return the aliases by which images were found last, and those that their rows have now. Raises nothing."""
+        found = {image_id: {self._aliases[image_id]} for image_id in image_ids if image_id in self._aliases}
+        with suppress(CatalogUnavailable):
+            for image_id, record in (await self.catalog.fetch_rows(image_ids)).records.items():
+                if record.alias is not None:
+                    found.setdefault(image_id, set()).add(record.alias)
+        return found
+
+    async def close(self) -> None:
+        """Cancel running look-ups."""
+        await self._look_ups.close()
+
+    async def _look_up(self, aliases: Sequence[str]) -> Mapping[str, str | Exception]:
+        began = self.now()
+        found = await self.catalog.find_aliases(aliases)
+        results: dict[str, str | Exception] = {}
+        for alias in aliases:
+            image_id = found.get(alias)
+            if image_id is not None:
+                self._keep(alias, image_id)
+            else:
+                self._ids.pop(alias, None)
+                self._unknown_until[alias] = began + self.unknown_ttl
+                if len(self._unknown_until) > max(1, self.settings.value.max_size // _UNKNOWN_SHARE):
+                    self._unknown_until.popitem(last=False)
+            results[alias] = image_id or ImageNotFound("no image has the alias")
+        return results
+
+    def _keep(self, alias: str, image_id: str) -> None:
+        """Keep the id, and drop the least recently used beyond the number of cached URLs."""
+        self._unknown_until.pop(alias, None)
+        self._ids[alias], self._aliases[image_id] = image_id, alias
+        self._ids.move_to_end(alias)
+        while len(self._ids) > self.settings.value.max_size:
+            dropped, its_id = self._ids.popitem(last=False)
+            if self._aliases.get(its_id) == dropped:
+                del self._aliases[its_id]

@@ -1,0 +1,105 @@
+"""Aliases: a text of the application is a further address of its image, with all that the image's own address has."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.access.credentials import ACCESS, bearer, link_query, token
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.paintings import POSTGRES, at, hang, paintings_table
+from tests.waiting import until
+
+ODD = ("plain", "shop/cat.png", "ai_generated/通义万相/x.png", "a b+c%d#e?f&g", "a//b/", "/leading", "x" * 850)
+
+
+@pytest.fixture
+async def paintings(images: Images, postgres_dsn: str) -> AsyncIterator[Images]:
+    """The images, whose rows have aliases in a table of their own."""
+    async with paintings_table(images, postgres_dsn):
+        yield images
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway, paintings: Images, links_table: object) -> RunningGateway:
+    """A gateway for that table."""
+    del paintings, links_table
+    return await start_gateway(postgres=POSTGRES, access=ACCESS, image_styles={"thumb": "imageView2/2/w/9"})
+
+
+async def test_an_alias_answers_as_the_id_does(gateway: RunningGateway, paintings: Images) -> None:
+    for number, slug in enumerate(ODD):
+        await hang(paintings, f"image-{number}", slug)
+    for number, slug in enumerate(ODD):
+        for method, headers, query in (
+            ("GET", {}, ""),
+            ("HEAD", {}, ""),
+            ("GET", {"Range": "bytes=0-3"}, "?download=cat.png"),
+            ("GET", {}, "?style=thumb&redirect=true"),
+        ):
+            by_id = await gateway.request(method, f"/i/image-{number}{query}", headers=headers)
+            by_alias = await gateway.request(method, at(slug) + query, headers=headers)
+            assert (by_alias.status, by_alias.body) == (by_id.status, by_id.body), slug
+            of_request = {"Server-Timing", "X-Request-ID", "Cache-Status", "Date", "Age"}
+            assert {name: value for name, value in by_alias.headers.items() if name not in of_request} == {
+                name: value for name, value in by_id.headers.items() if name not in of_request
+            }, slug
+    assert gateway.sample("requests_total", route="alias", delivery="stream", status="200") >= len(ODD)
+
+
+async def test_access_is_checked_at_an_alias_as_at_an_id(gateway: RunningGateway, paintings: Images) -> None:
+    await hang(paintings, "mine", "my/cat", owner="alice", public=False)
+    access = "/api/v1/images/-/access"
+    for user, status, allowed in (("alice", 200, 200), ("bob", 404, 403), (None, 404, 403)):
+        credentials = bearer(token(sub=user)) if user is not None else {}
+        assert (await gateway.get(at("my/cat"), headers=credentials)).status == status, user
+        answer = await gateway.get(access, headers={**credentials, "X-Original-URI": at("my/cat")})
+        assert answer.status == allowed, user
+    assert (await gateway.get(access, headers=bearer(token(sub="alice")))).status == 403, "no address, no image"
+    link = f"?{link_query(at('my/cat'))}"
+    assert (await gateway.get(at("my/cat") + link)).status == 200
+    assert (await gateway.get(f"/i/mine{link}")).status == 401, "a link is for its address alone"
+    unknown, hidden = await gateway.get(at("nothing")), await gateway.get(at("my/cat"))
+    assert (unknown.status, unknown.json()["code"]) == (hidden.status, hidden.json()["code"])
+
+
+async def test_an_alias_that_moves_is_at_once_the_other_image(gateway: RunningGateway, paintings: Images) -> None:
+    await hang(paintings, "one", "front-page")
+    await hang(paintings, "two", "archive")
+    assert (await gateway.get(at("front-page"))).body == b"bytes of one"
+    assert (await gateway.get("/i/two")).status == 200
+
+    async def body() -> bytes:
+        return (await gateway.get(at("front-page"))).body
+
+    async def is_the_second() -> bool:
+        return await body() == b"bytes of two"
+
+    await paintings.execute(
+        "UPDATE paintings SET slug = NULL WHERE id = 'one'; UPDATE paintings SET slug = 'front-page' WHERE id = 'two'"
+    )
+    await until(is_the_second, seconds=2)
+    await paintings.execute("DELETE FROM paintings WHERE id = 'two'")
+
+    async def is_gone() -> bool:
+        return (await gateway.get(at("front-page"))).status == 404
+
+    await until(is_gone, seconds=2)
+    await hang(paintings, "three", "front-page")
+
+    async def is_the_third() -> bool:
+        return await body() == b"bytes of three"
+
+    await until(is_the_third, seconds=5)
+
+
+async def test_what_no_alias_can_be_is_a_400_without_a_query(gateway: RunningGateway) -> None:
+    for path in ("/a/", "/a/a%00b", "/a/%ff", f"/a/{'x' * 851}"):
+        answer = await gateway.get(path)
+        assert (answer.status, answer.json()["code"]) == (400, "invalid_alias"), path
+    assert gateway.sample("catalog_queries_total", result="missing") == 0
+
+
+async def test_without_the_column_there_are_no_aliases(start_gateway: StartGateway, images: Images) -> None:
+    await images.add("cat")
+    gateway = await start_gateway()
+    assert (await gateway.get("/a/cat")).json()["code"] == "not_found"
