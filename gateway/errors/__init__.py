@@ -5,9 +5,20 @@ Adapters raise them in place of their libraries' exceptions. Only ``gateway.serv
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar, Final, Protocol
+from typing import ClassVar, Final, Protocol, TypeVar
+
+E = TypeVar("E", bound=BaseException)
 
 _MAX_WAIT = 60  # seconds
+
+
+def without_traceback(error: E) -> E:
+    """Return the error without its traceback, so that it can be kept, or raised to several callers.
+
+    The frames of a traceback have the error, and all bytes that were read, as locals: a reference cycle, which lasts
+    until the garbage collector runs.
+    """
+    return error.with_traceback(None)
 
 
 class DependencyDown(Exception):
