@@ -1,4 +1,4 @@
-"""Commands and scripts for a server of Redis, packed in C, behind a time-out and a circuit breaker."""
+"""Commands for a server of Redis, packed in C, behind a time-out and a circuit breaker."""
 
 import asyncio
 import logging
@@ -6,10 +6,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
-from functools import wraps
-from inspect import signature
-from itertools import chain
-from typing import Annotated, Any, Final, ParamSpec, TypeAlias, get_type_hints
+from typing import Any, Final, TypeAlias
 
 import hiredis
 from redis.asyncio import Redis
@@ -22,17 +19,10 @@ from gateway.errors import DependencyDown, RedisUnavailable
 
 logger = logging.getLogger(__name__)
 
-P = ParamSpec("P")
-
 # A command and its arguments, as redis-py's ``execute_command`` takes them.
 Command: TypeAlias = tuple[Any, ...]
 # Returns the context of commands, given the command and the number of commands that are sent at once.
 ObserveCommand: TypeAlias = Callable[[str, int], AbstractContextManager[object]]
-
-# Parameters of a script: a key; a number of keys that varies; all further arguments, after which none can follow.
-Key: TypeAlias = Annotated[str, "key"]
-Keys: TypeAlias = Annotated[Sequence[str], "keys"]
-Values: TypeAlias = Annotated[Sequence[bytes | str | float], "values"]
 
 _NOT_OBSERVED: Final = nullcontext()
 _REFUSALS_EVERY: Final = 60.0  # seconds between two log lines about them
@@ -281,44 +271,3 @@ async def in_parallel(work: Iterable[Any]) -> None:
     async with asyncio.TaskGroup() as group:
         for number, coroutine in enumerate(some):
             group.create_task(coroutine, name=f"redis-{number}")
-
-
-def lua_script(body: str) -> Callable[[Callable[P, None]], Callable[P, Command]]:
-    """Make a function, whose parameters are all keyword-only, return the command that runs ``body``.
-
-    In the body, each parameter is a local variable of the same name: a string, or a table for ``Keys`` and ``Values``.
-    Numbers arrive as strings, because redis-py sends them in decimal. EVALSHA is not used: a pipeline cannot answer
-    NOSCRIPT.
-    """
-
-    def declare(function: Callable[P, None]) -> Callable[P, Command]:
-        hints = get_type_hints(function, include_extras=True)
-        kinds = {name: getattr(hints[name], "__metadata__", ("",))[0] for name in signature(function).parameters}
-        keys, groups, arguments, tail = (
-            [name for name, kind in kinds.items() if kind == wanted] for wanted in ("key", "keys", "", "values")
-        )
-        lua = f"{_locals(keys, groups, arguments, tail)}{body}"
-
-        @wraps(function)
-        def call(*_: P.args, **parameters: P.kwargs) -> Command:
-            given: dict[str, Any] = parameters
-            named = [*(given[name] for name in keys), *chain.from_iterable(given[name] for name in groups)]
-            lengths = (len(given[name]) for name in groups)
-            values = chain((given[name] for name in arguments), *(given[name] for name in tail))
-            return "EVAL", lua, len(named), *named, *lengths, *values
-
-        return call
-
-    return declare
-
-
-def _locals(keys: Sequence[str], groups: Sequence[str], arguments: Sequence[str], tail: Sequence[str]) -> str:
-    """Return the Lua that gives the keys and arguments their names. ARGV starts with the length of each group."""
-    lines = [f"local {name} = KEYS[{at}]" for at, name in enumerate(keys, 1)]
-    before = str(len(keys))
-    for at, name in enumerate(groups, 1):
-        lines.append(f"local {name} = {{unpack(KEYS, {before} + 1, {before} + ARGV[{at}])}}")
-        before += f" + ARGV[{at}]"
-    lines += [f"local {name} = ARGV[{at}]" for at, name in enumerate(arguments, len(groups) + 1)]
-    lines += [f"local {name} = {{unpack(ARGV, {len(groups) + len(arguments) + 1})}}" for name in tail]
-    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Commands as they are packed for Redis, scripts, the time limit of calls, and the log of outages."""
+"""Commands as they are packed for Redis, the time limit of calls, and the log of outages."""
 
 import asyncio
 import logging
@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import redis
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
@@ -16,7 +15,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import DataError
 
 from gateway.redis_connection.client import open_redis
-from gateway.redis_connection.guarded_client import CacheUnavailable, CircuitBreaker, Key, Keys, Values, lua_script
+from gateway.redis_connection.guarded_client import CacheUnavailable, CircuitBreaker
 from gateway.settings import RedisSettings
 from tests.limits import LIMIT
 from tests.stalling import Stalling
@@ -86,37 +85,6 @@ async def test_a_command_is_packed_to_the_byte_as_by_the_library(
 async def test_what_redis_has_no_type_for_is_refused_as_by_the_library(argument: Any) -> None:
     with pytest.raises(DataError):
         (await made_connection()).pack_command("SET", "a", argument)
-
-
-@lua_script("return {first, second, #many, many[1], #few, few[2], number, text, #others, others[3]}")
-def everything(*, first: Key, many: Keys, number: float, second: Key, few: Keys, text: bytes, others: Values) -> None:
-    """Return all of it; a table ends at its first nil."""
-
-
-@lua_script("return {#many, #others, text}")
-def nothing(*, many: Keys, text: str, others: Values) -> None:
-    """Return how many there are."""
-
-
-def test_each_name_has_its_value(redis_client: "redis.Redis") -> None:
-    call = everything(
-        first="k1",
-        second="k2",
-        many=["m1", "m2", "m3"],
-        few=["f1", "f2"],
-        number=1.5,
-        text=b"\xff",
-        others=[1, "b", b"c"],
-    )
-    answer = redis_client.execute_command(*call)  # type: ignore[no-untyped-call]
-    assert answer == [b"k1", b"k2", 3, b"m1", 2, b"f2", b"1.5", b"\xff", 3, b"c"]
-
-
-def test_a_number_of_keys_and_values_may_be_none(redis_client: "redis.Redis") -> None:
-    call = nothing(many=[], text="x", others=[])
-    assert redis_client.execute_command(*call) == [0, 0, b"x"]  # type: ignore[no-untyped-call]
-    _, _, number, *keys = nothing(many=["a", "b"], text="x", others=["c"])
-    assert (number, keys[:2]) == (2, ["a", "b"]), "a Cluster chooses the node by the keys"
 
 
 @pytest.fixture
