@@ -92,19 +92,26 @@ class DatabaseCheck:
 
 def of_failed_query(report: DatabaseReport, error: GatewayError) -> Finding:
     """Return the finding on a query that failed although Postgres answers."""
+    is_refused = isinstance(error, CatalogQueryRefused)
+    for mistake in report.mistakes:
+        if mistake.breaks_query:
+            return Finding(
+                "postgres", False, f"{mistake.problem}, as {report.address}", mistake.remedy, stops_start=is_refused
+            )
     problem = f": {report.table_problem}" if report.table_problem is not None else ""
     advice = f"run: {'; '.join(report.repairs)}" if report.repairs else advice_on(error)
-    is_refused = isinstance(error, CatalogQueryRefused)
     return Finding("postgres", False, f"{error}{problem}, as {report.address}", advice, stops_start=is_refused)
 
 
 def of_tables(report: DatabaseReport) -> Iterator[Finding]:
-    """Yield warnings about rows that are hidden, and about a name that another search path leads elsewhere."""
+    """Yield warnings about hidden rows, an ambiguous name of a table, and settings that do not fit the tables."""
     for table in report.tables:
         if table.problem is not None:
             yield warning("rows", table.problem, f"run: {table.repair}")
     if report.path_problem is not None:
         yield warning("table", report.path_problem, _SCHEMA)
+    for mistake in report.mistakes:
+        yield warning("grants", mistake.problem, mistake.remedy)
 
 
 def advice_on(error: GatewayError) -> str:

@@ -217,3 +217,16 @@ async def test_explain_names_the_grant_and_its_end(start_gateway: StartGateway, 
     assert await why("of-viewers", "bob") == "by a grant of the user bob"
     assert (await why("granted-to-a-user", "carol")).endswith("no grant is for the user or a group of the user")
     assert "more than 1000 grants" in await why("shared-too-widely", "bob")
+
+
+async def test_an_image_with_too_many_grants_is_logged_once(
+    start_gateway: StartGateway, pictures: Images, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = await start_gateway(**SETTINGS, access=BY_TOKEN)
+    for _ in range(3):
+        for image_id in ("shared-too-widely", "granted-to-a-user"):
+            await explain(gateway, "bob", image_id)
+            await gateway.get(f"/i/{image_id}", headers=sent_by("bob"))
+            await gateway.request("POST", f"/api/v1/images/{image_id}/url/refresh", headers=sent_by("alice"))
+    expected = "image is for its owner alone: image_id=shared-too-widely reason=over 1000 grants"
+    assert [line for record in caplog.records if "owner alone" in (line := record.getMessage())] == [expected]

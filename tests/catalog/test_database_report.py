@@ -10,7 +10,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from gateway.catalog.change_feed import CHANNEL, TEST_PREFIX
 from gateway.catalog.database_report import DatabaseReport, time_notification
-from gateway.catalog.postgres import PostgresCatalog, open_catalog
+from gateway.catalog.postgres import CatalogQueryRefused, PostgresCatalog, open_catalog
 from gateway.catalog.sql_files import changes_sql
 from gateway.errors import CatalogUnavailable
 from gateway.service.metrics import Metrics
@@ -167,6 +167,84 @@ async def test_a_missing_table_or_column_is_named_and_a_table_as_dev_creates_it_
     assert report.table_problem == "there is no table nowhere in this database"
     report = await report_of(settings_for(postgres_dsn, columns={"key": "path"}))
     assert (report.table_problem or "").endswith("has no column path")
+
+
+GRANTS = {"table": "shares", "image": "picture", "user": "viewer", "until": "ends"}
+SHARES = "CREATE TABLE shares (picture {}, viewer text, ends {})"
+INDEX = "CREATE INDEX ON shares (picture)"
+MANY = "INSERT INTO shares SELECT 'cat', n, NULL FROM generate_series(1, {}) n"
+ENDED = "INSERT INTO shares VALUES ('cat', 'zoe', now() - interval '1 day')"
+
+
+@pytest.mark.parametrize(
+    ("sql", "changes", "problem", "remedy"),
+    [
+        ("", {}, "", ""),
+        (
+            "ALTER TABLE images ALTER is_public DROP DEFAULT, ALTER is_public TYPE text",
+            {},
+            "postgres.columns.public: the column is_public is not boolean",
+            "list the values that mean public in postgres.public_values",
+        ),
+        ("ALTER TABLE images ALTER is_public TYPE text", {"public_values": ["true"]}, "", ""),
+        (
+            "",
+            {"grants": GRANTS},
+            'postgres.grants: relation "shares" does not exist',
+            "check the names in postgres.grants",
+        ),
+        (
+            SHARES.format("bigint", "timestamptz"),
+            {"grants": GRANTS},
+            "postgres.grants: operator does not exist: bigint = text",
+            "give the column of postgres.grants.image the type of postgres.columns.id",
+        ),
+        (
+            SHARES.format("text", "timestamptz"),
+            {"grants": GRANTS | {"user": "reader"}},
+            "postgres.grants: column granted.reader does not exist",
+            "check the names in postgres.grants",
+        ),
+        (
+            SHARES.format("text", "timestamptz"),
+            {"grants": GRANTS},
+            "postgres.grants: no index of shares begins with picture: each look-up reads all grants",
+            'run: CREATE INDEX CONCURRENTLY ON "shares" ("picture")',
+        ),
+        (
+            f"{SHARES.format('varchar', 'timestamp')}; {INDEX}; {MANY.format(1000)}; {ENDED}",
+            {"grants": GRANTS},
+            "",
+            "",
+        ),
+        (
+            f"{SHARES.format('text', 'timestamptz')}; {INDEX}; {MANY.format(1001)}",
+            {"grants": GRANTS},
+            "the image cat has more than 1000 grants, and is for its owner alone",
+            "grant such images to a group, or make them public (postgres.grants)",
+        ),
+    ],
+)
+async def test_a_setting_that_does_not_fit_the_tables_is_named_with_its_remedy(
+    postgres_dsn: str, made_table: ImagesTable, sql: str, changes: dict[str, Any], problem: str, remedy: str
+) -> None:
+    settings = settings_for(postgres_dsn, table="pictures", **changes)
+    await asyncio.to_thread(made_table.execute, "CREATE TABLE pictures (LIKE images)")
+    try:
+        if sql:
+            await asyncio.to_thread(made_table.execute, sql.replace("images", "pictures"))
+        async with opened(settings) as catalog:
+            report = await catalog.report()
+            try:
+                await catalog.try_query()
+                is_refused = False
+            except CatalogQueryRefused:
+                is_refused = True
+    finally:
+        await asyncio.to_thread(made_table.execute, "DROP TABLE pictures; DROP TABLE IF EXISTS shares")
+    assert [found.problem for found in report.mistakes] == ([problem] if problem else [])
+    assert [found.remedy.startswith(remedy) for found in report.mistakes] == ([True] if problem else [])
+    assert is_refused == any(found.breaks_query for found in report.mistakes)
 
 
 @pytest.mark.parametrize(
