@@ -10,8 +10,7 @@ from typing import Any, Final
 from redis.exceptions import ResponseError
 
 from gateway.concurrency.time_limits import in_groups
-from gateway.redis_connection.guarded_client import CacheUnavailable, is_wrong_type, message_of
-from gateway.redis_connection.script import Script
+from gateway.redis_connection.guarded_client import CacheUnavailable, Script, is_wrong_type, message_of
 from gateway.redis_connection.shards import Shards
 from gateway.redis_entries.idempotent_batches import IdempotentBatches
 from gateway.settings import Live, UrlStatsSettings

@@ -2,7 +2,7 @@
 
 from typing import Final, NamedTuple
 
-from gateway.redis_connection.script import Script
+from gateway.redis_connection.guarded_client import Script
 
 
 class EntryRow(NamedTuple):

@@ -3,8 +3,7 @@
 import secrets
 from typing import Final, Literal
 
-from gateway.redis_connection.guarded_client import Command
-from gateway.redis_connection.script import Script
+from gateway.redis_connection.guarded_client import Command, Script
 from gateway.redis_connection.shards import Shard
 
 _MARKER_LIFE: Final = 24 * 3600  # seconds within which a batch is sent again

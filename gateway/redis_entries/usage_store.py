@@ -6,8 +6,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from gateway.presign.style_variants import ImageVariant
-from gateway.redis_connection.guarded_client import CacheUnavailable, Command
-from gateway.redis_connection.script import Script
+from gateway.redis_connection.guarded_client import CacheUnavailable, Command, Script
 from gateway.redis_connection.shards import Shard, Shards, decode_variant, encode_variant
 from gateway.redis_entries.idempotent_batches import IdempotentBatches
 

@@ -17,8 +17,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from gateway.concurrency.time_limits import in_groups
 from gateway.net.printable import printable
-from gateway.redis_connection.guarded_client import Command
-from gateway.redis_connection.script import Script
+from gateway.redis_connection.guarded_client import Command, Script
 from gateway.redis_connection.shards import Shard, Shards
 from gateway.settings import Live
 

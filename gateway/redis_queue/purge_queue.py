@@ -10,7 +10,7 @@ from typing import Final
 from gateway.catalog.image_id import parse_image_id
 from gateway.concurrency.time_limits import in_groups
 from gateway.errors import InvalidImageId
-from gateway.redis_connection.script import Script
+from gateway.redis_connection.guarded_client import Script
 from gateway.redis_connection.shards import Shard, Shards
 from gateway.redis_queue.leased_queue import Claim, LeasedQueue, QueueLimits
 from gateway.settings import Live

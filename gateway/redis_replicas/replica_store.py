@@ -8,8 +8,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from gateway.metrics.events import MOST_SHARED, Event
 from gateway.metrics.symptom import Symptom
 from gateway.net.printable import printable
-from gateway.redis_connection.guarded_client import WrongType
-from gateway.redis_connection.script import Script
+from gateway.redis_connection.guarded_client import Script, WrongType
 from gateway.redis_connection.shards import Shards
 
 Part = TypeVar("Part", Symptom, Event)
