@@ -101,9 +101,7 @@ async def _serving(port: Port, stall_timeout: float, metrics: PortMetrics) -> As
 class _Draining:
     """What is still in flight of a server that stops, until the deadline or ``force_stop``."""
 
-    def __init__(
-        self, in_flight: InFlight, server: web.Server, deadline: float, force_stop: asyncio.Event
-    ) -> None:
+    def __init__(self, in_flight: InFlight, server: web.Server, deadline: float, force_stop: asyncio.Event) -> None:
         self._in_flight = in_flight
         self._server = server
         self._deadline = deadline
