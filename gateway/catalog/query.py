@@ -100,7 +100,9 @@ def select_grants(settings: PostgresSettings) -> str:
     """Return the SQL that selects the grants of an image as JSON: user, group, and end in Unix seconds."""
     if (grants := settings.grants) is None:
         return "NULL"
-    until = _column(grants.until, "floor(extract(epoch FROM granted.{}))::bigint")
+    # Compared with now(), a timestamp without time zone is of the session's; its epoch would be of UTC.
+    end = "NULLIF(granted.{}::timestamptz, 'infinity')"
+    until = _column(grants.until, f"floor(extract(epoch FROM {end}))::bigint")
     selected = f"{_column(grants.user, 'granted.{}::text')}, {_column(grants.group, 'granted.{}::text')}, {until}"
     return (
         "(SELECT jsonb_agg(jsonb_build_array(viewer, viewers, ends)) FROM ("  # noqa: S608

@@ -371,6 +371,29 @@ async def test_a_fresh_reload_costs_at_most_two_requests(
         assert 1 <= len(tab.front.asked_for(f"/i/{name}")) <= 2, name
 
 
+async def test_elements_of_one_image_show_the_same_bytes_after_one_is_reloaded_fresh(
+    tab: Tab, images: Images, photo: bytes
+) -> None:
+    """Also one that the page adds later."""
+    await images.add("a", photo, content_type="image/jpeg")
+    element = '<smart-image id="{0}" image-id="a" alt="" {1}></smart-image>'
+    await tab.open(element.format("one", SIZE) + element.format("two", SIZE) + element.format("card", CARD))
+    for name in ("one", "two", "card"):
+        await tab.state(name, "loaded")
+    out = io.BytesIO()
+    Image.new("RGB", (600, 450), (20, 60, 200)).save(out, "JPEG")
+    images.cos.store.put(BUCKET, "objects/a.png", out.getvalue(), content_type="image/jpeg")
+    await tab.evaluate("two.reload({fresh: true})")
+    for name in ("one", "two", "card"):
+        await tab.until(f"{name}.state === 'loaded' && {name}.naturalWidth <= 600")
+    await add(tab, element.format("late", SIZE))
+    await tab.state("late", "loaded")
+    assert await tab.evaluate("late.naturalWidth") == 600
+    sent = len(tab.front.seen)
+    await tab.evaluate("new Promise((done) => setTimeout(done, 500))")
+    assert len(tab.front.seen) == sent, "it comes to an end"
+
+
 async def test_without_a_feature_of_the_browser_the_image_of_the_page_stays(
     tab: Tab, images: Images, png: bytes
 ) -> None:

@@ -18,6 +18,9 @@ const RARELY = { delay: 30_000, maxDelay: 600_000 };
 // A presigned URL whose time has ended. COS hides its status from pages of other origins.
 const EXPIRED = new ImageLoadError("refused");
 
+/** Fragments of the images that the page has reloaded past caches: later loads show these bytes, too. */
+const renewed = new Map<string, string>();
+
 /** What is known of one load. */
 interface LoadProgress {
   meta?: ImageMeta | undefined;
@@ -148,14 +151,15 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
       const made = given || (await secretsFor(base).getLink?.(id, { renew: !!progress.isAuthorized }));
       progress.link = (typeof made === "object" ? made?.url : made) ?? null;
     }
-    if (fresh) progress.fragment = `#${Date.now()}`;
-    const { link, fragment, meta } = progress;
+    if (fresh) renewed.set(id, `#${Date.now()}`);
+    const { link, meta } = progress;
+    const fragment = progress.fragment || renewed.get(id) || "";
     const options = { ...variant, link, version: variant.version ?? meta?.version ?? null, fragment };
     listed ??= meta?.styles?.[`${style}`];
     const sizes = (style && (widths ?? listed?.widths)) || [];
     return {
       url: proxyAddress(base, id, options),
-      isRefetched: fresh,
+      isRefetched: renewed.has(id),
       candidates: candidates(base, id, options, sizes, formats ?? listed?.formats ?? []),
     };
   }

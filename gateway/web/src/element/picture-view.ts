@@ -118,7 +118,7 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
         const fixed = sizes.replace("auto", `${target.clientWidth || innerWidth}px`);
         const load = (copy: HTMLImageElement) => put(copy, signal, source, fixed);
         const { preload } = await guarding();
-        const broken = await preload(target, load, signal, source.isRefetched, shown === subject);
+        const broken = await preload(target, load, signal, source.isRefetched && source.url, shown === subject);
         if (broken) return broken;
       }
       // `sizes=auto` needs it. Otherwise it would only delay: the element has waited until it is near the viewport.
