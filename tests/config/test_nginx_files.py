@@ -121,7 +121,10 @@ def test_every_file_names_its_version_and_those_that_send_it_agree() -> None:
     for path in files:
         comment = "//" if path.suffix == ".js" else "#"
         assert path.read_text().startswith(f"{comment} image-gateway nginx files, version {VERSION}\n"), path.name
-    for file, expected in (("gateway.conf", GATEWAY_CONF), ("gateway-cache.conf", GATEWAY_CACHE_CONF)):
+    stored = f"stored-addresses.conf {VERSION}"
+    for expected in (GATEWAY_CONF, GATEWAY_CACHE_CONF, stored):
+        file = expected.partition(" ")[0]
+        assert {'traceparent ""', 'tracestate ""'} <= set(directive(file, "proxy_set_header")), file
         (sent,) = [value for value in directive(file, "proxy_set_header") if value.startswith(CONFIG_VERSION)]
         assert sent == f'{CONFIG_VERSION} "{expected}"'
     for file, expected in (("accel.conf", ACCEL_CONF), ("private-cache.conf", PRIVATE_CACHE_CONF)):
