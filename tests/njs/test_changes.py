@@ -260,6 +260,24 @@ async def test_gateways_that_start_empty_the_cache_if_others_had_other_settings_
     await until(lambda: "forgets its copies of all images: settings" in nginx.log)
 
 
+async def test_what_gateways_of_other_settings_sent_until_they_ended_is_forgotten_when_they_have(
+    start_njs: StartNjs, two: list[Scripted]
+) -> None:
+    """In a rolling change they answer on beside those of the new settings, after nginx has heard of these."""
+    old, new = two
+    nginx = await start_njs(site("gateway-cache.conf", [old.address], [gateway.address for gateway in two]))
+    await cached_after_start(nginx, *two)
+    new.restart("after")
+    await until(lambda: "settings" in floors(*two), what="the floor of the new settings")
+    old.images["a"] = "of the old settings"
+    assert (await nginx.get("/i/a")).body == b"of the old settings"
+    assert is_hit(await nginx.get("/i/a"))
+    old.is_silent = True
+    old.images["a"] = "new"
+    await until(lambda: floors(*two).count("settings") > 1, what="the floor after the end of the old settings")
+    assert (await nginx.get("/i/a")).body == b"new"
+
+
 def is_complete(gateway: Scripted) -> bool:
     """Return whether nginx asks for less than the gateway has heard, by its margin of 6 s."""
     return int(gateway.asked[-1]["since"]) > (gateway.complete_since or 0) - 4500

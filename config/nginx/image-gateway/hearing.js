@@ -25,17 +25,18 @@ const LONGEST = 2000;    // of a question; a later answer is from before a pause
 const HEARTBEAT = 15000; // a gateway whose heartbeat is older does not hear
 const LOST = 4000;       // the clock may lose this time beside that of a gateway: more than LONGEST, less than REACH
 const ENDED = 60000;    // a gateway that has not answered for so long has sent nothing since the last process started
+const GONE = 1000;      // for each gateway: one that has not answered for so long, and twice this at least, has ended
 const PAGES = 40;        // answers to one question; each has at most 10,000 changes
 const MOST_GATEWAYS = 200;  // processes: each worker of a gateway is one
 
 // The state at the start. `turn`: when the last event was. `heard`: all changes before this time are known; 0: none.
 // `begun`: when nginx began with an empty cache. `refused`: since when gateways refuse. `stopped`: no copy is used until
 // all changes are known. `lapsed`: nobody asked for so long that no copy is used until the next outcome of a question. `told`:
-// how much of the trouble is logged. `gateways`: name, its time at its last answer, `access`, `settings`, and when that
-// answer was; the last one to answer is the last.
+// how much of the trouble is logged. `mixed`: whether gateways of several settings answer. `gateways`: name, its time at its
+// last answer, `access`, `settings`, and when that answer was; the last one to answer is the last.
 function begin() {
     return {turn: 0, floor: 0, access: 0, heard: 0, begun: 0, refused: 0, stopped: false, lapsed: false, trouble: '', told: 0,
-            reason: '', gateways: []};
+            reason: '', gateways: [], mixed: false};
 }
 
 function is_time(value) {
@@ -139,6 +140,13 @@ function apply(state, orders, event, answer, needed_there) {
         state.gateways = state.gateways.filter((gateway) => gateway[0] !== answer.gateway).slice(1 - MOST_GATEWAYS);
         state.gateways.push([answer.gateway, answer.now, answer.access, answer.settings, event.now]);
     }
+    // Gateways of other settings answer on until they have ended: what they sent meanwhile is forgotten then.
+    const lately = event.now - Math.max(2, state.gateways.length) * GONE;
+    const is_mixed = state.gateways.some((gateway) => gateway[3] !== answer.settings && gateway[4] >= lately);
+    if (state.mixed && !is_mixed) {
+        raise_floor(state, orders, event.number, 'settings');
+    }
+    state.mixed = is_mixed;
 }
 
 // No copy is used until nginx has begun anew.
