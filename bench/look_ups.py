@@ -4,7 +4,6 @@ The process has the parts of the service on a real Redis and Postgres, and no po
 """
 
 import asyncio
-import gc
 import multiprocessing
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import Final
 
 from bench.databases import Databases, Sections
 from gateway.presign.style_variants import ImageVariant
+from gateway.process.memory_tuning import tune_memory
 from gateway.redis_entries.usage_store import Usage
 from gateway.redis_queue.leased_queue import Claim
 from gateway.service.changes import make_changes
@@ -59,6 +59,7 @@ async def _measure(sections: Sections, kind: str, at_once: int) -> float:
         "url_cache": {"enabled": kind != SIGNED, "local_ttl": 0},
         "url_prerefresh": {"threshold": 3599},  # each URL is due as soon as it is signed
     }
+    tune_memory()
     ids = [f"image-{number:08}" for number in range(1, _IMAGES + 1)]
     async with _opened(Settings.model_validate(values)) as urls:
         await _look_up(urls, ids, 32)  # opens connections, and writes entries
@@ -74,7 +75,6 @@ async def _measure(sections: Sections, kind: str, at_once: int) -> float:
         for _ in range(_ROUNDS[at_once]):
             if redis is not None and kind == MISS:
                 await redis.entries.remove([ImageVariant(image_id) for image_id in ids])
-            gc.collect()
             before = time.process_time()
             await work()
             spent += time.process_time() - before

@@ -15,6 +15,7 @@ FORMAT: Final = "avif"  # of each row
 WIDTHS: Final = (160, 320, 640, 960, 1280, 1920)  # the default of image_variants
 # The default imageSizes and deviceSizes of Next.js
 _NEXT: Final = (32, 48, 64, 96, 128, 256, 384, 640, 750, 828, 1080, 1200, 1920, 2048, 3840)
+_SMALLEST_DEVICE: Final = 640
 # The default resolutions of unpic
 _UNPIC: Final = (640, 750, 828, 960, 1080, 1280, 1668, 1920, 2048, 2560, 3200, 3840, 4480, 5120, 6016)
 _LAYOUT: Final = "body{margin:0}main{display:grid;gap:16px;justify-items:start}p{margin:0;height:20px}"
@@ -96,20 +97,21 @@ def ours_with_placeholders(base: str, picture: Picture) -> str:
 
 
 def next_image(base: str, picture: Picture) -> str:
-    """``<Image>`` of Next.js without ``sizes``: the next listed width for one and for two pixels a CSS pixel."""
-    widths = (next(width for width in _NEXT if width >= density * picture.width) for density in (1, 2))
-    once, twice = (picture.address(base, width, FORMAT) for width in widths)
+    """``<Image>`` of Next.js with ``sizes``: the listed widths from the smallest device that 100vw may be."""
     how = 'fetchpriority="high"' if picture.hero else 'loading="lazy"'
     style = 'decoding="async" style="color:transparent;max-width:100%;height:auto"'
-    return f'<img alt="" {how} {picture.box} {style} srcset="{once} 1x, {twice} 2x" src="{twice}">'
+    srcset = _candidates(picture, base, [width for width in _NEXT if width >= _SMALLEST_DEVICE], FORMAT)
+    src = picture.address(base, _NEXT[-1], FORMAT)
+    return f'<img alt="" {how} {picture.box} {style} sizes="{_sizes(picture)}" srcset="{srcset}" src="{src}">'
 
 
 def nuxt_image(base: str, picture: Picture) -> str:
-    """``<NuxtImg>`` without ``sizes``: the width for one and for two pixels a CSS pixel."""
-    once, twice = (picture.address(base, density * picture.width, FORMAT) for density in (1, 2))
+    """``<NuxtImg>`` with ``sizes``: the width for one and for two pixels a CSS pixel."""
     how = 'fetchpriority="high"' if picture.hero else 'loading="lazy"'
     style = "max-width:100%;height:auto"
-    return f'<img alt="" {how} {picture.box} style="{style}" src="{once}" srcset="{once} 1x, {twice} 2x">'
+    srcset = _candidates(picture, base, (picture.width, 2 * picture.width), FORMAT)
+    src = picture.address(base, 2 * picture.width, FORMAT)
+    return f'<img alt="" {how} {picture.box} style="{style}" sizes="{_sizes(picture)}" srcset="{srcset}" src="{src}">'
 
 
 def unpic(base: str, picture: Picture) -> str:
@@ -139,10 +141,16 @@ def _component(base: str, config: str, hero: Picture) -> str:
     )
 
 
-def _next_preload(base: str, config: str, hero: Picture) -> str:
-    del config
-    srcset = next_image(base, hero).partition('srcset="')[2].partition('"')[0]
-    return f'<link rel="preload" as="image" imagesrcset="{srcset}" fetchpriority="high">'
+def _preload(write: Callable[[str, Picture], str]) -> Callable[[str, str, Picture], str]:
+    """Return what writes a preload of the wide picture, as ``preload`` of Next.js and Nuxt Image does."""
+
+    def head(base: str, config: str, hero: Picture) -> str:
+        del config
+        srcset = write(base, hero).partition('srcset="')[2].partition('"')[0]
+        how = f'imagesizes="{_sizes(hero)}" fetchpriority="high"'
+        return f'<link rel="preload" as="image" imagesrcset="{srcset}" {how}>'
+
+    return head
 
 
 def _sizes(picture: Picture) -> str:
@@ -157,8 +165,8 @@ MARKUPS: Final = (
     Markup("plain `<img>`", _nothing, plain),
     Markup("`<smart-image>`", _component, ours),
     Markup("`<smart-image>` with an `<img>`", _component, ours_with_img),
-    Markup("next/image", _next_preload, next_image),
-    Markup("Nuxt Image", _nothing, nuxt_image),
+    Markup("next/image", _preload(next_image), next_image),
+    Markup("Nuxt Image", _preload(nuxt_image), nuxt_image),
     Markup("unpic", _nothing, unpic),
     Markup("`<smart-image>` with an `<img>`, and placeholders", _component, ours_with_placeholders),
 )

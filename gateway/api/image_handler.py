@@ -36,6 +36,7 @@ from gateway.errors import (
     OriginUnavailable,
     Overloaded,
     TooManyVariants,
+    without_traceback,
 )
 from gateway.metrics.loop_counters import LoopCounter
 from gateway.objects.content import Content
@@ -255,7 +256,7 @@ class ImageHandler:
                 error,
             )
             self.memory.refused.refused(image, error, requested_at)
-            return needed.found._replace(image=image, content=None, refusal=error.with_traceback(None))
+            return needed.found._replace(image=image, content=None, refusal=without_traceback(error))
         return needed.found._replace(image=image, content=content)
 
     async def _ask_cos(self, exchange: Exchange, needed: NeedsBytes) -> Content:

@@ -140,7 +140,7 @@ class AdminImageCalls:
     async def explain(self, request: web.Request) -> web.Response:
         """Explain the image to an anonymous caller, to ``?user=``, or to a caller with credentials in a header field.
 
-        ``style``, ``w``, ``dpr``, ``format`` and ``v`` choose a rendition. ``request``: the id of a failed request.
+        ``style``, ``w``, ``dpr``, ``r``, ``format`` and ``v`` choose a rendition. ``request``: id of a failed request.
         """
         image_id = _id_in(request)
         headers, query = request.headers, request.query

@@ -54,8 +54,5 @@ def _metadata(record: ImageRecord, known: ImageMetadata, renditions: Renditions)
         "version": version,
         "color": known.color,
         "placeholder": known.placeholder,
-        "styles": {
-            style: {"widths": renditions.widths(style), "formats": renditions.formats(style), "url": address(style)}
-            for style in renditions.styles
-        },
+        "styles": {style: {**renditions.describe(style), "url": address(style)} for style in renditions.styles},
     }

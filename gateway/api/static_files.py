@@ -110,9 +110,7 @@ class StaticFiles:
             "batch": {"size": MAX_IMAGES},
             "styles": styles,
             # A fixed style has neither widths nor formats.
-            "variants": {
-                style: {"widths": renditions.widths(style), "formats": renditions.formats(style)} for style in styles
-            },
+            "variants": {style: renditions.describe(style) for style in styles},
             "features": {
                 "proxy": self.image_proxy.value.enabled,
                 "meta": True,

@@ -18,6 +18,7 @@ from gateway.catalog.change_feed import CHANNEL, TEST_PREFIX
 from gateway.catalog.pool import open_connection
 from gateway.catalog.query import LINKS_TABLE, quoted_table
 from gateway.catalog.server_addresses import ServerAddresses
+from gateway.catalog.setting_mistakes import Mistake, find_mistakes
 from gateway.errors import CatalogUnavailable
 from gateway.settings import PostgresSettings
 
@@ -153,6 +154,7 @@ class DatabaseReport:
     address: user, host and database, without the password.
     repairs: SQL statements to run.
     tables: the tables that the gateway's queries find.
+    mistakes: settings that do not fit the tables.
     """
 
     address: str
@@ -161,6 +163,7 @@ class DatabaseReport:
     links_problem: str | None
     tables: Sequence[FoundTable] = ()
     path_problem: str | None = None
+    mistakes: Sequence[Mistake] = ()
 
 
 async def tell_gateways(settings: PostgresSettings) -> None:
@@ -220,14 +223,15 @@ class Inspection:
     async def report(self, *, with_links: bool) -> DatabaseReport:
         problem = await self._table()
         links = await self._links() if with_links else None
-        tables, other_tables = list[FoundTable](), None
+        tables, mistakes, other_tables = list[FoundTable](), list[Mistake](), None
         if problem is None:
             names = quoted_table(self._settings.table), LINKS_TABLE if with_links else None
             await self._cursor.execute(FoundTable.QUERY, names)
             tables = [FoundTable(*row) for row in await self._cursor.fetchall()]
             if "." not in self._settings.table and tables and (others := tables[0].others):
                 other_tables = f"the search path leads to {tables[0].name}; there is also {', '.join(others)}"
-        return DatabaseReport(self._address, problem, tuple(self._repairs), links, tables, other_tables)
+            mistakes = await find_mistakes(self._cursor, self._settings)
+        return DatabaseReport(self._address, problem, tuple(self._repairs), links, tables, other_tables, mistakes)
 
     async def _table(self) -> str | None:
         """Return the table's problem, None without a problem."""

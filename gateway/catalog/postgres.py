@@ -15,8 +15,17 @@ from gateway.catalog import triggers
 from gateway.catalog.database_report import DatabaseReport, FoundTable, HeldLock, Inspection, report_without_connect
 from gateway.catalog.metrics import CatalogMetrics
 from gateway.catalog.pool import Pool, open_pool
-from gateway.catalog.query import ID_TYPE, KILL_LINKS, LINKS_GRANTED, LINKS_KILLED, LINKS_TABLE, SIZE, CatalogQuery
-from gateway.catalog.record import ImageRecord, InspectedRow, Rows, read_row, valid_ids
+from gateway.catalog.query import (
+    ID_TYPE,
+    KILL_LINKS,
+    LINKS_GRANTED,
+    LINKS_KILLED,
+    LINKS_TABLE,
+    SIZE,
+    CatalogQuery,
+    quoted_table,
+)
+from gateway.catalog.record import MOST_GRANTS, ImageRecord, InspectedRow, Rows, read_row, valid_ids
 from gateway.catalog.replay_positions import ReplayPositions, read_position, read_replayed
 from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
 from gateway.catalog.triggers import TriggerReport, report_on, watched_tables
@@ -31,6 +40,7 @@ Row = Sequence[Any]
 _PROBE_TIMEOUT = 1.5  # seconds
 _PRIMARY_SHARE = 0.25  # of the connections, for changed rows and links, where rows are read elsewhere
 _LOCK_SHARE = 0.8  # of the time of a query; the rest is for the question who holds the lock
+_MOST_CROWDED = 1000
 _MOST_UNREADABLE = 8  # rows of one query; each takes a dozen queries to find
 _NOT_UTF8 = (psycopg2.errors.CharacterNotInRepertoire, psycopg2.errors.UntranslatableCharacter)
 
@@ -83,6 +93,7 @@ class PostgresCatalog:
     _replayed: WeakKeyDictionary[aiopg.Connection, int] = field(default_factory=WeakKeyDictionary, init=False)
     _id_type: str | None = field(default=None, init=False)
     _tables: str | None = field(default=None, init=False)  # those that the first probe found
+    _crowded: set[str] = field(default_factory=set, init=False)  # images that were logged
 
     @property
     def positions(self) -> ReplayPositions | None:
@@ -183,7 +194,12 @@ class PostgresCatalog:
         async with self._translated_errors(), self._cursor(writable=True) as cursor:
             for table in watched_tables(self.query.settings):
                 await self._execute(cursor, triggers.QUERY, (table.quoted,))
-                reports.append(report_on(table, [triggers.Trigger(*row) for row in await cursor.fetchall()]))
+                found, relation = [triggers.Trigger(*row) for row in await cursor.fetchall()], None
+                if not found:
+                    listed = [quoted_table(change.table) for change in self.query.settings.changes]
+                    await self._execute(cursor, triggers.RELATION, (table.quoted, listed, table.quoted))
+                    relation = next((triggers.Relation(*row) for row in await cursor.fetchall()), None)
+                reports.append(report_on(table, found, relation))
         return reports
 
     async def any_row_may_have_changed(self) -> None:
@@ -261,12 +277,22 @@ class PostgresCatalog:
         for row in selected:
             try:
                 records[row[0]] = self._record(row)
+                self._note_crowd(records[row[0]])
             except ValueError as error:
                 unusable[row[0]] = str(error)
         for image_id, reason in unusable.items():
             logger.warning("row cannot be served: image_id=%s reason=%s", image_id, reason)
             self.metrics.catalog_queries.labels(result="unusable").inc()
         return Rows(records, unusable)
+
+    def _note_crowd(self, image: ImageRecord) -> None:
+        """Log once that an image has more grants than count."""
+        if image.viewers is None or image.viewers.is_complete or image.public or image.image_id in self._crowded:
+            return
+        if len(self._crowded) >= _MOST_CROWDED:
+            self._crowded.clear()
+        self._crowded.add(image.image_id)
+        logger.warning("image is for its owner alone: image_id=%s reason=over %d grants", image.image_id, MOST_GRANTS)
 
     async def kill_links(self, image_id: str) -> int:
         """Kill every signed link to the image, and return how often its links have been killed."""

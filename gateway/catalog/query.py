@@ -62,11 +62,11 @@ class CatalogQuery:
         servable = " AND ".join(conditions) or "true"
         self._select = (
             f"SELECT {_column(columns.id)}, {_column(columns.key)}, {_column(columns.owner)}, "
-            f"{_public(settings)}, {_column(columns.bucket)}, {_column(columns.region)}, "
+            f"{select_public(settings)}, {_column(columns.bucket)}, {_column(columns.region)}, "
             f"{_column(columns.content_type)}, {_whole_number(columns.width)}, {_whole_number(columns.height)}, "
             f"{_column(columns.focus)}, {_column(columns.version)}, {_column(columns.placeholder)}, "
             f"{_column(columns.viewers, 'to_jsonb({})')}, {_column(columns.groups, 'to_jsonb({})')}, "
-            f"{self._grants(settings.grants)}, {_column(columns.alias)}"
+            f"{select_grants(settings)}, {_column(columns.alias)}"
         )
         self._where = f" WHERE {servable}"
         # A subquery and not a join: no column of the application's table can then be ambiguous.
@@ -95,19 +95,30 @@ class CatalogQuery:
         rows = f"{self._select} FROM {self.table}{pages}{self._where} LIMIT {_SAMPLED}"
         return f"SELECT * FROM ({rows}) AS rows ORDER BY random() LIMIT %s"  # noqa: S608
 
-    def _grants(self, grants: GrantSettings | None) -> str:
-        """Return the SQL that selects the grants of an image as JSON: user, group, and end in Unix seconds."""
-        if grants is None:
-            return "NULL"
-        until = _column(grants.until, "floor(extract(epoch FROM granted.{}))::bigint")
-        holds = "" if grants.until is None else f' AND COALESCE(granted."{grants.until}" > now(), true)'
-        selected = f"{_column(grants.user, 'granted.{}::text')}, {_column(grants.group, 'granted.{}::text')}, {until}"
-        return (
-            "(SELECT jsonb_agg(jsonb_build_array(viewer, viewers, ends)) FROM ("  # noqa: S608
-            f"SELECT {selected} FROM {quoted_table(grants.table)} AS granted "
-            f'WHERE granted."{grants.image}" = {self.table}."{self.settings.columns.id}"{holds} '
-            f"LIMIT {MOST_GRANTS + 1}) AS rows (viewer, viewers, ends))"
-        )
+
+def select_grants(settings: PostgresSettings) -> str:
+    """Return the SQL that selects the grants of an image as JSON: user, group, and end in Unix seconds."""
+    if (grants := settings.grants) is None:
+        return "NULL"
+    until = _column(grants.until, "floor(extract(epoch FROM granted.{}))::bigint")
+    selected = f"{_column(grants.user, 'granted.{}::text')}, {_column(grants.group, 'granted.{}::text')}, {until}"
+    return (
+        "(SELECT jsonb_agg(jsonb_build_array(viewer, viewers, ends)) FROM ("  # noqa: S608
+        f"SELECT {selected} FROM {quoted_table(grants.table)} AS granted "
+        f'WHERE granted."{grants.image}" = {quoted_table(settings.table)}."{settings.columns.id}" AND {_holds(grants)} '
+        f"LIMIT {MOST_GRANTS + 1}) AS rows (viewer, viewers, ends))"
+    )
+
+
+def crowded_image(grants: GrantSettings) -> str:
+    """Return the query of an image with more grants than count, among the first rows of the table."""
+    rows = f'SELECT "{grants.image}"::text FROM {quoted_table(grants.table)} AS granted WHERE {_holds(grants)}'  # noqa: S608
+    return f"SELECT id FROM ({rows} LIMIT {_SAMPLED}) AS rows (id) GROUP BY id HAVING count(*) > {MOST_GRANTS} LIMIT 1"  # noqa: S608
+
+
+def _holds(grants: GrantSettings) -> str:
+    """Return the SQL that tells whether a grant has not ended."""
+    return "true" if grants.until is None else f'COALESCE(granted."{grants.until}" > now(), true)'
 
 
 def quoted_table(table: str) -> str:
@@ -120,7 +131,7 @@ def _column(name: str | None, template: str = "{}::text") -> str:
     return template.format(f'"{name}"') if name is not None else "NULL"
 
 
-def _public(settings: PostgresSettings) -> str:
+def select_public(settings: PostgresSettings) -> str:
     """Return the SQL that selects whether everybody may view the image."""
     column = settings.columns.public
     if not isinstance(column, str):

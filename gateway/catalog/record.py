@@ -59,10 +59,11 @@ class ImageRecord:
 
     def as_row(self) -> Sequence[Any]:
         """Return the fields after the id in their order. Most rows lack the last ones: None at the end is left out."""
-        row = list(_row_of(self))
-        while row[-1] is None:
-            row.pop()
-        return row
+        row = _row_of(self)
+        length = len(row)
+        while row[length - 1] is None:
+            length -= 1
+        return row[:length]
 
     @property
     def has_size(self) -> bool:

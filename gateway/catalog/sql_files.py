@@ -4,26 +4,34 @@ import re
 from importlib.resources import files
 
 from gateway.catalog.query import quoted_table
-from gateway.catalog.triggers import watched_tables
+from gateway.catalog.triggers import WatchedTable, watched_tables
 from gateway.settings import ColumnSettings, PostgresSettings
 
 _COLUMN = re.compile(r'^    "(\w+)" (.+?),?$', flags=re.MULTILINE)
 
 
 def changes_sql(settings: PostgresSettings) -> str:
-    """Return the trigger that notifies replicas when a column that the gateway reads changes."""
-    [table] = watched_tables(settings)
-    sql = _packaged("changes.sql")
+    """Return the triggers that notify replicas when a column that the gateway reads changes, in one transaction."""
+    before, begin, rest = _packaged("changes.sql").partition("DO $install$\n")
+    block, end, after = rest.partition("$install$;\n")
+    blocks = [_named(begin + block + end, table) for table in watched_tables(settings)]
+    return before + "\n".join(blocks) + after
+
+
+def _named(block: str, table: WatchedTable) -> str:
+    """Return the block that installs a trigger, with the names of a table."""
     for variable, value in (
         ("table_name CONSTANT text", table.quoted),
         ("id_column CONSTANT text", table.id_column),
         ("watched CONSTANT text[]", f"{{{','.join(table.columns)}}}"),
+        ("events CONSTANT text", " OR ".join(table.event_names)),
+        ("may_be_view CONSTANT boolean", str(table.may_be_view).lower()),
     ):
         # The settings allow letters, digits and _ in names only: nothing needs escaping.
-        sql, replaced = re.subn(rf"({re.escape(variable)} := )'[^']*'", rf"\g<1>'{value}'", sql)
+        block, replaced = re.subn(rf"({re.escape(variable)} := )'[^']*'", rf"\g<1>'{value}'", block)
         if replaced != 1:
             raise AssertionError(f"changes.sql has {replaced} places for {variable}")
-    return sql
+    return block
 
 
 def links_sql() -> str:

@@ -14,6 +14,7 @@ from gateway.settings import PostgresSettings
 _CONFIGURATION = "check postgres.dsn, postgres.table and postgres.columns"
 _NO_SERVER = "check postgres.dsn, its user and password, that Postgres runs, and that a pooler before it is not full"
 _CHANGES = 'run: image-gateway sql changes --config FILE > changes.sql && psql "$DSN" -v ON_ERROR_STOP=1 -f changes.sql'
+_VIEW = "list each table behind the view in postgres.changes, with the column that holds the image's id"
 _LINKS = "run config/sql/links.sql and grant what it lists: access.signed_links needs that table"
 _POOLER = (
     "postgres.dsn leads to a standby, or to a pooler in transaction mode, which forgets LISTEN: "
@@ -69,8 +70,9 @@ class DatabaseCheck:
             return Finding("changes", True, "turned off by postgres.listen: they take effect when cached URLs end")
         try:
             reports = await self.catalog.triggers()
-            for problem in [report.problem for report in reports if report.problem is not None]:
-                return warning("changes", f"{problem}: they take effect when cached URLs end", _CHANGES)
+            for report in (report for report in reports if report.problem is not None):
+                advice = f"{_VIEW}; then {_CHANGES}" if report.is_view else _CHANGES
+                return warning("changes", f"{report.problem}: they take effect when cached URLs end", advice)
             seconds = await time_notification(self.settings)
         except GatewayError as error:
             return warning("changes", f"not received: {error}", _POOLER)
@@ -90,19 +92,26 @@ class DatabaseCheck:
 
 def of_failed_query(report: DatabaseReport, error: GatewayError) -> Finding:
     """Return the finding on a query that failed although Postgres answers."""
+    is_refused = isinstance(error, CatalogQueryRefused)
+    for mistake in report.mistakes:
+        if mistake.breaks_query:
+            return Finding(
+                "postgres", False, f"{mistake.problem}, as {report.address}", mistake.remedy, stops_start=is_refused
+            )
     problem = f": {report.table_problem}" if report.table_problem is not None else ""
     advice = f"run: {'; '.join(report.repairs)}" if report.repairs else advice_on(error)
-    is_refused = isinstance(error, CatalogQueryRefused)
     return Finding("postgres", False, f"{error}{problem}, as {report.address}", advice, stops_start=is_refused)
 
 
 def of_tables(report: DatabaseReport) -> Iterator[Finding]:
-    """Yield warnings about rows that are hidden, and about a name that another search path leads elsewhere."""
+    """Yield warnings about hidden rows, an ambiguous name of a table, and settings that do not fit the tables."""
     for table in report.tables:
         if table.problem is not None:
             yield warning("rows", table.problem, f"run: {table.repair}")
     if report.path_problem is not None:
         yield warning("table", report.path_problem, _SCHEMA)
+    for mistake in report.mistakes:
+        yield warning("grants", mistake.problem, mistake.remedy)
 
 
 def advice_on(error: GatewayError) -> str:

@@ -6,6 +6,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from gateway.checks.finding import Finding
+from gateway.checks.redis_keys import check_shared_use
 from gateway.errors import DependencyDown
 from gateway.monitoring.redis_probe import NodeState, RedisProbe
 from gateway.redis_connection.client import WrongRedis
@@ -38,7 +39,7 @@ _OTHERWISE: Final = "see that Redis runs, and check redis.url"
 async def check_redis(
     settings: RedisSettings, probe: RedisProbe, channel: InvalidationChannel
 ) -> AsyncIterator[Finding]:
-    """Yield a finding on each server, and a finding on the channel if any server can be read."""
+    """Yield findings on each server, and if any can be read, on other programs that use it, and on the channel."""
     try:
         await probe.check_settings()
     except WrongRedis as error:
@@ -54,6 +55,8 @@ async def check_redis(
         yield diagnose_node(state, settings)
     if not any(state.is_readable for state in states):
         return
+    async for finding in check_shared_use(probe.shards):
+        yield finding
     try:
         await channel.try_out()
     except DependencyDown as error:

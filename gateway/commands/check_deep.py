@@ -56,8 +56,9 @@ async def print_probes(
 
 
 def _narrowest(renditions: Renditions, style: str) -> list[str]:
-    """Return the names of the style's renditions to probe: the narrowest in each format, or the fixed style itself."""
+    """Return the renditions of a style to probe: the narrowest in each format and in each ratio, or the fixed style."""
     widths = renditions.widths(style)
     if not widths:
         return [style]
-    return [renditions.choose(style, widths[0], image_format) for image_format in renditions.formats(style)]
+    formats = [renditions.choose(style, widths[0], image_format) for image_format in renditions.formats(style)]
+    return formats + [renditions.choose(style, widths[0], None, ratio) for ratio in renditions.ratios(style)]

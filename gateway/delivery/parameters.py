@@ -1,6 +1,7 @@
 """The parameters of an address, validated.
 
-``style``, ``w``, ``dpr``, ``format`` and ``v`` choose a rendition; ``download`` and ``redirect`` choose how it is sent.
+``style``, ``w``, ``dpr``, ``r``, ``format`` and ``v`` choose a rendition; ``download`` and ``redirect`` choose how it
+is sent.
 """
 
 import re
@@ -86,26 +87,26 @@ class VariantRequests:
     def variant(self, query: Mapping[str, str], headers: MultiMapping[str]) -> Parameters:
         """Return the rendition and the version that the query chooses.
 
-        Raises ``UnknownStyle``, ``UnknownWidth``, ``UnknownFormat``, or ``InvalidRequest`` for a value that no address
-        of an image has.
+        Raises ``UnknownStyle``, ``UnknownWidth``, ``UnknownRatio``, ``UnknownFormat``, or ``InvalidRequest`` for a
+        value that no address of an image has.
         """
         version = query.get("v")
         if version is not None and not _VERSION.fullmatch(version):
             raise InvalidRequest("v must be a version, as the API returns it")
         renditions = self._renditions.value
         style, width = query.get("style"), self._width(query.get("w"), query.get("dpr"))
-        image_format = query.get("format")
+        ratio, image_format = query.get("r"), query.get("format")
         if style is None:
-            if width is not None or image_format is not None:
-                raise InvalidRequest("w and format need a style")
+            if width is not None or ratio is not None or image_format is not None:
+                raise InvalidRequest("w, r and format need a style")
             return Parameters(None, version)
         if image_format != _AUTO:
-            return Parameters(renditions.choose(style, width, image_format), version)
+            return Parameters(renditions.choose(style, width, image_format, ratio), version)
         if not renditions.negotiates:
             raise UnknownFormat("format=auto is not turned on")
-        renditions.choose(style, width)  # the style and the width are wrong for every format
+        renditions.choose(style, width, None, ratio)  # the style, width and ratio are wrong for every format
         image_format = choose_format(headers.getall(hdrs.ACCEPT, ()), renditions.formats(style))
-        return Parameters(renditions.choose(style, width, image_format), version)
+        return Parameters(renditions.choose(style, width, image_format, ratio), version)
 
     def _width(self, width: str | None, dpr: str | None) -> float | None:
         """Return the width in device pixels, or None without one."""

@@ -5,9 +5,20 @@ Adapters raise them in place of their libraries' exceptions. Only ``gateway.serv
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar, Final, Protocol
+from typing import ClassVar, Final, Protocol, TypeVar
+
+E = TypeVar("E", bound=BaseException)
 
 _MAX_WAIT = 60  # seconds
+
+
+def without_traceback(error: E) -> E:
+    """Return the error without its traceback, so that it can be kept, or raised to several callers.
+
+    The frames of a traceback have the error, and all bytes that were read, as locals: a reference cycle, which lasts
+    until the garbage collector runs.
+    """
+    return error.with_traceback(None)
 
 
 class DependencyDown(Exception):
@@ -92,6 +103,10 @@ class UnknownStyle(InvalidRequest, code="unknown_style", message="there is no im
 
 class UnknownWidth(InvalidRequest, code="unknown_width", message="the style does not have that width"):
     """The style has no widths, or ``w`` times ``dpr`` is none of them (``image_variants.unknown_width: reject``)."""
+
+
+class UnknownRatio(InvalidRequest, code="unknown_ratio", message="the style does not have that ratio"):
+    """``r`` is none of the style's ``ratios``."""
 
 
 class UnknownFormat(InvalidRequest, code="unknown_format", message="the style does not have that format"):

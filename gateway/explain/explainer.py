@@ -42,7 +42,7 @@ from gateway.presign.signer import AuthorizedImage, SignedImage
 from gateway.presign.style_variants import ImageVariant
 from gateway.settings import Live
 
-PARAMETERS: Final = ("style", "w", "dpr", "format", "v")  # of an address, that choose a rendition
+PARAMETERS: Final = ("style", "w", "dpr", "r", "format", "v")  # of an address, that choose a rendition
 _NO_PARAMETERS: Final[Mapping[str, str]] = {}
 _TYPE_ADVICE = "upload the object with a Content-Type of image/*, or fill postgres.columns.content_type"
 _OLD_ROW_ADVICE = "POST /api/v1/cache/purge drops the cached URL now; check says how changes of rows are notified"

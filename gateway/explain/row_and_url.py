@@ -131,8 +131,7 @@ class RowAndUrl:
             own = [name for name in names if renditions.get(name).style == style]
             return {
                 "may_be_seen_by": "everybody" if renditions.is_public(own[0]) else "callers who may see the image",
-                "widths": list(renditions.widths(style)),
-                "formats": list(renditions.formats(style)),
+                **{name: list(listed) for name, listed in renditions.describe(style).items()},
                 "cached_in_redis": [name for name in own if name in cached] if cached is not None else "not known",
             }
 

@@ -92,9 +92,9 @@ class TriggerWatch:
             return self._latest_problem()
 
     async def _note(self, reports: Sequence[TriggerReport]) -> None:
-        if any(report.ends_gap(self._reports.get(report.table)) for report in reports):
+        if any(report.ends_gap(self._reports.get(report.place)) for report in reports):
             await self.gap_ended()
-        before, self._reports = self._latest_problem(), {report.table: report for report in reports}
+        before, self._reports = self._latest_problem(), {report.place: report for report in reports}
         problem = self._latest_problem()
         self.metrics.change_trigger_installed.set(problem is None)
         if problem is not None and problem != before:

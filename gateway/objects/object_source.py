@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.concurrency.single_flight import SingleFlight
-from gateway.errors import RangeNotSatisfiable
+from gateway.errors import RangeNotSatisfiable, without_traceback
 from gateway.objects.content import COS_FAILURES, STALE_IF_ERROR, Content, Entry, ObjectBody, OriginAccess
 from gateway.objects.transfer_state import Budget, BufferLimits, Need, Piece, TransferState
 from gateway.objects.variant_source import VariantSource
@@ -53,7 +53,7 @@ class SharedTransfer:
             raise
         if state.body is None and state.failure is not None:  # else readers get it with the next piece
             try:
-                raise state.failure.with_traceback(None)
+                raise without_traceback(state.failure)
             finally:
                 self.leave()
         return Reader(self, is_collapsed)
@@ -96,7 +96,7 @@ class SharedTransfer:
             if not body.is_over and body.length is not None and body.length <= owner.limits.at_once:
                 state.arrived(self.body.read_nowait())
         except Exception as error:  # noqa: BLE001 - each reader raises it
-            state.ended(error.with_traceback(None))
+            state.ended(without_traceback(error))
         finally:
             self._opening = None
         if state.is_over or state.failure is not None:

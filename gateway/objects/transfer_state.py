@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from fastcrc import crc64
 
+from gateway.errors import without_traceback
 from gateway.origin.cos_errors import BodyLost, BodyTooSlow
 from gateway.origin.origin_response import AnswerHead
 from gateway.origin.retry import Backoff, backoff
@@ -198,7 +199,7 @@ class TransferState:
     def turn(self) -> Need:
         """Return whether the reader reads from COS, until ``passed``, or waits. Raises why the transfer failed."""
         if self.failure is not None:
-            raise self.failure.with_traceback(None)
+            raise without_traceback(self.failure)
         if self._is_fetching:
             return Need.WAIT
         self._is_fetching = True

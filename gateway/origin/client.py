@@ -13,7 +13,7 @@ from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
 
 from gateway.concurrency.time_limits import SharedTimeout
-from gateway.errors import GatewayError, OriginPaused, OriginTimeout, OriginUnavailable
+from gateway.errors import GatewayError, OriginPaused, OriginTimeout, OriginUnavailable, without_traceback
 from gateway.net.http_fields import seconds_of
 from gateway.origin.cos_errors import (
     CODES,
@@ -303,7 +303,7 @@ class OriginClient:
             shared_timeout = SharedTimeout(left)
         try:
             raise result.outcome
-        finally:  # the failure and its traceback would refer to each other: a reference cycle
+        finally:  # its traceback is needed, so the frame must not keep it: see ``without_traceback``
             del result
 
     async def _attempt(self, request: _Request, shared_timeout: SharedTimeout) -> OriginResponse | Failure:
@@ -370,7 +370,7 @@ class OriginClient:
             outcome = OriginTimeout(f"no connection in time, bucket {bucket}")
         else:
             raise OriginTimeout(f"no answer within {self.timeout:g} s, bucket {bucket}") from error
-        outcome.__cause__ = error.with_traceback(None)
+        outcome.__cause__ = without_traceback(error)
         return Failure(outcome, is_lost=isinstance(error, ConnectionLost))
 
 

@@ -17,7 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import istr
 
 from gateway.concurrency.time_limits import SharedTimeout
-from gateway.errors import OriginUnavailable
+from gateway.errors import OriginUnavailable, without_traceback
 from gateway.origin.cos_errors import (
     REQUEST_ID,
     BodyLost,
@@ -207,8 +207,8 @@ class OriginResponse:
                 self._returned_at = began
         except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError, too
             self.close()
-            # aiohttp keeps the error: its traceback would hold all frames until the garbage collector runs.
-            raise BodyLost(f"after {self._received} bytes: {type(error).__name__}") from error.with_traceback(None)
+            # aiohttp keeps the error.
+            raise BodyLost(f"after {self._received} bytes: {type(error).__name__}") from without_traceback(error)
         self._received += len(piece)
         if self._waited >= self.shared_timeout.seconds and self._received != self.head.length:
             self._check_rate()
@@ -377,7 +377,7 @@ class CosConnections:
         except BaseException as error:
             connection.close()
             if isinstance(error, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError):
-                raise ConnectionLost(type(error).__name__) from error.with_traceback(None)
+                raise ConnectionLost(type(error).__name__) from without_traceback(error)
             if isinstance(error, HttpProcessingError):
                 raise aiohttp.ClientPayloadError(f"no HTTP: {error.message}") from error
             raise

@@ -1,7 +1,8 @@
 """Renditions: every result of image processing that may be requested, by name, with COS's rule for each.
 
 They are an allow-list, made from the configuration: a request chooses a name, and no text of a client reaches a rule.
-A fixed style is named as itself (``thumb``), a variant by style, width and format (``card@640.webp``).
+A fixed style is named as itself (``thumb``), a variant by style, width, ratio and format: ``card@640.webp``, or
+``card@640.16x9.webp``, since a colon separates the parts of a key.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,10 +12,11 @@ from itertools import product
 from typing import Final, NamedTuple
 
 from gateway.catalog.record import ImageRecord
-from gateway.errors import UnknownFormat, UnknownStyle, UnknownWidth
-from gateway.settings import STYLE_NAME, StyleSettings, VariantFormat, VariantSettings
+from gateway.errors import UnknownFormat, UnknownRatio, UnknownStyle, UnknownWidth
+from gateway.settings import RATIO, STYLE_NAME, StyleSettings, VariantFormat, VariantSettings
 
-RENDITION_NAME: Final = rf"{STYLE_NAME}(?:@[1-9][0-9]{{0,3}}\.(?:original|webp|avif))?"
+_RATIO: Final = RATIO.replace(":", "x")
+RENDITION_NAME: Final = rf"{STYLE_NAME}(?:@[1-9][0-9]{{0,3}}(?:\.{_RATIO})?\.(?:original|webp|avif))?"
 _CENTER: Final = "center"
 
 
@@ -27,11 +29,12 @@ class ImageVariant(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rendition:
-    """One result of COS's image processing that may be requested: a style in one width and format.
+    """One result of COS's image processing that may be requested: a style in one width, ratio and format.
 
     template: COS's rule, with ``{focus}`` where the rule depends on the row.
     width: in pixels, None for a fixed style.
     format: None for a fixed style.
+    ratio: such as ``16:9``, None for that of the image.
     public: everybody may see this rendition of every image.
     """
 
@@ -40,6 +43,7 @@ class Rendition:
     template: str
     width: int | None = None
     format: VariantFormat | None = None
+    ratio: str | None = None
     public: bool = False
 
     def rule(self, record: ImageRecord) -> str:
@@ -59,12 +63,13 @@ class _Sized:
     """A configured style with widths (ascending, in pixels) and formats. ``original`` is last unless configured."""
 
     widths: tuple[int, ...]
+    ratios: tuple[str, ...]
     formats: tuple[VariantFormat, ...]
     default_format: VariantFormat
 
 
 class Renditions:
-    """Finds the renditions (results of image processing at COS) of the configured styles.
+    """Finds the renditions (results of image processing at COS) of the configured styles. A reload makes others.
 
     ``max_dpr``: a larger dpr counts as this. ``negotiates``: ``format=auto`` is allowed. ``originals_for_owner``:
     callers other than the owner of an image get only its renditions. ``makes_placeholders``: COS makes a tiny copy of
@@ -154,11 +159,24 @@ class Renditions:
         """Return the formats of a style in the order of preference, ``original`` included. Empty for a fixed style."""
         return self._sized[style].formats if style in self._sized else ()
 
-    def choose(self, style: str, width: float | None = None, image_format: str | None = None) -> str:
+    def ratios(self, style: str) -> tuple[str, ...]:
+        """Return the ratios to which a style cuts an image, such as ``16:9``."""
+        return self._sized[style].ratios if style in self._sized else ()
+
+    def describe(self, style: str) -> dict[str, tuple[int | str, ...]]:
+        """Return the widths, the formats and, if there are any, the ratios of a style."""
+        described: dict[str, tuple[int | str, ...]] = {"widths": self.widths(style), "formats": self.formats(style)}
+        ratios = self.ratios(style)
+        return {**described, "ratios": ratios} if ratios else described
+
+    def choose(
+        self, style: str, width: float | None = None, image_format: str | None = None, ratio: str | None = None
+    ) -> str:
         """Return the name of a style's rendition.
 
         ``width``, in pixels, is rounded up to a listed one, or down to the largest, which None stands for. Without
-        ``image_format``: the only one, or ``original``. Raises ``UnknownStyle``, ``UnknownWidth``, ``UnknownFormat``.
+        ``image_format``: the only one, or ``original``. Without ``ratio``: that of the image. Raises ``UnknownStyle``,
+        ``UnknownWidth``, ``UnknownRatio``, ``UnknownFormat``.
         """
         sized = self._sized.get(style)
         if sized is None:
@@ -166,24 +184,30 @@ class Renditions:
                 raise UnknownStyle
             if width is not None:
                 raise UnknownWidth("the style has no widths")
+            if ratio is not None:
+                raise UnknownRatio("the style has no ratios")
             if image_format is not None:
                 raise UnknownFormat("the style has no formats")
             return style
         chosen = image_format or sized.default_format
         if chosen not in sized.formats:
             raise UnknownFormat
-        return _name(style, self._listed(sized, width), chosen)
+        if ratio is not None and ratio not in sized.ratios:
+            raise UnknownRatio
+        return _name(style, self._listed(sized, width), ratio, chosen)
 
     def query(self, name: str | None) -> str:
         """Return the query string of the rendition's address. Empty for the original (None)."""
         if name is None:
             return ""
         rendition = self.get(name)
-        sized = "" if rendition.width is None else f"&w={rendition.width}&format={rendition.format}"
-        return f"style={rendition.style}{sized}"
+        if rendition.width is None:
+            return f"style={rendition.style}"
+        ratio = f"&r={rendition.ratio}" if rendition.ratio is not None else ""
+        return f"style={rendition.style}&w={rendition.width}{ratio}&format={rendition.format}"
 
     def queries(self, style: str) -> list[str]:
-        """Return the query strings of all addresses of a style: with and without a width, with and without a format.
+        """Return the query strings of all addresses of a style, each with and without a width, a ratio and a format.
 
         Not those with ``dpr``, ``v`` or ``download``, or in another order, which have no end.
         """
@@ -191,7 +215,8 @@ class Renditions:
         auto = ("&format=auto",) if formats and self.negotiates else ()
         widths = ("", *(f"&w={width}" for width in self.widths(style)))
         named = ("", *(f"&format={image_format}" for image_format in formats), *auto)
-        return [f"style={style}{width}{image_format}" for width in widths for image_format in named]
+        ratios = ("", *(f"&r={ratio}" for ratio in self.ratios(style)))
+        return [f"style={style}{''.join(chosen)}" for chosen in product(widths, ratios, named)]
 
     def fallback(self, name: str) -> str | None:
         """Return what replaces a variant that COS does not make: the same width in the style's next format, or None."""
@@ -199,7 +224,8 @@ class Renditions:
         formats = self.formats(rendition.style)
         if rendition.format not in formats[:-1]:
             return None
-        other = _name(rendition.style, rendition.width or 0, formats[formats.index(rendition.format) + 1])
+        next_format = formats[formats.index(rendition.format) + 1]
+        other = _name(rendition.style, rendition.width or 0, rendition.ratio, next_format)
         return other if self.has(other) else None
 
     def _listed(self, sized: _Sized, width: float | None) -> int:
@@ -214,21 +240,30 @@ class Renditions:
         named = style.formats or defaults.formats
         formats = tuple(dict.fromkeys((*named, "original")))
         widths = tuple(sorted(set(style.widths or defaults.widths)))
-        self._sized[name] = _Sized(widths, formats, named[0] if len(named) == 1 else "original")
+        ratios = tuple(dict.fromkeys(style.ratios))
+        self._sized[name] = _Sized(widths, ratios, formats, named[0] if len(named) == 1 else "original")
         qualities = {**defaults.quality, **style.quality}
-        for width, image_format in product(widths, formats):
-            template = _template(style, width, image_format, qualities.get(image_format))
-            yield Rendition(_name(name, width, image_format), name, template, width, image_format, public=style.public)
+        for width, ratio, image_format in product(widths, (None, *ratios), formats):
+            template = _template(style, width, ratio, image_format, qualities.get(image_format))
+            variant = _name(name, width, ratio, image_format)
+            yield Rendition(variant, name, template, width, image_format, ratio, public=style.public)
 
 
-def _name(style: str, width: int, image_format: str) -> str:
-    return f"{style}@{width}.{image_format}"
+def _name(style: str, width: int, ratio: str | None, image_format: str) -> str:
+    cut = f".{ratio.replace(':', 'x')}" if ratio is not None else ""
+    return f"{style}@{width}{cut}.{image_format}"
 
 
-def _template(style: StyleSettings, width: int, image_format: VariantFormat, quality: int | None) -> str:
-    """Return the rule of a width and format. A parameter that ``process`` does not place comes at its end."""
-    rule = style.process.replace("{width}", str(width))
-    if style.ratio is not None:
+def _template(
+    style: StyleSettings, width: int, ratio: str | None, image_format: VariantFormat, quality: int | None
+) -> str:
+    """Return the rule of a width, ratio and format. A parameter that ``process`` does not place comes at its end."""
+    process = style.process if ratio is not None else style.process_of_own_ratio
+    rule = process.replace("{width}", str(width))
+    if ratio is not None:
+        across, down = map(int, ratio.split(":"))
+        rule = rule.replace("{height}", str(max(1, round(width * down / across))))
+    elif style.ratio is not None:
         rule = rule.replace("{height}", str(max(1, round(width / style.ratio))))
     if "{quality}" in rule:
         rule = rule.replace("{quality}", str(quality or _DEFAULT_QUALITY))

@@ -74,14 +74,18 @@ def keep_entries(*, entries: Keys, sets: Keys, latest_end: int, now: float, inde
     """
 
 
-@lua_script("""
+@lua_script(r"""
 if redis.call('GET', key) == value then
-    return redis.call('DEL', key)
+    local dropped = string.match(value, '\n(%-%x+)$')
+    if dropped then
+        redis.call('SET', key, dropped, 'PX', milliseconds)
+    else
+        redis.call('DEL', key)
+    end
 end
-return 0
 """)
-def drop_if_same(*, key: Key, value: bytes) -> None:
-    """Delete garbage, unless another replica has replaced it since it was read."""
+def drop_if_same(*, key: Key, value: bytes, milliseconds: int) -> None:
+    """Delete a foreign value, or leave the tombstone that it carries, unless it was replaced since it was read."""
 
 
 @lua_script("""

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import math
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +42,7 @@ _DROPPED_AT_ONCE: Final = 200
 _KEPT_AT_ONCE: Final = 100
 # Between an entry and the tombstone it took the place of: its JSON has no line break.
 _TOMBSTONE_MARK: Final = b"\n"
+_CARRIED: Final = re.compile(rb"\n(-[0-9a-f]+)\Z")  # by a foreign value, as the scripts find it
 _MOST_DIGITS: Final = 12  # of the end of a URL: other programs can write to Redis
 
 
@@ -197,8 +199,16 @@ class UrlEntries:
     rules: EntryRules = EntryRules()
     now: Callable[[], float] = time.time
 
+    @property
+    def _tombstone_life(self) -> int:
+        return int(self.rules.tombstone_ttl * 1000)
+
     async def find(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, EntryLookUp]:
-        """Return the cached entries of ``variants``. A foreign value is removed, to be replaced by an entry."""
+        """Return the cached entries of ``variants``.
+
+        A foreign value is removed, to be replaced by an entry. The tombstone in it stays: a gateway of another release
+        or configuration may have replaced that tombstone, and a slower writer may have read the row before.
+        """
         answers = await self._read(variants)
         found: dict[ImageVariant, EntryLookUp] = {}
         garbage: dict[ImageVariant, bytes] = {}
@@ -210,7 +220,11 @@ class UrlEntries:
                 garbage[variant] = answer
         if garbage:  # a Redis that takes no writes still answers reads, so whether this works does not matter
             await self.shards.run_split(
-                garbage, lambda shard, own: [drop_if_same(key=shard.entry(each), value=garbage[each]) for each in own]
+                garbage,
+                lambda shard, own: [
+                    drop_if_same(key=shard.entry(each), value=garbage[each], milliseconds=self._tombstone_life)
+                    for each in own
+                ],
             )
         return found
 
@@ -248,11 +262,10 @@ class UrlEntries:
             values: list[bytes | str | float] = []
             for variant in own:
                 await slices.pause()
-                image, tombstone = by_variant[variant]
+                image, seen = by_variant[variant]
                 usable_for = image.presigned.expires_at - self.lifetime.margin(image.presigned) - math.ceil(now)
                 due = self.lifetime.due_at(image.presigned, hits.get(variant, 0)) if self.rules.renews else ""
-                values += self.codec.encode(image), tombstone, usable_for
-                values += encode_variant(variant), due
+                values += self.codec.encode(image), seen, usable_for, encode_variant(variant), due
             call = keep_entries(
                 entries=[shard.entry(variant) for variant in own],
                 sets=(shard.used, shard.expiry, shard.queue, shard.attempts, shard.dead),
@@ -293,7 +306,7 @@ class UrlEntries:
                 sets=(shard.expiry, shard.queue, shard.attempts, shard.dead),
                 metadata=[shard.metadata(image_id) for image_id in {variant.image_id for variant in own}],
                 tombstone=tombstone,
-                milliseconds=int(self.rules.tombstone_ttl * 1000),
+                milliseconds=self._tombstone_life,
                 words=[encode_variant(variant) for variant in own],
             )
             return [call]
@@ -317,21 +330,26 @@ class UrlEntries:
         return {variant: value for variant, (value,) in found.items()}
 
     def _trusted(self, variant: ImageVariant, answer: bytes | None) -> EntryLookUp:
-        header = _header_of(answer)
         if answer is None or answer.startswith(b"-"):
-            return header
+            return _header_of(answer)
+        value, _, tombstone = answer.partition(_TOMBSTONE_MARK)
         try:
-            image = self.codec.decode(answer.partition(_TOMBSTONE_MARK)[0], variant)
+            image = self.codec.decode(value, variant)
         except ValueError:
             image = None
         if image is None or (image.record.links_killed is None and self.rules.with_links):
-            return EntryLookUp(expires_at=header.expires_at, is_foreign=True)
-        return EntryLookUp(image, header.tombstone, header.expires_at)
+            carried = _CARRIED.search(answer)
+            seen = Tombstone(carried[1]) if carried is not None else NO_TOMBSTONE
+            return EntryLookUp(None, seen, _header_of(answer).expires_at, is_foreign=True)
+        return EntryLookUp(image, Tombstone(tombstone), image.presigned.expires_at)
+
+
+_NOTHING: Final = EntryLookUp()
 
 
 def _header_of(answer: bytes | None) -> EntryLookUp:
     if answer is None:
-        return EntryLookUp()
+        return _NOTHING
     if answer.startswith(b"-"):
         return EntryLookUp(tombstone=Tombstone(answer))
     end, tombstone = answer.partition(b" ")[0], answer.partition(_TOMBSTONE_MARK)[2]

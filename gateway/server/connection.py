@@ -13,7 +13,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 
 from gateway.api.json_bodies import failure
 from gateway.delivery.request_context import RequestContext
-from gateway.errors import GatewayError, InvalidRequest
+from gateway.errors import GatewayError, InvalidRequest, without_traceback
 from gateway.server.slow_clients import SlowClients
 
 logger = logging.getLogger("aiohttp.server")
@@ -100,7 +100,7 @@ class Connection(web.RequestHandler):
             newest, body = self._messages[-1]
             if not isinstance(newest, RawRequestMessage):
                 self._is_malformed = True
-                newest.exc.__traceback__ = None  # a reference cycle, with the bytes
+                without_traceback(newest.exc)
                 self._end_body()
             self._body = body
 

@@ -98,54 +98,61 @@ async def _serving(port: Port, stall_timeout: float, metrics: PortMetrics) -> As
         await runner.cleanup()
 
 
+class _Draining:
+    """What is still in flight of a server that stops, until the deadline or ``force_stop``."""
+
+    def __init__(self, in_flight: InFlight, server: web.Server, deadline: float, force_stop: asyncio.Event) -> None:
+        self._in_flight = in_flight
+        self._server = server
+        self._deadline = deadline
+        self._force_stop = force_stop
+        self._newest, self._looks = in_flight.started, 0
+
+    async def until(self, condition: Callable[[], bool]) -> bool:
+        """Return whether the condition has become true in time. It is looked at every ``_POLL_INTERVAL``."""
+        while not condition():
+            if self._force_stop.is_set() or time.monotonic() >= self._deadline:
+                return False
+            await asyncio.sleep(_POLL_INTERVAL)
+        return True
+
+    def look(self) -> bool:
+        """Return whether no connection is open, or for ``_QUIET`` seconds no request has come or was in flight.
+
+        Seconds in which the loop did not run, and has read no request, do not count.
+        """
+        self._looks += 1
+        if self._in_flight.started != self._newest or self._in_flight.transports:
+            self._newest, self._looks = self._in_flight.started, 0
+        return not self._server.connections or self._looks * _POLL_INTERVAL >= _QUIET
+
+    def unsent(self) -> list[asyncio.Transport]:
+        """Return the connections that still have bytes of finished responses to send."""
+        transports = [connection.transport for connection in self._server.connections]
+        return [transport for transport in transports if transport is not None and transport.get_write_buffer_size()]
+
+
 async def _drain(drain: Drain, runner: web.AppRunner, force_stop: asyncio.Event) -> None:
     """Report not ready, finish the requests in flight, close the port, finish the requests that arrived meanwhile.
 
     The port stays open at first, so that load balancers see the 503 of ``/readyz`` instead of a refused connection.
     After that each response closes its connection (RFC 9112 section 9.6), and idle connections are closed last.
     """
-    in_flight, manager = drain.in_flight, runner.server
-    assert manager is not None, "the port was served"  # noqa: S101
+    in_flight, server = drain.in_flight, runner.server
+    assert server is not None, "the port was served"  # noqa: S101
     newest = in_flight.started
     drain.begin()
     logger.info("draining")
-    deadline = time.monotonic() + drain.grace()
-
-    async def until(condition: Callable[[], bool]) -> bool:
-        """Return whether the condition has become true in time."""
-        while not condition():
-            if force_stop.is_set() or time.monotonic() >= deadline:
-                return False
-            await asyncio.sleep(_POLL_INTERVAL)
-        return True
-
-    await until(lambda: min(in_flight.transports, default=newest + 1) > newest)
+    draining = _Draining(in_flight, server, time.monotonic() + drain.grace(), force_stop)
+    await draining.until(lambda: min(in_flight.transports, default=newest + 1) > newest)
     for site in list(runner.sites):
         await site.stop()
     in_flight.closes_connections = True
-    last, looks = in_flight.started, 0
-
-    def is_quiet() -> bool:
-        """Return whether no connection is open, or for ``_QUIET`` seconds no request has come or was in flight.
-
-        Seconds in which the loop did not run, and has read no request, do not count.
-        """
-        nonlocal last, looks
-        looks += 1
-        if in_flight.started != last or in_flight.transports:
-            last, looks = in_flight.started, 0
-        return not manager.connections or looks * _POLL_INTERVAL >= _QUIET
-
-    def unsent() -> list[asyncio.Transport]:
-        """Return the connections that still have bytes of finished responses to send."""
-        transports = [connection.transport for connection in manager.connections]
-        return [transport for transport in transports if transport is not None and transport.get_write_buffer_size()]
-
-    await until(is_quiet)
-    manager.pre_shutdown()  # no further request on kept-alive connections
-    if not await until(lambda: not in_flight.transports and not unsent()):
+    await draining.until(draining.look)
+    server.pre_shutdown()  # no further request on kept-alive connections
+    if not await draining.until(lambda: not in_flight.transports and not draining.unsent()):
         reason = "second signal to stop" if force_stop.is_set() else "shutdown_grace is over"
         logger.warning("%s: aborting the requests still in flight", reason)
         # Other connections are closed in order: the kernel may still be sending complete responses on them.
-        for transport in [*in_flight.transports.values(), *unsent()]:
+        for transport in [*in_flight.transports.values(), *draining.unsent()]:
             reset(transport)

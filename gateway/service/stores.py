@@ -125,18 +125,22 @@ def _redis_stores(
     usage, queue = UsageStore(shards), RefreshQueue(shards, live.map(partial(_queue_limits, signing)))
     channel = InvalidationChannel(shards)
     return RedisStores(
-        shards,
-        mac,
-        entries,
-        SharedMaintenance(shards, entries, usage, queue, renditions, live.map(lambda settings: settings.url_cache)),
-        usage,
-        ReplicaStore(shards),
-        MetadataStore(shards),
-        DailyStatistics(shards, live.map(lambda settings: settings.url_stats)) if settings.url_stats.enabled else None,
-        queue,
-        channel,
-        ReplicaQuestions(shards, channel),
-        RedisProbe(shards, channel, settings.redis, invalidation_receivers),
+        shards=shards,
+        mac=mac,
+        entries=entries,
+        maintenance=SharedMaintenance(
+            shards, entries, usage, queue, renditions, live.map(lambda settings: settings.url_cache)
+        ),
+        usage=usage,
+        replicas=ReplicaStore(shards),
+        metadata=MetadataStore(shards),
+        daily=DailyStatistics(shards, live.map(lambda settings: settings.url_stats))
+        if settings.url_stats.enabled
+        else None,
+        queue=queue,
+        channel=channel,
+        questions=ReplicaQuestions(shards, channel),
+        probe=RedisProbe(shards, channel, settings.redis, invalidation_receivers),
     )
 
 

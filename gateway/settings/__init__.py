@@ -24,6 +24,7 @@ from gateway.settings.credentials import (
 )
 from gateway.settings.fronts import MOST_ADDRESSES, CanarySettings, PurgeSettings
 from gateway.settings.images import (
+    RATIO,
     STYLE_NAME,
     FallbackSettings,
     ImageProxySettings,

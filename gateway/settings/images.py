@@ -11,6 +11,8 @@ YEAR: Final = 365 * 24 * 3600
 STYLE_NAME: Final = "[a-z0-9][a-z0-9_-]{0,31}"
 _PLACEHOLDERS: Final = frozenset({"width", "height", "quality", "focus"})
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_WITH_HEIGHT = re.compile(r"/(?:thumbnail|s?crop)/[^/]*\{height\}[^/]*")
+_GRAVITY = re.compile(r"/gravity/[^/]*")
 
 StyleName = Annotated[str, matches(STYLE_NAME, "1 to 32 of a-z 0-9 _ -")]
 _FIXED: Final = "(imageMogr2|imageView2|watermark)/[!-z|~]+"
@@ -24,6 +26,9 @@ Widths = Annotated[tuple[Width, ...], Field(min_length=1, max_length=32)]
 ErrorStatus = Annotated[int, Field(ge=400, le=599)]
 Path = Annotated[str, matches(r"/[A-Za-z0-9_/-]*/", "a path that starts and ends with /")]
 Formats = Annotated[tuple[VariantFormat, ...], Field(min_length=1, max_length=3)]
+RATIO: Final = "[1-9][0-9]?:[1-9][0-9]?"
+Ratio = Annotated[str, matches(RATIO, "width by height, like 16:9")]
+Ratios = Annotated[tuple[Ratio, ...], Field(max_length=16)]
 
 
 def _check_process(value: Any) -> Any:
@@ -55,11 +60,26 @@ class StyleSettings(Section):
     formats: Formats | None = None
     quality: Qualities = Field(default_factory=dict)
     ratio: float | None = Field(None, ge=0.05, le=20)  # width by height, for ``{height}`` in ``process``
+    ratios: Ratios = ()  # those that an address may choose for ``{height}``; without one the image keeps its own
     public: bool = False  # everybody may see the style of any image
 
     def _check(self) -> None:
-        if "{height}" in self.process and self.ratio is None:
+        if self.ratios and self.ratio is not None:
+            raise ValueError("ratios: a style has either ratio or ratios")
+        if self.ratios and "{height}" not in self.process:
+            raise ValueError("ratios: process has no {height}, such as in crop/{width}x{height}/gravity/{focus}")
+        if self.ratios and "{height}" in self.process_of_own_ratio:
+            raise ValueError("ratios: {height} must be that of thumbnail, crop or scrop")
+        if "{height}" in self.process and self.ratio is None and not self.ratios:
             raise ValueError("ratio: process has {height}, so it needs the ratio of width to height")
+
+    @property
+    def process_of_own_ratio(self) -> str:
+        """The rule for an image that keeps its ratio: it is scaled to the width where others are cut."""
+        if not self.ratios:
+            return self.process
+        scaled = _WITH_HEIGHT.sub("/thumbnail/{width}x>", _GRAVITY.sub("", self.process), count=1)
+        return _WITH_HEIGHT.sub("", scaled)
 
 
 class VariantSettings(Section):

@@ -120,6 +120,18 @@ class GrantSettings(Section):
             raise ValueError("needs one of user and group")
 
 
+class ChangeSettings(Section):
+    """A table whose changed rows change images: one behind a view, or one that says who may view images.
+
+    id: the column that holds the image's id.
+    watched: the columns that matter. Empty: those that the gateway reads, or every column of a table beside its own.
+    """
+
+    table: Restarted[TableName]
+    id: Restarted[Identifier]
+    watched: Restarted[tuple[Identifier, ...]] = ()
+
+
 class PostgresSettings(Section):
     """The application's table of images, which the gateway only reads."""
 
@@ -134,9 +146,10 @@ class PostgresSettings(Section):
     active_values: Restarted[tuple[ColumnValue, ...]] = Field(("active",), min_length=1)
     key_prefix: Restarted[KeyPrefix] = ""
     grants: GrantSettings | None = None
+    changes: Restarted[tuple[ChangeSettings, ...]] = ()
 
     # The way to the rows, which may differ between machines. Every other key decides what a row says.
-    OF_THE_WAY: ClassVar = frozenset({"dsn", "listen_dsn", "pool_size", "timeout", "listen"})
+    OF_THE_WAY: ClassVar = frozenset({"dsn", "listen_dsn", "pool_size", "timeout", "listen", "changes"})
 
     @property
     def sources(self) -> dict[str, Any]:

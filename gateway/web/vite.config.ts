@@ -1,15 +1,22 @@
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { minify as terser } from "terser";
 import { defineConfig, minify } from "vite";
 
 const ENTRIES = [
   "index",
   "define",
+  "addresses",
+  "retry",
+  "monitor",
   "vue",
   "react",
+  "svelte",
   "nuxt",
   "nuxt-module",
   "nuxt-plugin",
+  "hints",
+  "no-hints",
   "next-loader",
   "unpic",
   "variants",
@@ -18,10 +25,10 @@ const ENTRIES = [
 // Properties that modules of the element share and nobody else sees: they get short names in the served file. None of
 // them may be a name of the browser's API, of the configuration, of an event's detail or of a report.
 export const INTERNAL = `
-  succeeded closed enter wake gate base peek freshUrl renewToken probe diagnose viaUrl variant candidates isSizeless
+  succeeded closed enter wake gate base probe diagnose viaUrl variant candidates isSizeless
   maxDelay until described changed tell show img select subject reserve redraw isLazy become start stop
-  invalidate stats hits misses isRefetched renewal forget settle
-  isGiven isDeferred token fallback box fragment
+  isRefetched
+  isGiven isDeferred token fallback box fragment rest isAuthorized isRenewed isRefused hasGivenUp outageBegan doubt dead rests
 `
   .trim()
   .split(/\s+/);
@@ -30,6 +37,7 @@ export const INTERNAL = `
 export default defineConfig(({ mode }) =>
   mode === "static"
     ? {
+        resolve: { alias: { "#hints": fileURLToPath(new URL("src/no-hints.ts", import.meta.url)) } },
         build: {
           outDir: "static",
           minify: false, // by the plugin below
@@ -49,7 +57,7 @@ export default defineConfig(({ mode }) =>
           {
             name: "styles-in-one-line",
             transform: (code, id) =>
-              id.endsWith("/styles.ts") ? code.replaceAll(/(?<=[,;{}`])\n(?=[^\n]*[,;{}`])/g, "") : null,
+              id.endsWith("styles.ts") ? code.replaceAll(/(?<=[,;{}`])\n(?=[^\n]*[,;{}`])/g, "") : null,
           },
           {
             name: "minify",
@@ -59,6 +67,7 @@ export default defineConfig(({ mode }) =>
               // In a browser, globals need no prefix, and are there.
               const plain = code
                 .replaceAll(/(?<=globalThis\.HTMLElement) \?\? class \{\}|globalThis\.customElements && /g, "")
+                .replaceAll(/\(\) => import\((".*?")\)/g, "(again) => import($1 + again)")
                 .replaceAll(/(?<=globalThis\.\w+)(?:\?(?=\.\w)|\?\.(?=\())|globalThis\./g, "");
               const made = await minify(fileName, plain, {
                 module: true,
@@ -105,10 +114,21 @@ export default defineConfig(({ mode }) =>
             formats: ["es"],
           },
           rolldownOptions: {
-            external: ["vue", "react", "react-dom", "#app", "node:url"],
-            output: { chunkFileNames: "shared-[name].js" },
+            external: ["vue", "react", "react-dom", "#app", "#hints", "node:url", /\.svelte$/],
+            // One file a module, so that an application gets what it uses, and nothing beside it.
+            output: { preserveModules: true, preserveModulesRoot: "src" },
             checks: { moduleLevelDirective: false }, // "use client" stays; a test looks
           },
         },
+        plugins: [
+          {
+            name: "svelte-as-it-is", // the application compiles it
+            generateBundle() {
+              const fileName = "svelte/SmartImage.svelte";
+              const source = readFileSync(new URL(`src/${fileName}`, import.meta.url), "utf8");
+              this.emitFile({ type: "asset", fileName, source });
+            },
+          },
+        ],
       },
 );

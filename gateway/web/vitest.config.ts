@@ -1,3 +1,7 @@
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
-export default defineConfig({ test: { include: ["test/**/*.test.ts"], restoreMocks: true, testTimeout: 20_000 } });
+export default defineConfig({
+  resolve: { alias: { "#hints": fileURLToPath(new URL("src/no-hints.ts", import.meta.url)) } },
+  test: { include: ["test/**/*.test.ts"], restoreMocks: true, testTimeout: 20_000 },
+});

@@ -4,11 +4,15 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 
+from gateway.catalog.sql_files import changes_sql
+from gateway.settings import PostgresSettings
 from tests.conftest import ADMIN_TOKEN, JWT_SECRET, Images, RunningGateway, StartGateway, token_for
+from tests.waiting import until
 
 TABLES = """
 CREATE TABLE pictures (LIKE images INCLUDING DEFAULTS, viewers text[], team text);
@@ -161,6 +165,32 @@ async def test_what_is_kept_by_a_grant_ends_with_it(start_gateway: StartGateway,
     assert (await gateway.get("/api/v1/images/granted-to-a-group/access", headers=headers)).status == 403
 
 
+async def test_a_change_of_a_grant_is_heard_within_a_second(
+    start_gateway: StartGateway, pictures: Images, postgres_dsn: str
+) -> None:
+    """The table of grants needs a trigger of its own, which ``sql changes`` prints with that of the images."""
+    section = {key: value for key, value in SETTINGS["postgres"].items() if key != "listen"}
+    settings = PostgresSettings.model_validate({"dsn": postgres_dsn, **section})
+    sql = await asyncio.to_thread(changes_sql, settings)
+    await pictures.execute(sql.replace("%", "%%"))
+    gateway = await start_gateway(postgres=section, access=BY_TOKEN)
+
+    async def sees(status: int) -> bool:
+        return (await gateway.get("/i/private", headers=sent_by("bob"))).status == status
+
+    assert await sees(404)
+    for statement, status in (
+        ("INSERT INTO shares VALUES ('private', 'bob', NULL, NULL)", 200),
+        ("UPDATE shares SET picture = 'of-viewers' WHERE picture = 'private'", 404),
+        ("UPDATE shares SET picture = 'private' WHERE picture = 'of-viewers'", 200),
+        ("UPDATE shares SET ends = now() WHERE picture = 'private'", 404),
+        ("UPDATE shares SET ends = NULL WHERE picture = 'private'", 200),
+        ("DELETE FROM shares WHERE picture = 'private'", 404),
+    ):
+        await pictures.execute(statement)
+        await until(partial(sees, status), seconds=1)
+
+
 async def test_groups_of_a_trusted_proxy_count_and_those_of_a_client_do_not(
     start_gateway: StartGateway, pictures: Images
 ) -> None:
@@ -187,3 +217,16 @@ async def test_explain_names_the_grant_and_its_end(start_gateway: StartGateway, 
     assert await why("of-viewers", "bob") == "by a grant of the user bob"
     assert (await why("granted-to-a-user", "carol")).endswith("no grant is for the user or a group of the user")
     assert "more than 1000 grants" in await why("shared-too-widely", "bob")
+
+
+async def test_an_image_with_too_many_grants_is_logged_once(
+    start_gateway: StartGateway, pictures: Images, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = await start_gateway(**SETTINGS, access=BY_TOKEN)
+    for _ in range(3):
+        for image_id in ("shared-too-widely", "granted-to-a-user"):
+            await explain(gateway, "bob", image_id)
+            await gateway.get(f"/i/{image_id}", headers=sent_by("bob"))
+            await gateway.request("POST", f"/api/v1/images/{image_id}/url/refresh", headers=sent_by("alice"))
+    expected = "image is for its owner alone: image_id=shared-too-widely reason=over 1000 grants"
+    assert [line for record in caplog.records if "owner alone" in (line := record.getMessage())] == [expected]

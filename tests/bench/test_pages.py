@@ -32,7 +32,7 @@ def test_each_library_offers_the_widths_that_its_documents_name() -> None:
         "plain `<img>`": [160, 320, 640, 960, 1280, 1920],
         "`<smart-image>`": [],
         "`<smart-image>` with an `<img>`": [],
-        "next/image": [384, 640],
+        "next/image": [640, 750, 828, 1080, 1200, 1920, 2048, 3840],
         "Nuxt Image": [320, 640],
         "unpic": [320, 640],
         "`<smart-image>` with an `<img>`, and placeholders": [],

@@ -1,7 +1,7 @@
 """Findings about grants, columns and triggers, on a real Postgres."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -10,7 +10,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from gateway.catalog.change_feed import CHANNEL, TEST_PREFIX
 from gateway.catalog.database_report import DatabaseReport, time_notification
-from gateway.catalog.postgres import PostgresCatalog, open_catalog
+from gateway.catalog.postgres import CatalogQueryRefused, PostgresCatalog, open_catalog
 from gateway.catalog.sql_files import changes_sql
 from gateway.errors import CatalogUnavailable
 from gateway.service.metrics import Metrics
@@ -169,6 +169,84 @@ async def test_a_missing_table_or_column_is_named_and_a_table_as_dev_creates_it_
     assert (report.table_problem or "").endswith("has no column path")
 
 
+GRANTS = {"table": "shares", "image": "picture", "user": "viewer", "until": "ends"}
+SHARES = "CREATE TABLE shares (picture {}, viewer text, ends {})"
+INDEX = "CREATE INDEX ON shares (picture)"
+MANY = "INSERT INTO shares SELECT 'cat', n, NULL FROM generate_series(1, {}) n"
+ENDED = "INSERT INTO shares VALUES ('cat', 'zoe', now() - interval '1 day')"
+
+
+@pytest.mark.parametrize(
+    ("sql", "changes", "problem", "remedy"),
+    [
+        ("", {}, "", ""),
+        (
+            "ALTER TABLE images ALTER is_public DROP DEFAULT, ALTER is_public TYPE text",
+            {},
+            "postgres.columns.public: the column is_public is not boolean",
+            "list the values that mean public in postgres.public_values",
+        ),
+        ("ALTER TABLE images ALTER is_public TYPE text", {"public_values": ["true"]}, "", ""),
+        (
+            "",
+            {"grants": GRANTS},
+            'postgres.grants: relation "shares" does not exist',
+            "check the names in postgres.grants",
+        ),
+        (
+            SHARES.format("bigint", "timestamptz"),
+            {"grants": GRANTS},
+            "postgres.grants: operator does not exist: bigint = text",
+            "give the column of postgres.grants.image the type of postgres.columns.id",
+        ),
+        (
+            SHARES.format("text", "timestamptz"),
+            {"grants": GRANTS | {"user": "reader"}},
+            "postgres.grants: column granted.reader does not exist",
+            "check the names in postgres.grants",
+        ),
+        (
+            SHARES.format("text", "timestamptz"),
+            {"grants": GRANTS},
+            "postgres.grants: no index of shares begins with picture: each look-up reads all grants",
+            'run: CREATE INDEX CONCURRENTLY ON "shares" ("picture")',
+        ),
+        (
+            f"{SHARES.format('varchar', 'timestamp')}; {INDEX}; {MANY.format(1000)}; {ENDED}",
+            {"grants": GRANTS},
+            "",
+            "",
+        ),
+        (
+            f"{SHARES.format('text', 'timestamptz')}; {INDEX}; {MANY.format(1001)}",
+            {"grants": GRANTS},
+            "the image cat has more than 1000 grants, and is for its owner alone",
+            "grant such images to a group, or make them public (postgres.grants)",
+        ),
+    ],
+)
+async def test_a_setting_that_does_not_fit_the_tables_is_named_with_its_remedy(
+    postgres_dsn: str, made_table: ImagesTable, sql: str, changes: dict[str, Any], problem: str, remedy: str
+) -> None:
+    settings = settings_for(postgres_dsn, table="pictures", **changes)
+    await asyncio.to_thread(made_table.execute, "CREATE TABLE pictures (LIKE images)")
+    try:
+        if sql:
+            await asyncio.to_thread(made_table.execute, sql.replace("images", "pictures"))
+        async with opened(settings) as catalog:
+            report = await catalog.report()
+            try:
+                await catalog.try_query()
+                is_refused = False
+            except CatalogQueryRefused:
+                is_refused = True
+    finally:
+        await asyncio.to_thread(made_table.execute, "DROP TABLE pictures; DROP TABLE IF EXISTS shares")
+    assert [found.problem for found in report.mistakes] == ([problem] if problem else [])
+    assert [found.remedy.startswith(remedy) for found in report.mistakes] == ([True] if problem else [])
+    assert is_refused == any(found.breaks_query for found in report.mistakes)
+
+
 @pytest.mark.parametrize(
     ("sql", "problem"),
     [
@@ -207,6 +285,76 @@ async def test_a_trigger_that_misses_changes_is_named(
         await asyncio.to_thread(made_table.execute, f"DROP TABLE {table}; DROP FUNCTION IF EXISTS tell")
     assert (found or "").startswith((problem or "").replace("{}", table))
     assert (found is None) == (problem is None)
+
+
+FILES = [{"table": "files", "id": "id"}]
+
+
+@pytest.mark.parametrize(
+    ("installed", "changes", "sql", "problems"),
+    [
+        ([], [], "", ["pictures is a view, which can have no trigger; postgres.changes must list tables behind it: "]),
+        (
+            [],
+            [{"table": "nowhere", "id": "id"}],
+            "",
+            [
+                "postgres.changes lists none of the tables behind the view pictures: public.files",
+                "there is no table nowhere: check postgres.table, grants and changes",
+            ],
+        ),
+        ([], FILES, "", ["no trigger on files notifies of changes"]),
+        (FILES, FILES, "", []),
+        ([*FILES, {"table": "files", "id": "cos_key"}], [{"table": "files", "id": "cos_key"}], "", []),
+        (FILES, [*FILES, {"table": "files", "id": "cos_key"}], "", ["the trigger sends id, and the configured id of "]),
+        (
+            FILES,
+            FILES,
+            "ALTER TABLE files DISABLE TRIGGER USER",
+            ["no trigger on files notifies of changes after INSERT and UPDATE and DELETE: it is disabled"],
+        ),
+        (
+            FILES,
+            FILES,
+            (
+                "DROP TRIGGER image_gateway_changed ON files; CREATE TRIGGER changed AFTER UPDATE OR DELETE ON files "
+                "FOR EACH ROW EXECUTE FUNCTION image_gateway_changed_files()"
+            ),
+            ["no trigger on files notifies of changes after INSERT: "],
+        ),
+        ([FILES[0] | {"watched": ["cos_key"]}], FILES, "", ["the trigger does not watch every column of files"]),
+        (
+            [FILES[0] | {"watched": ["cos_key"]}],
+            [FILES[0] | {"watched": ["cos_key", "user_id"]}],
+            "",
+            ["the trigger does not watch user_id of files"],
+        ),
+    ],
+)
+async def test_the_tables_behind_a_view_are_watched_in_its_place(
+    postgres_dsn: str,
+    made_table: ImagesTable,
+    installed: Sequence[Mapping[str, Any]],
+    changes: Sequence[Mapping[str, Any]],
+    sql: str,
+    problems: Sequence[str],
+) -> None:
+    await asyncio.to_thread(
+        made_table.execute,
+        "CREATE TABLE files (LIKE images INCLUDING DEFAULTS); CREATE VIEW pictures AS SELECT * FROM files",
+    )
+    try:
+        if installed:
+            before = settings_for(postgres_dsn, table="pictures", changes=installed)
+            await asyncio.to_thread(lambda: made_table._run(changes_sql(before)))
+        if sql:
+            await asyncio.to_thread(made_table.execute, sql)
+        async with opened(settings_for(postgres_dsn, table="pictures", changes=changes)) as catalog:
+            reports = await catalog.triggers()
+    finally:
+        await asyncio.to_thread(made_table.execute, "DROP VIEW pictures; DROP TABLE files")
+    found = [report.problem for report in reports if report.problem is not None]
+    assert [problem[: len(words)] for problem, words in zip(found, problems, strict=True)] == problems
 
 
 async def test_a_trigger_that_was_installed_or_enabled_again_is_another_one(

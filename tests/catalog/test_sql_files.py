@@ -170,6 +170,64 @@ def test_two_tables_of_one_schema_have_a_trigger_each(application: Application) 
     assert application.notified() == ["7", "a", "b"]
 
 
+def test_every_table_that_speaks_of_an_image_has_a_trigger(application: Application) -> None:
+    application.execute(
+        """
+        CREATE TABLE app.files (id int, image text, deleted_at timestamptz, note json);
+        CREATE TABLE app.shares (picture text, viewer text, note text);
+        CREATE VIEW app.pictures AS SELECT o.* FROM app."Order" o JOIN app.files f ON f.image = o."Nr";
+        """
+    )
+    with pytest.raises(
+        psycopg2.Error, match=r"app\.pictures is a view.* list the tables behind it in postgres\.changes"
+    ):
+        application.execute(changes_sql(settings("app.pictures")))
+    application.execute("ROLLBACK")
+    section = settings("app.pictures").model_dump(exclude={"dsn"}) | {
+        "dsn": "host=x",
+        "grants": {"table": "app.shares", "image": "picture", "user": "viewer"},
+        "changes": [
+            {"table": "app.Order", "id": "Nr", "watched": ["path"]},
+            {"table": "app.files", "id": "image"},
+        ],
+    }
+    for _ in range(2):
+        application.execute(changes_sql(PostgresSettings.model_validate(section)))
+        assert application.payloads() == ["-installed"]
+    for statement, ids in (
+        ("""UPDATE app."Order" SET "user" = 'bob'""", []),
+        ("""UPDATE app."Order" SET path = 'c.png' WHERE "Nr" = 'a'""", ["a"]),
+        ("INSERT INTO app.files VALUES (1, 'a'), (2, NULL), (3, 'b')", ["a", "b"]),
+        ("UPDATE app.files SET deleted_at = now() WHERE id = 1", ["a"]),
+        ("UPDATE app.files SET id = id", []),
+        ("""UPDATE app.files SET note = '{}' WHERE id < 3""", ["a"]),
+        ("UPDATE app.files SET image = 'c' WHERE id = 3", ["b", "c"]),
+        ("DELETE FROM app.files", ["a", "c"]),
+        ("INSERT INTO app.shares VALUES ('a', 'bob')", ["a"]),
+        ("UPDATE app.shares SET note = 'x'", []),
+        ("UPDATE app.shares SET viewer = 'carol'", ["a"]),
+        ("DELETE FROM app.shares", ["a"]),
+    ):
+        application.execute(statement)
+        assert application.notified() == ids, statement
+    assert application.warnings == []
+
+
+def test_two_ids_of_one_table_have_a_trigger_each_until_their_columns_are_gone(application: Application) -> None:
+    application.execute(changes_sql(settings()))
+    for _ in range(2):
+        application.execute(changes_sql(settings(id="path")))
+        application.execute(changes_sql(settings()))
+    application.execute("""UPDATE app."Order" SET "user" = 'carol' WHERE "Nr" = 'a'""")
+    assert application.notified() == ["a", "a.png"]
+    application.execute('ALTER TABLE app."Order" RENAME "Nr" TO id')
+    application.execute(changes_sql(settings(id="id")))
+    application.payloads()
+    application.execute("""DELETE FROM app."Order" WHERE id = 'b'""")
+    assert application.notified() == ["b", "b.png"]
+    assert application.warnings == []
+
+
 def test_installing_does_not_block_a_busy_table(application: Application, postgres_dsn: str) -> None:
     """An install that waits for a lock would make every later statement of the application wait, too."""
     with closing(psycopg2.connect(postgres_dsn)) as busy:

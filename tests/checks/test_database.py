@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.catalog.database_report import DatabaseReport, FoundTable
 from gateway.catalog.postgres import CatalogQueryRefused, open_catalog
+from gateway.catalog.setting_mistakes import Mistake
 from gateway.checks.database import DatabaseCheck, of_failed_query, of_tables
 from gateway.checks.finding import Finding
 from gateway.service.metrics import Metrics
@@ -109,6 +110,10 @@ def test_repairs_of_what_an_inspection_found_are_the_advice() -> None:
     found = of_failed_query(inspected, CatalogQueryRefused("permission denied"))
     assert (found.is_well, found.stops_start, found.advice) == (False, True, "run: GRANT USAGE ON SCHEMA app")
     assert found.what.startswith("permission denied: gateway may not read app.pictures, as gateway at db:5432")
+    fatal, other = Mistake("a", "list the values", breaks_query=True), Mistake("b", "CREATE INDEX")
+    found = of_failed_query(report(mistakes=[other, fatal]), CatalogQueryRefused("COALESCE types"))
+    assert (found.what, found.advice) == ("a, as gateway at db:5432, database app", "list the values")
+    assert [(found.name, found.advice) for found in of_tables(report(mistakes=[other]))] == [("grants", "CREATE INDEX")]
     table = FoundTable("public.images", ("public.images", "reader"), others=("app.images",))
     hidden, ambiguous = of_tables(report(tables=[table], path_problem="the search path leads to public.images"))
     assert (hidden.name, hidden.is_warning, hidden.advice) == ("rows", True, f"run: {table.repair}")

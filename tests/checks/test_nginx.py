@@ -28,7 +28,7 @@ def installed(tmp_path: Path) -> Path:
 
 
 def test_the_files_of_this_release_are_of_its_version(installed: Path) -> None:
-    assert said(diagnose_nginx(installed, VERSION)) == ("ok", f"20 files of version {VERSION} in {installed}")
+    assert said(diagnose_nginx(installed, VERSION)) == ("ok", f"21 files of version {VERSION} in {installed}")
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,35 @@ async def test_a_redis_of_another_kind_stops_the_start_and_nothing_else_is_tried
     assert found.advice
 
 
+async def test_keys_of_other_programs_and_a_policy_that_evicts_what_has_no_end_are_warnings(tmp_path: Path) -> None:
+    """The keys of a gateway are known, whatever it has done."""
+    with RedisServer(tmp_path / "redis", ephemeral=True) as server, redis.Redis.from_url(server.url) as admin:
+        await lifecycle(server.url, Clock())
+        for key in ("purge:heard:cat", "description:cat", "stats:daily:2026-01-01", "canary:a:turn", "answers:x"):
+            await asyncio.to_thread(admin.set, f"image:{key}", "1")
+        await asyncio.to_thread(admin.set, "images:others", "1")
+        names = [finding.name for finding in await findings(server.url)]
+        assert names == ["redis", "invalidations"]
+        application = {
+            "url:ai/x.png": "a",
+            "url:x.png": "https://b.example/x.png",
+            "lock": "1",
+            "url:y.png": '{"u": 1}',
+        }
+        await asyncio.to_thread(admin.mset, {f"image:{key}": value for key, value in application.items()})
+        await asyncio.to_thread(admin.hset, "image:url:hash", "a", "b")
+        await asyncio.to_thread(admin.config_set, "maxmemory-policy", "allkeys-lru")
+        _, policy, keys, _ = await findings(server.url)
+        assert (policy.is_warning, keys.is_warning) == (True, True)
+        assert policy.what.startswith("maxmemory-policy is allkeys-lru: ")
+        assert "volatile-lru" in policy.advice
+        assert keys.what == (
+            "another program has keys under the prefix image: (at least 5), "
+            "such as image:lock, image:url:ai/x.png, image:url:hash"
+        )
+        assert keys.advice.startswith("set redis.prefix to another one")
+
+
 async def test_the_rules_of_the_advice_are_those_of_the_documents_and_enough(tmp_path: Path) -> None:
     """Everything that a gateway does in Redis works as a user that has just these rules."""
     text = (Path(__file__).parents[2] / "docs/set-up.md").read_text(encoding="utf-8")

@@ -102,7 +102,7 @@ def with_examples(sections: dict[str, Any]) -> dict[str, Any]:
 def test_the_examples_in_the_configuration_file_load() -> None:
     assert examples().keys() == {"postgres", "image_styles", "image_proxy", "access", "purge", "canary"}
     sections = uncommented()
-    assert len(Settings(**sections | with_examples(sections)).image_styles) == 3
+    assert len(Settings(**sections | with_examples(sections)).image_styles) == 4
 
 
 @pytest.mark.parametrize(

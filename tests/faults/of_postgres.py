@@ -22,6 +22,14 @@ _down: Final = partial(_fault, problem="dependency_down")
 READER: Final = "row_reader"
 _END_SESSIONS: Final = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'row_reader'"
 
+_COPY_TRIGGERS: Final = """
+DO $$ DECLARE definition text; BEGIN
+FOR definition IN SELECT pg_get_triggerdef(oid) FROM pg_trigger
+    WHERE tgrelid = 'public.images'::regclass AND NOT tgisinternal
+LOOP EXECUTE replace(definition, ' ON public.images ', ' ON staging.images '); END LOOP;
+END $$
+"""
+
 
 async def _as_reader(scene: Scene) -> Sections:
     """The gateway reads as a user who has no rights over the table, and may read it."""
@@ -112,6 +120,7 @@ async def _(scene: Scene) -> AsyncIterator[None]:
         "GRANT USAGE ON SCHEMA staging TO row_reader; GRANT SELECT ON staging.images TO row_reader; "
         "ALTER ROLE row_reader SET search_path = staging, public"
     )
+    await scene.images.execute(_COPY_TRIGGERS)  # else the first problem is that they are missing, once it is seen
     await scene.images.execute(_END_SESSIONS)
     await until_answered(scene.gateway, "/i/a", 404)  # the sessions end a little later, and fail a request until then
     await _nothing_is_found(scene)

@@ -81,9 +81,9 @@ def image_ids(data: bytes) -> None:
 
 def image_requests(data: bytes) -> None:
     """Query and Range: one valid range or none, and a file name that cannot inject header text."""
-    style, download, redirect, byte_range, width, dpr, image_format, version, accept = _words(data, 9)
+    style, download, redirect, byte_range, width, dpr, ratio, image_format, version, accept = _words(data, 10)
     query = {"style": style, "download": download, "redirect": redirect}
-    query |= {"w": width, "dpr": dpr, "format": image_format, "v": version}
+    query |= {"w": width, "dpr": dpr, "r": ratio, "format": image_format, "v": version}
     present = {name: value for name, value in query.items() if value}
     chosen = VARIANTS.parameters_of(MultiDict(present), CIMultiDict({"Accept": accept}))
     wanted = ImageRequest(RequestHead("GET", "/i/a", "", CIMultiDict({"Range": byte_range}), None), "a", chosen)

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from tests.conftest import Images, RunningGateway, StartGateway, token_for
 from tests.stories.test_variants import STYLES, photo
 
-NAMES = ["style", "w", "dpr", "format", "v", "download", "redirect", "kid", "exp", "sig"]
+NAMES = ["style", "w", "dpr", "r", "format", "v", "download", "redirect", "kid", "exp", "sig"]
 VALUES = {
     "style": ["card", "teaser", "thumb", "Card", "card@160.webp", "nope", "", "card%00", "card%20"],
     "w": ["160", "321", "0", "00160", "99999", "1e3", "-1", "160.0", "%31%36%30", "%EF%BC%91", "9" * 400],
     "dpr": ["1", "2", "0.5", "99.999", "0", "nan", "inf", "1e3", "-1", "2.", ".5"],
+    "r": ["16:9", "1:1", "0:1", "1:", "16x9", "%31:1", "100:1"],
     "format": ["webp", "avif", "original", "auto", "AUTO", "jpeg", "auto%00", "webp,avif"],
     "v": ["1", "..", "a" * 64, "a" * 65, "%41", "-", "%ff"],
     "download": ["a.png", "%ff", "..%2f", "%E7%8C%AB.png", "%0d%0a", '"'],

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.catalog.record import ImageRecord
-from gateway.errors import UnknownFormat, UnknownStyle, UnknownWidth
+from gateway.errors import UnknownFormat, UnknownRatio, UnknownStyle, UnknownWidth
 from gateway.presign.style_variants import Renditions
 from gateway.settings import StyleSettings, VariantSettings
 
@@ -17,6 +17,11 @@ STYLES: dict[str, str | StyleSettings] = {
     "plain": StyleSettings(),
     "square": StyleSettings(
         process="imageMogr2/crop/{width}x{height}/gravity/{focus}/quality/{quality}", ratio=2, widths=(100,)
+    ),
+    "cut": StyleSettings(
+        process="imageMogr2/auto-orient/crop/{width}x{height}/gravity/{focus}/strip",
+        ratios=("16:9", "1:1"),
+        widths=(320, 640),
     ),
     "teaser": StyleSettings(public=True, widths=(32,)),
 }
@@ -48,6 +53,21 @@ def test_a_request_chooses_a_name(
     assert renditions.has(name)
 
 
+def test_a_ratio_is_one_of_the_list(renditions: Renditions) -> None:
+    assert renditions.choose("cut", 300, "webp", "16:9") == "cut@320.16x9.webp"
+    assert renditions.query("cut@320.16x9.webp") == "style=cut&w=320&r=16:9&format=webp"
+    assert renditions.fallback("cut@320.16x9.webp") == "cut@320.16x9.original"
+    assert {"style=cut&r=1:1", "style=cut&w=320&r=16:9&format=original", "style=cut"} <= {*renditions.queries("cut")}
+    assert renditions.describe("cut") == {
+        "widths": (320, 640),
+        "formats": ("webp", "original"),
+        "ratios": ("16:9", "1:1"),
+    }
+    for style, ratio in (("cut", "4:3"), ("cut", "2:2"), ("cut", ""), ("card", "16:9"), ("thumb", "16:9")):
+        with pytest.raises(UnknownRatio):
+            renditions.choose(style, None, None, ratio)
+
+
 @pytest.mark.parametrize(
     ("style", "width", "image_format", "error"),
     [
@@ -67,12 +87,14 @@ def test_what_is_not_listed_is_refused(
         renditions.choose(style, width, image_format)
 
 
-@given(st.text(), st.none() | st.floats(min_value=0.1, max_value=1e6), st.none() | st.text())
-def test_no_text_of_a_client_reaches_a_rule(style: str, width: float | None, image_format: str | None) -> None:
+@given(st.text(), st.none() | st.floats(min_value=0.1, max_value=1e6), st.none() | st.text(), st.none() | st.text())
+def test_no_text_of_a_client_reaches_a_rule(
+    style: str, width: float | None, image_format: str | None, ratio: str | None
+) -> None:
     renditions = Renditions(STYLES, DEFAULTS)
     try:
-        name = renditions.choose(style, width, image_format)
-    except (UnknownStyle, UnknownWidth, UnknownFormat):
+        name = renditions.choose(style, width, image_format, ratio)
+    except (UnknownStyle, UnknownWidth, UnknownFormat, UnknownRatio):
         return
     assert name in renditions.names
 
@@ -86,6 +108,9 @@ def test_no_text_of_a_client_reaches_a_rule(style: str, width: float | None, ima
         ("card@640.original", "imageMogr2/auto-orient/thumbnail/640x>/strip"),
         ("square@100.original", "imageMogr2/crop/100x50/gravity/north/quality/75"),
         ("square@100.webp", "imageMogr2/crop/100x50/gravity/north/quality/70/format/webp"),
+        ("cut@320.16x9.original", "imageMogr2/auto-orient/crop/320x180/gravity/north/strip"),
+        ("cut@320.1x1.webp", "imageMogr2/auto-orient/crop/320x320/gravity/north/strip/quality/70/format/webp"),
+        ("cut@320.original", "imageMogr2/auto-orient/thumbnail/320x>/strip"),
     ],
 )
 def test_the_rule_of_each_name(renditions: Renditions, name: str, rule: str) -> None:

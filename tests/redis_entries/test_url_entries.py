@@ -213,6 +213,21 @@ async def test_an_entry_that_no_gateway_signed_is_not_a_hit(tier: Tier, redis_cl
         assert not redis_client.exists(KEY)
 
 
+@also_in_a_cluster
+async def test_a_foreign_entry_leaves_the_tombstone_that_it_replaced(tier: Tier) -> None:
+    """As of a replica of another release: a row that was read before the drop must not come back."""
+    before = await found(tier.cache)
+    await tier.cache.drop(["a"])
+    after = await found(tier.cache)
+    other = replace(tier.cache, codec=EntryCodec(EntryMac(Live(("another secret", None))), tier.signer))
+    made_private = signed(tier, public=False)
+    assert await other.keep([Made(made_private, after.tombstone)]) == {A: True}
+    there = await found(tier.cache)
+    assert (there.is_foreign, there.tombstone) == (True, after.tombstone)
+    assert await put(tier, signed(tier), tombstone=before.tombstone) == {A: False}
+    assert await put(tier, made_private, tombstone=there.tombstone) == {A: True}
+
+
 async def test_with_signed_links_an_entry_without_a_count_of_killed_links_is_a_miss(
     tier: Tier, redis_client: "redis.Redis"
 ) -> None:

@@ -66,6 +66,18 @@ def card(process: str) -> str:
             f"{CARD}: has {{hight}}, but only {{focus}}, {{height}}, {{quality}}, {{width}}",
         ),
         (
+            "image_styles: {card: {ratios: ['16:9']}}",
+            "image_styles.card: ratios: process has no {height}, such as in crop/{width}x{height}/gravity/{focus}",
+        ),
+        (
+            "image_styles: {card: {process: 'imageMogr2/rotate/{width}/cut/{height}', ratios: ['16:9']}}",
+            "image_styles.card: ratios: {height} must be that of thumbnail, crop or scrop",
+        ),
+        (
+            "image_styles: {card: {process: 'imageMogr2/crop/{width}x{height}', ratio: 2, ratios: ['16:9']}}",
+            "image_styles.card: ratios: a style has either ratio or ratios",
+        ),
+        (
             card("thumbnail/{width}x>/ignore-error/1"),
             f"{CARD}: must not have ignore-error: COS would send the original in place of the style",
         ),

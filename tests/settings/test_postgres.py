@@ -103,6 +103,7 @@ def test_every_accepted_dsn_can_be_parsed(start: str, pieces: list[str]) -> None
         ({"key_prefix": "a\0"}, "no NUL character"),
         ({"columns": {"public": "is public"}}, "a column name"),
         ({"grants": {"table": "shares", "image": "picture"}}, "needs one of user and group"),
+        ({"changes": [{"table": "files", "id": "image id"}]}, "a column name"),
         ({"grants": {"table": "shares; --", "image": "picture", "user": "u"}}, "a table name"),
     ],
 )
@@ -123,6 +124,7 @@ def test_every_key_is_of_the_way_to_the_rows_or_decides_what_a_row_says() -> Non
 
 def test_replicas_reach_the_same_sources_by_different_ways() -> None:
     of_one = {"dsn": "postgresql://127.0.0.1:6432/app", "pool_size": 3, "listen": False}
+    of_one["changes"] = [{"table": "files", "id": "image_id"}]
     of_two = {"dsn": "postgresql://db/app", "listen_dsn": "postgresql://primary/app", "timeout": 9, "table": "images"}
     sources = [PostgresSettings.model_validate(section).sources for section in (of_one, of_two)]
     assert sources[0] == sources[1]

@@ -132,6 +132,8 @@ class Postgres:
             result = [(self._position_of(connection),)] if connection.is_standby else []
         elif "pg_trigger" in sql:
             result = [(str(self.trigger), 8 | 16, _SOURCE)] if self.trigger is not None else []
+        elif "pg_rewrite" in sql:
+            result = [(False, [], False)]
         elif "format_type" in sql:
             result = [("text",)]
         elif sql.startswith("NOTIFY") or "pg_notify" in sql:

@@ -19,7 +19,7 @@ from tests.simulation.purge_model import MODEL, PurgeData
 
 _KEEP: Final = keep_entries(entries=[], sets=[], latest_end=0, now=0, index_life=0, values=[])[1]
 _DROP: Final = drop_entries(entries=[], sets=[], metadata=[], tombstone=b"", milliseconds=0, words=[])[1]
-_DROP_IF_SAME: Final = drop_if_same(key="", value=b"")[1]
+_DROP_IF_SAME: Final = drop_if_same(key="", value=b"", milliseconds=0)[1]
 _END: Final = re.compile(rb"(\d+) ")
 _DROPPED: Final = re.compile(rb"\n(-[0-9a-f]+)$")
 _MISCONF: Final = "MISCONF Redis is configured to save RDB snapshots, but it is currently unable to persist to disk."
@@ -96,7 +96,12 @@ class Redis:
                 self._values[key] = (tombstone, self.now() + milliseconds / 1000)
             return None
         if script == _DROP_IF_SAME:
-            return self._values.pop(keys[0], None) is not None if self.get(keys[0]) == values[0] else 0
+            value, milliseconds = values
+            if self.get(keys[0]) == value:
+                del self._values[keys[0]]
+                if carried := _DROPPED.search(value):
+                    self._values[keys[0]] = (carried[1], self.now() + milliseconds / 1000)
+            return None
         raise LookupError(script)
 
     def _keep(self, key: str, values: list[Any], latest: float) -> int:

@@ -32,7 +32,9 @@ def _command(random: Random) -> tuple[Any, ...]:
                 words=keys,
             )
         case 1:
-            call = drop_if_same(key=keys[0], value=random.choice(_TOMBSTONES[1:]))
+            foreign = (f"{int(_NOW) + 100} x{mark}".encode() for mark in ("", "\n-aa", "\n-bb"))
+            value = random.choice((*_TOMBSTONES[1:], *foreign))
+            call = drop_if_same(key=keys[0], value=value, milliseconds=60_000)
         case _:
             values: list[bytes | str | float] = []
             for key in keys:

@@ -9,7 +9,8 @@ from PIL import Image
 
 from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
-from tests.conftest import Answer, Images, RunningGateway, StartGateway
+from gateway_dev.database import ImageRow
+from tests.conftest import BUCKET, Answer, Images, RunningGateway, StartGateway
 
 CARD: dict[str, Any] = {"widths": [160, 320, 640], "formats": ["avif", "webp"], "quality": {"webp": 75}}
 STYLES: dict[str, Any] = {"card": CARD, "teaser": {"widths": [32], "formats": ["webp"], "public": True}}
@@ -81,12 +82,45 @@ async def test_no_variant_is_larger_than_its_original(start_gateway: StartGatewa
     assert picture((await gateway.get("/i/small?style=card&w=640&format=webp")).body).size == (100, 80)
 
 
+async def test_a_listed_ratio_cuts_the_image_at_its_focus_and_without_one_it_is_whole(
+    start_gateway: StartGateway, images: Images
+) -> None:
+    """The upper half of the image is black, the lower one white."""
+    file = io.BytesIO()
+    halves = Image.new("L", (400, 400), 255)
+    halves.paste(0, (0, 0, 400, 200))
+    halves.save(file, "PNG")
+    images.cos.store.put(BUCKET, "halves.png", file.getvalue(), content_type="image/png")
+    await images.execute("ALTER TABLE images ADD COLUMN IF NOT EXISTS focus text")
+    for image_id, focus in (("above", "north"), ("below", "south")):
+        await images.add_row(ImageRow(image_id, None, "halves.png", content_type="image/png", public=True))
+        await images.execute("UPDATE images SET focus = %s WHERE id = %s", focus, image_id)
+    process = "imageMogr2/auto-orient/crop/{width}x{height}/gravity/{focus}/strip"
+    cover = {"process": process, "ratios": ["2:1", "1:1"], "widths": [100, 200], "formats": ["webp"]}
+    gateway = await start_gateway(image_styles={"cover": cover}, postgres={"columns": {"focus": "focus"}})
+    for query, size in (("w=200&r=2:1", (200, 100)), ("w=100&r=1:1", (100, 100)), ("w=100", (100, 100))):
+        for format_, kind in (("webp", "WEBP"), ("original", "PNG")):
+            answer = await gateway.get(f"/i/above?style=cover&{query}&format={format_}")
+            assert (picture(answer.body).size, picture(answer.body).format) == (size, kind), query
+    shades = {}
+    for image_id in ("above", "below"):
+        body = (await gateway.get(f"/i/{image_id}?style=cover&w=200&r=2:1&format=original")).body
+        shades[image_id] = picture(body).convert("L").getpixel((100, 50))
+    assert shades == {"above": 0, "below": 255}
+    refused = await gateway.get("/i/above?style=cover&w=200&r=4:3")
+    assert (refused.status, refused.json()["code"]) == (400, "unknown_ratio")
+    meta = (await gateway.get("/api/v1/images/above/meta")).json()["data"]
+    assert meta["styles"]["cover"]["ratios"] == ["2:1", "1:1"]
+
+
 async def test_what_no_address_has_is_a_400(gateway: RunningGateway, cos: CosEmulator) -> None:
     for query, code in (
         ("style=huge", "unknown_style"),
         ("style=card@320.webp", "unknown_style"),
         ("style=card&format=jxl", "unknown_format"),
         ("style=teaser&format=avif", "unknown_format"),
+        ("style=card&r=16:9", "unknown_ratio"),
+        ("r=16:9", "invalid_request"),
         ("style=card&w=0", "invalid_request"),
         ("style=card&w=-1", "invalid_request"),
         ("style=card&w=320px", "invalid_request"),

@@ -1,5 +1,6 @@
 """The package as ``npm pack`` makes it, and the applications in ``examples``, which use it, in Chromium."""
 
+import gzip
 import json
 import re
 import shutil
@@ -80,7 +81,8 @@ def test_the_package_contains_the_exported_files_and_nothing_else(package: Path)
     others = {name for name in held if not name.startswith("dist/")}
     texts = {"CHANGELOG.md", "README.md", "README.zh-CN.md", "VUE.md"}
     assert others == {"custom-elements.json", "package.json", "smart-image.css"} | texts
-    assert all(name.endswith((".js", ".d.ts")) for name in held - others)
+    component = "dist/svelte/SmartImage.svelte"
+    assert all(name.endswith((".js", ".d.ts")) for name in held - others - {component})
     manifest = json.loads((package / "package.json").read_text(encoding="utf-8"))
     version = manifest["version"].partition("-")[0]
     assert f"\n## [{version}] - " in (package / "CHANGELOG.md").read_text(encoding="utf-8")
@@ -95,6 +97,42 @@ def test_publint_and_attw_accept_the_package(archive: Path) -> None:
     run("node", MODULES / "publint/src/cli.js", "run", "--strict", archive, folder=WEB)
     arguments = ("--quiet", "--profile", "esm-only", "--exclude-entrypoints", "custom-elements.json", "smart-image.css")
     run("node", MODULES / "@arethetypeswrong/cli/dist/index.js", archive, *arguments, folder=WEB)
+
+
+# Gzipped. Calls of `imageProxy` load 3 kB more, once.
+@pytest.mark.parametrize(
+    ("module", "name", "most"),
+    [
+        ("addresses", "proxyAddress", 512),
+        ("retry", "Retrier", 768),
+        ("monitor", "Monitor", 1536),
+        ("vue", "useImageRetry", 768),
+        ("vue", "useImageMonitoring", 1536),
+        ("vue", "useImage", 1024),
+        ("vue", "imageProxy", 1792),
+    ],
+)
+def test_an_application_pays_for_what_it_imports_alone(applications: Path, module: str, name: str, most: int) -> None:
+    folder = applications / f"{module}-{name}"
+    folder.mkdir()
+    (folder / "entry.js").write_text(f'export {{ {name} }} from "@image-gateway/web/{module}";\n', encoding="utf-8")
+    output = "output: {minify: true, entryFileNames: 'made.js'}"
+    options = f"input: 'entry.js', external: ['vue'], preserveEntrySignatures: 'strict', {output}"
+    config = f"export default {{build: {{modulePreload: false, rolldownOptions: {{{options}}}}}}};\n"
+    (folder / "vite.config.js").write_text(config, encoding="utf-8")
+    run("node", "../node_modules/vite/bin/vite.js", "build", "--logLevel", "error", folder=folder)
+    made = (folder / "dist" / "made.js").read_bytes()
+    assert name.encode() in made
+    assert len(gzip.compress(made)) <= most
+
+
+def test_hints_are_for_developers(applications: Path, built: dict[str, bytes]) -> None:
+    words = b"the largest picture of the first screen"
+    assert not [name for name, body in built.items() if words in body]
+    folder = applications / "development"
+    vite = ("node", "node_modules/vite/bin/vite.js", "build", "--logLevel", "error", "--outDir", folder)
+    run("env", "NODE_ENV=development", *vite, folder=applications)
+    assert [file for file in folder.rglob("*.js") if words in file.read_bytes()]
 
 
 def test_typescript_knows_the_element_in_react_preact_and_vue(applications: Path) -> None:

@@ -2,10 +2,11 @@
 
 from playwright.async_api import CDPSession
 
-from tests.conftest import Images
+from tests.conftest import Images, StartGateway
 from tests.web.conftest import Visit
 
 KILOBYTE = 1024
+CARD = {"card": {"widths": [80, 160], "formats": ["original"]}}
 
 
 async def test_a_page_of_fifty_images_costs_one_request_each_and_eleven_kilobytes(
@@ -87,3 +88,47 @@ async def heap_of(devtools: CDPSession) -> int:
     await devtools.send("HeapProfiler.collectGarbage")
     usage: dict[str, int] = await devtools.send("Runtime.getHeapUsage")
     return int(usage["usedSize"])
+
+
+async def test_a_thousand_removed_images_leave_no_nodes_behind(
+    visit: Visit, images: Images, png: bytes, start_gateway: StartGateway
+) -> None:
+    """Chromium keeps a removed lazy ``<img>`` whose ``sizes`` are ``auto``, and all that hangs on it."""
+    await images.add("a", png)
+    visit.gateway = await start_gateway(image_styles=CARD)
+    await visit.open("<main></main>")
+    await visit.until("() => customElements.get('smart-image')")
+    devtools = await visit.page.context.new_cdp_session(visit.page)
+    nodes: list[int] = []
+    while len(nodes) < 11:
+        await visit.page.evaluate(
+            """document.querySelector("main").replaceChildren(...Array.from({length: 100}, () => Object.assign(
+                 document.createElement("smart-image"), {imageId: "a", alt: "", width: 80, height: 60, lazy: true,
+                   styleName: "card", widths: "80 160", formats: "original"})))"""
+        )
+        await visit.all_loaded(100)
+        assert (await visit.page.evaluate("document.querySelector('smart-image img').sizes")).startswith("auto")
+        await visit.page.evaluate("document.querySelector('main').replaceChildren()")
+        await heap_of(devtools)
+        nodes.append((await devtools.send("Memory.getDOMCounters"))["nodes"])
+    assert nodes[-1] < nodes[0] + 100, nodes
+
+
+async def test_an_image_that_comes_back_is_chosen_by_its_size_in_the_layout(
+    visit: Visit, images: Images, png: bytes, start_gateway: StartGateway
+) -> None:
+    await images.add("a", png)
+    visit.gateway = await start_gateway(image_styles=CARD)
+    await visit.open(
+        '<smart-image id="one" image-id="a" alt="" width="80" height="60" lazy style-name="card" widths="80 160" '
+        'formats="original"></smart-image>'
+    )
+    await visit.state("#one", "loaded")
+    asked = len(visit.asked)
+    look = "(({loading, sizes}) => [loading, sizes.startsWith('auto')])(kept.querySelector('img'))"
+    await visit.page.evaluate("(window.kept = one, one.remove())")
+    await visit.until(f"() => `${{{look}}}` === 'eager,true'")
+    await visit.page.evaluate("document.body.append(kept)")
+    await visit.until(f"() => `${{{look}}}` === 'lazy,true'")
+    assert await visit.types("one") == ["load"]
+    assert len(visit.asked) == asked

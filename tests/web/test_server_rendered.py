@@ -69,6 +69,8 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("modules")
     node("node_modules/vite/bin/vite.js", "build", "--outDir", folder, "--logLevel", "error", folder=WEB)
     (folder / "node_modules").symlink_to(WEB / "node_modules")
+    imports = {"#hints": "./no-hints.js"}
+    (folder / "package.json").write_text(json.dumps({"type": "module", "imports": imports}), encoding="utf-8")
     (folder / "render.mjs").write_text(RENDER, encoding="utf-8")
     return folder
 

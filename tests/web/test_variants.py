@@ -12,6 +12,11 @@ from tests.web.conftest import PASS_ON, Tab, Visit, on_one_loop
 STYLES: dict[str, Any] = {
     "card": {"widths": [80, 160], "formats": ["avif", "webp"]},
     "thumb": "imageMogr2/thumbnail/40x",
+    "cover": {
+        "process": "imageMogr2/auto-orient/crop/{width}x{height}/gravity/{focus}/strip",
+        "ratios": ["2:1", "1:1"],
+        "widths": [80, 160],
+    },
 }
 SIZE = 'width="200" height="150"'
 BOX = "(min-width: 200px) 200px, 100vw"  # sizes of an image of that width
@@ -71,6 +76,24 @@ async def test_widths_and_formats_become_a_picture_element(visit: Visit, gateway
     assert await visit.page.evaluate("plain.currentSrc") == f"{gateway.ports.public}/i/a"
     # Size and widths are given: there is nothing to ask for.
     assert not visit.asked_for("POST")
+
+
+async def test_an_image_is_cut_to_the_ratio_of_its_element(tab: Tab) -> None:
+    """By the width alone the height is known, so that no call is needed."""
+    element = '<smart-image id="{0}" image-id="a" alt="" style-name="cover" widths="80 160" {1}></smart-image>'
+    await tab.open(
+        element.format("wide", 'ratio="2:1" width="80"')
+        + element.format("square", 'ratio="1:1" height="80"')
+        + element.format("whole", 'width="80" height="60"')
+    )
+    for name, size, ratio in (("wide", [80, 40], "2:1"), ("square", [80, 80], "1:1"), ("whole", [80, 60], None)):
+        await tab.state(name, "loaded")
+        assert await tab.evaluate(f"[{name}.naturalWidth, {name}.naturalHeight]") == size
+        assert await tab.evaluate(f"[{name}.offsetWidth, {name}.offsetHeight]") == size
+        assert await tab.evaluate(f"new URL({name}.currentSrc).searchParams.get('r')") == ratio
+    await tab.evaluate("void (wide.ratio = '1:1')")
+    await tab.until("wide.naturalHeight === 80 && wide.offsetHeight === 80")
+    assert not tab.front.asked_for("/api/v1/images/urls")
 
 
 async def test_a_box_gets_the_width_that_it_needs_also_when_it_is_loaded_again(

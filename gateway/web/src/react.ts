@@ -6,7 +6,7 @@ import { type AttributeProperties, NAMES, propertyOf } from "./element/attribute
 import { defineSmartImage } from "./element/define-element.js";
 import type { SmartImageElement } from "./element/smart-image.js";
 import type { SmartImageListeners } from "./element/tag-types.js";
-import { type ServerPicture, serverPicture } from "./server-picture.js";
+import { htmlOf, type ServerPicture, serverPicture } from "./server-picture.js";
 
 /** The listeners of `SmartImage` by the element's own names. */
 const LISTENERS = {
@@ -63,18 +63,9 @@ function begun(picture: ServerPicture): ServerPicture {
   return picture;
 }
 
-/** Return the markup of the picture that a server renders. */
-function htmlOf({ sources, img }: ServerPicture): string {
-  const tag = (name: string, attributes: object) =>
-    `<${name}${Object.entries(attributes)
-      .filter(([, value]) => value !== undefined)
-      .map(([key, value]) => ` ${key}="${String(value).replaceAll("&", "&amp;").replaceAll('"', "&quot;")}"`)
-      .join("")}>`;
-  return [...sources.map((source) => tag("source", source)), tag("img", img)].join("");
-}
-
 export { configureSmartImage, type SmartImageConfig } from "./core/config.js";
 export type { FailureKind, LoadFailure } from "./core/failure.js";
 export { imageProxy } from "./core/image-proxy.js";
 export type { LoadState } from "./core/loader.js";
 export { SmartImageElement, type SmartImageEventMap } from "./element/smart-image.js";
+export { type UsedImage, type UseImageOptions, useImage } from "./use-image.js";

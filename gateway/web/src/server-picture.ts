@@ -1,5 +1,5 @@
-import { candidates, proxyAddress, sizesOf } from "./core/addresses.js";
-import { baseUrlOf, config } from "./core/config.js";
+import { boxOf, candidates, proxyAddress, sizesOf } from "./core/addresses.js";
+import { baseUrlOf, configuredVariant } from "./core/config.js";
 
 type List = string | readonly (string | number)[] | undefined;
 type Attributes = Record<string, string | number | undefined>;
@@ -14,6 +14,7 @@ export interface PictureProps {
   widths?: List;
   formats?: List;
   sizes?: string | undefined;
+  ratio?: string | undefined;
   version?: string | undefined;
   link?: string | undefined;
   baseUrl?: string | undefined;
@@ -45,11 +46,12 @@ const IMAGE = /^(?:data:image\/|https?:\/\/|\.{0,2}\/)/;
  * widths of the style it has those of its box, which the gateway rounds up.
  */
 export function serverPicture(props: PictureProps): ServerPicture {
-  const { imageId, alt = "", width, height, styleName: style, version, link, priority } = props;
+  const { imageId, alt = "", styleName: style, ratio, version, link, priority } = props;
+  const [width, height] = boxOf(props.width, props.height, ratio).map((length) => length || undefined);
   const base = baseUrlOf(props.baseUrl);
   const id = props.mode !== "url" && props.useProxy !== false && imageId;
-  const variant = { style: style ?? null, version: version ?? null, link: link ?? null };
-  const listed = style && base === baseUrlOf() ? config.variants?.[style] : undefined;
+  const variant = { style: style ?? null, ratio: ratio ?? null, version: version ?? null, link: link ?? null };
+  const listed = configuredVariant(base, style);
   const widths = listOf(props.widths ?? listed?.widths).map(Number);
   const found = id && style ? candidates(base, id, variant, widths, listOf(props.formats ?? listed?.formats)) : [];
   const isGuessed = !!(id && style && width && !found.length);
@@ -92,6 +94,16 @@ export function serverPicture(props: PictureProps): ServerPicture {
           }
         : undefined,
   };
+}
+
+/** Return the markup of the picture that a server renders. */
+export function htmlOf({ sources, img }: ServerPicture): string {
+  const tag = (name: string, attributes: object) =>
+    `<${name}${Object.entries(attributes)
+      .filter(([, value]) => value !== undefined)
+      .map(([key, value]) => ` ${key}="${String(value).replaceAll("&", "&amp;").replaceAll('"', "&quot;")}"`)
+      .join("")}>`;
+  return [...sources.map((source) => tag("source", source)), tag("img", img)].join("");
 }
 
 const warned = new Set<string>();

@@ -14,12 +14,13 @@ export function createSmartImage(options: SmartImageConfig = {}): Plugin {
   };
 }
 
+export type { ImageMeta, ImageUrl } from "./core/api.js";
 export { configureSmartImage, type SmartImageConfig } from "./core/config.js";
 export type { FailureKind, LoadFailure } from "./core/failure.js";
-export type { ImageMeta, ImageUrl } from "./core/gateway.js";
 export { imageProxy } from "./core/image-proxy.js";
 export type { LoadState } from "./core/loader.js";
 export type { SmartImageElement } from "./element/smart-image.js";
+export { type UsedImage, type UseImageOptions, useImage } from "./use-image.js";
 export { useImageCache, useImageMonitoring, useImageRetry, useSmartImage } from "./vue/composables.js";
 export { SmartImage, type SmartImageSlotProps } from "./vue/smart-image.js";
 

@@ -1,8 +1,10 @@
 import { expect, test } from "vitest";
 import { candidates, isImageId, proxyAddress } from "../src/core/addresses.js";
+import { configureSmartImage } from "../src/core/config.js";
 import nextLoader, { createLoader } from "../src/next-loader.js";
 import nuxt from "../src/nuxt.js";
 import { extract, generate, transform } from "../src/unpic.js";
+import { useImage } from "../src/use-image.js";
 
 const BASE = "https://img.example.com";
 
@@ -108,4 +110,34 @@ test("the legacy formats of <NuxtPicture> are the original", () => {
     const { url } = nuxt().getImage("a", { baseURL: BASE, modifiers: { width: 640, style: "card", format } });
     expect(url).toBe(`${BASE}/i/a?style=card&w=640&format=original`);
   }
+});
+
+test("useImage returns what an <img> needs, for what is no element", () => {
+  configureSmartImage({ baseUrl: "https://gw/", variants: { card: { widths: [320, 640], formats: ["webp"] } } });
+  const card = "https://gw/i/a?style=card";
+  expect(useImage("a")).toEqual({
+    src: "https://gw/i/a",
+    srcset: undefined,
+    sizes: undefined,
+    width: undefined,
+    height: undefined,
+  });
+  expect(useImage("a", { styleName: "card", width: 320, ratio: "16:9" })).toEqual({
+    src: `${card}&w=320&r=16:9`,
+    srcset: `${card}&w=320&r=16:9 320w, ${card}&w=640&r=16:9 640w`,
+    sizes: "(min-width: 320px) 320px, 100vw",
+    width: 320,
+    height: 180,
+  });
+  // Without the widths of the style: those of its box.
+  const mail = useImage("a", { styleName: "mail", width: 600, format: "original", link: "kid=k&exp=9&sig=s" });
+  const linked = "https://gw/i/a?kid=k&exp=9&sig=s&style=mail";
+  expect(mail.src).toBe(`${linked}&w=600&format=original`);
+  expect(mail.srcset).toBe(`${linked}&w=600&format=original 1x, ${linked}&w=1200&format=original 2x`);
+  expect(mail.sizes).toBeUndefined();
+  expect(useImage("a", { styleName: "card", width: 100, widths: [100], sizes: "50vw" }).sizes).toBe("50vw");
+  expect(useImage("a", { styleName: "card", height: 90, ratio: "16:9" }).width).toBe(160);
+  // Width and format belong to a style.
+  expect(useImage("a", { width: 320, format: "webp" }).src).toBe("https://gw/i/a");
+  configureSmartImage({ baseUrl: "", variants: {} });
 });

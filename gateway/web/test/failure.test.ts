@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { actionFor, isTransient, kindOf, kindOfCode, retryAfterOf } from "../src/core/failure.js";
+import { kindOf, kindOfCode, retryAfterOf } from "../src/core/answers.js";
+import { actionFor, isTransient } from "../src/core/failure.js";
 
 test.each([
   [0, "network", "retry", "retry"],

@@ -192,3 +192,32 @@ test("wake() opens a closed gate if no request waits", async () => {
   gate.wake();
   expect(gate.closed).toBe(false);
 });
+
+test("rest() ends after its time, or with wake(), but by no probe and no success, and waits for a hidden page", async () => {
+  vi.spyOn(Math, "random").mockImplementation(() => 0);
+  const document = { hidden: false };
+  vi.stubGlobal("document", document);
+  const gate = createGate();
+  const ended: string[] = [];
+  const rest = (name: string, ms: number) => void gate.rest(ms, forever).then(() => ended.push(name));
+  rest("short", 1000);
+  rest("long", 60_000);
+  gate.failed("a");
+  void gate.wait(() => Promise.resolve(true), forever);
+  gate.succeeded();
+  await vi.advanceTimersByTimeAsync(1001);
+  expect(ended).toEqual(["short"]);
+  document.hidden = true;
+  await vi.advanceTimersByTimeAsync(100_000);
+  expect(ended).toEqual(["short"]);
+  document.hidden = false;
+  gate.wake();
+  await vi.advanceTimersByTimeAsync(1);
+  expect(ended).toEqual(["short", "long"]);
+  const gone = new AbortController();
+  const left = expect(gate.rest(1000, gone.signal)).rejects.toMatchObject({ name: "AbortError" });
+  gone.abort();
+  await left;
+  expect(vi.getTimerCount()).toBe(0);
+  vi.unstubAllGlobals();
+});

@@ -1,5 +1,8 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { config, configureSmartImage } from "../src/core/config.js";
+import { isImageId } from "../src/core/addresses.js";
+import { type Api, createApi } from "../src/core/api.js";
+import { TOOLS } from "../src/core/api-at.js";
+import { config, configureSmartImage, forgetters } from "../src/core/config.js";
 import { createGateway, type Gateway } from "../src/core/gateway.js";
 import { imageProxy } from "../src/core/image-proxy.js";
 
@@ -27,13 +30,14 @@ function urls(...ids: string[]): Response {
   return answer({ urls: Object.fromEntries(ids.map((id) => [id, { url: `cos/${id}`, expires_at: END }])), errors: {} });
 }
 
+const apiAt = (base: string): Api => createApi(base, config, forgetters, isImageId, ...TOOLS);
 const diagnose = (gateway: Gateway, address: string, signal = new AbortController().signal) =>
   gateway.diagnose(address, address, 0, true, signal);
 const gathered = () => vi.advanceTimersByTimeAsync(16);
 const sent = (call: number) => fetched.mock.calls[call]?.[1] as RequestInit & { headers: Record<string, string> };
 
 test("fifty images are one call, and cached URLs need none", async () => {
-  const gateway = createGateway("https://gw");
+  const gateway = apiAt("https://gw");
   const ids = Array.from({ length: 50 }, (_, index) => `i${index}`);
   fetched.mockImplementation(async () => urls(...ids));
   const answers = Promise.all(ids.map((id) => gateway.url(id)));
@@ -49,7 +53,7 @@ test("a rejected token is renewed once, for 401 and for errors in a batch", asyn
   const tokens = ["old", "new", "newer"];
   const getToken = vi.fn(async () => tokens.shift() ?? null);
   configureSmartImage({ baseUrl: "https://gw", getToken });
-  const gateway = createGateway("https://gw");
+  const gateway = apiAt("https://gw");
   fetched.mockResolvedValueOnce(answer({ urls: {}, errors: { a: "unauthorized" } })).mockResolvedValueOnce(urls("a"));
   const found = gateway.url("a");
   await gathered();
@@ -63,19 +67,19 @@ test("a rejected token is renewed once, for 401 and for errors in a batch", asyn
 });
 
 test("a dead URL is replaced by the gateway's newest, else by a new one", async () => {
-  const gateway = createGateway("https://gw");
+  const gateway = apiAt("https://gw");
   fetched
     .mockResolvedValueOnce(urls("a"))
     .mockResolvedValueOnce(urls("a"))
     .mockResolvedValueOnce(answer({ image_id: "a", url: "cos/made", expires_at: END }));
   const first = gateway.url("a");
   await gathered();
-  const second = gateway.freshUrl("a", (await first).url ?? "");
+  const second = gateway.urlFor("a", (await first).url, false, false);
   await gathered();
-  expect((await second).url).toBe("cos/made");
+  expect((await second)?.url).toBe("cos/made");
   expect(fetched.mock.calls[2]?.[0]).toBe("https://gw/api/v1/images/a/url/refresh");
   // One who found the same URL dead shares the new one.
-  expect((await gateway.freshUrl("a", "cos/a")).url).toBe("cos/made");
+  expect((await gateway.urlFor("a", "cos/a", false, false))?.url).toBe("cos/made");
   expect(fetched).toHaveBeenCalledTimes(3);
 });
 
@@ -115,7 +119,7 @@ test("imageProxy returns a URL or an error for each id", async () => {
 });
 
 test("metadata is requested only for images that need it, once", async () => {
-  const gateway = createGateway("https://gw");
+  const gateway = apiAt("https://gw");
   fetched.mockImplementation(async (_, init) => {
     const { image_ids, include } = JSON.parse(String(init?.body)) as { image_ids: string[]; include?: string[] };
     const found = (image_id: string) => ({
@@ -125,9 +129,9 @@ test("metadata is requested only for images that need it, once", async () => {
     });
     return answer({ urls: Object.fromEntries(image_ids.map((id) => [id, found(id)])), errors: {} });
   });
-  const asked = [gateway.url("a"), gateway.url("b"), gateway.url("c", true)];
+  const asked = [gateway.url("a"), gateway.url("b"), gateway.urlFor("c", null, true, false)];
   await gathered();
-  expect((await Promise.all(asked)).map(({ meta }) => !!meta)).toEqual([false, false, true]);
+  expect((await Promise.all(asked)).map((found) => !!found?.meta)).toEqual([false, false, true]);
   const bodies = () => fetched.mock.calls.map(([, init]) => JSON.parse(String(init?.body)));
   expect(bodies()).toEqual([{ image_ids: ["a", "b"] }, { image_ids: ["c"], include: ["meta"] }]);
   const later = gateway.meta("a");
@@ -139,7 +143,7 @@ test("metadata is requested only for images that need it, once", async () => {
 });
 
 test("metadata is not requested again from a gateway without it", async () => {
-  const gateway = createGateway("https://gw");
+  const gateway = apiAt("https://gw");
   fetched.mockResolvedValue(urls("a"));
   const first = gateway.meta("a");
   await gathered();
@@ -150,7 +154,7 @@ test("metadata is not requested again from a gateway without it", async () => {
 
 test("another user gets neither the token, nor the URLs, nor a call in flight of the one before", async () => {
   configureSmartImage({ baseUrl: "https://gw", getToken: () => "alice" });
-  const gateway = createGateway("https://gw");
+  const gateway = apiAt("https://gw");
   let answerAlice: (answer: Response) => void = () => undefined;
   fetched.mockImplementation(async (_, init) => {
     const { headers, body } = init as { headers: Record<string, string>; body: string };
@@ -183,7 +187,7 @@ test("a bearer token and cookies go only to origins that the configuration names
   configureSmartImage({ baseUrl: "https://gw/images", trustedOrigins, getToken, credentials: "include" });
   fetched.mockImplementation(async () => urls("a"));
   const sentTo = async (base: string) => {
-    await createGateway(base).refresh("a");
+    await apiAt(base).refresh("a");
     const { headers, credentials } = sent(fetched.mock.calls.length - 1);
     return [headers.Authorization, credentials];
   };
@@ -200,21 +204,21 @@ test("a bearer token and cookies go only to origins that the configuration names
   ])
     expect(await sentTo(base), base).toEqual([undefined, "same-origin"]);
   fetched.mockResolvedValue(new Response("", { status: 401 }));
-  await expect(createGateway("https://other.example").refresh("a")).rejects.toMatchObject({ kind: "unauthorized" });
+  await expect(apiAt("https://other.example").refresh("a")).rejects.toMatchObject({ kind: "unauthorized" });
   expect(getToken).not.toHaveBeenCalled();
 });
 
 test("without a configured address the token goes to the page's own origin", async () => {
   configureSmartImage({ getToken: () => "secret" });
   fetched.mockImplementation(async () => urls("a"));
-  await createGateway("https://page").refresh("a");
+  await apiAt("https://page").refresh("a");
   expect(sent(0).headers.Authorization).toBe("Bearer secret");
-  await createGateway("https://gw").refresh("a");
+  await apiAt("https://gw").refresh("a");
   expect(sent(1).headers.Authorization).toBeUndefined();
 });
 
 test("what is no id becomes part of no address", async () => {
-  const gateway = createGateway("https://gw");
+  const gateway = apiAt("https://gw");
   await expect(gateway.refresh("../../admin")).rejects.toMatchObject({ kind: "invalid", status: null });
   expect(fetched).not.toHaveBeenCalled();
 });
@@ -222,7 +226,7 @@ test("what is no id becomes part of no address", async () => {
 test("a token that arrives after the user has changed is not used", async () => {
   let tell: (token: string) => void = () => undefined;
   configureSmartImage({ baseUrl: "https://gw", getToken: () => new Promise((resolve) => (tell = resolve)) });
-  const gateway = createGateway("https://gw");
+  const gateway = apiAt("https://gw");
   fetched.mockImplementation(async () => urls("a"));
   const found = gateway.url("a");
   await gathered();

@@ -3,6 +3,8 @@ export interface VariantOptions {
   style?: string | null;
   width?: number | null;
   format?: string | null;
+  /** One of the style's `ratios`, such as `16:9`. */
+  ratio?: string | null;
   version?: string | null;
   /** A signed link: its whole address, or its query. */
   link?: string | null;
@@ -29,16 +31,32 @@ export function isImageId(id: string): boolean {
 export function proxyAddress(
   base: string,
   id: string,
-  { link, style, width, format, version, fragment = "" }: VariantOptions = {},
+  { link, style, width, format, ratio, version, fragment = "" }: VariantOptions = {},
 ): string {
   const name = isImageId(id) ? id : encodeURIComponent(` ${id}`);
   let address =
     link && /^(https?:)?\//.test(link) ? link : `${base}/i/${name}${link ? `?${link.replace("?", "")}` : ""}`;
-  for (const [name, value] of Object.entries({ style, w: width, format, v: version })) {
-    if (value) address += `${address.includes("?") ? "&" : "?"}${name}=${encodeURIComponent(value)}`;
+  for (const [name, value] of Object.entries({ style, w: width, r: ratio, format, v: version })) {
+    if (value)
+      address += `${address.includes("?") ? "&" : "?"}${name}=${encodeURIComponent(value).replace("%3A", ":")}`;
   }
   return address + fragment;
 }
+
+/** Return width and height in CSS pixels, 0 if unknown: by a ratio such as `16:9` one follows from the other. */
+export function boxOf(
+  width: Length,
+  height: Length,
+  ratio: string | null | undefined,
+): [width: number, height: number] {
+  const [across = 0, down = 0] = `${ratio}`.split(":").map(Number);
+  return [
+    width || Math.round(((height ?? 0) * across) / down) || 0,
+    height || Math.round(((width ?? 0) * down) / across) || 0,
+  ];
+}
+
+type Length = number | null | undefined;
 
 /** Return `sizes`: the given ones, else those of a box of `width` CSS pixels (0 if unknown) that fits into the viewport. */
 export function sizesOf(given: string | null | undefined, width: number | undefined, isLazy: boolean): string {

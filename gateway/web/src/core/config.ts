@@ -24,7 +24,9 @@ export interface SmartImageConfig {
   /** Returns a signed link to a private image, or null for a public one. `renew` is true after a 401. */
   getLink?: (id: string, options: { renew: boolean }) => Link | null | Promise<Link | null>;
   /** Widths and formats of styles, as `variants` of the gateway's `config.json`: no call is needed to learn them. */
-  variants?: Readonly<Record<string, { widths: readonly number[]; formats: readonly string[] }>>;
+  variants?: Readonly<
+    Record<string, { widths: readonly number[]; formats: readonly string[]; ratios?: readonly string[] }>
+  >;
   /** `meta: false` never requests sizes and placeholders. */
   batch?: Partial<BatchOptions> & { meta?: boolean };
   cache?: Partial<CacheOptions>;
@@ -36,24 +38,37 @@ export interface SmartImageConfig {
 
 // The served file has two names, and an application may have the npm package beside it: a page with two copies of this module
 // has one configuration. No markup can make a property whose name is a symbol.
-const page = globalThis as { [name: symbol]: [SmartImageConfig, (() => void)[]] | undefined };
+const page = globalThis as { [name: symbol]: Shared | undefined };
 const KEY = Symbol.for("smart-image");
-page[KEY] ??= [{}, []];
+page[KEY] ??= [{}, [], new Set()];
+page[KEY][2] ??= new Set(); // a copy of an earlier version made the others
+
+type Shared = [config: SmartImageConfig, forgetters: (() => void)[], starters: Set<Starter>];
+
+/** Starts a load again if it has failed, or fails, because of what was configured until now. */
+export type Starter = (isOtherUser: boolean) => void;
 
 /**
  * `config`: the current configuration; only `configureSmartImage` changes it. `forgetters`: called when the user may have
- * changed, so that each gateway forgets the token and URLs of the one before.
+ * changed, so that each gateway forgets the token and URLs of the one before. `starters`: those of loads that are not loaded.
  */
-export const [config, forgetters] = page[KEY];
+export const [config, forgetters, starters] = page[KEY];
 
 /**
- * Change the named parts of the configuration. Elements use it from their next load on. `getToken`, `getLink` or
- * `credentials`, even if they are the same as before, mean another user: token and cached URLs are forgotten, and calls
- * that are in flight are made again.
+ * Change the named parts of the configuration. Elements use it from their next load on, and start again what is not loaded
+ * from another gateway. `getToken`, `getLink` or `credentials`, even if they are the same as before, mean another user:
+ * token and cached URLs are forgotten, calls that are in flight are made again, and so are loads that have failed.
  */
 export function configureSmartImage(changes: SmartImageConfig): void {
   Object.assign(config, changes);
-  if (/getToken|getLink|credentials/.test(Object.keys(changes).join())) for (const forget of forgetters) forget();
+  const isOtherUser = ["getToken", "getLink", "credentials"].some((name) => name in changes);
+  if (isOtherUser) for (const forget of forgetters) forget();
+  for (const start of [...starters]) start(isOtherUser);
+}
+
+/** Return what the page's configuration says of the style of a gateway. */
+export function configuredVariant(base: string, style: string | null | undefined) {
+  return style && base === baseUrlOf() ? config.variants?.[style] : undefined;
 }
 
 /** Return what the gateway at `base` may get: nothing, unless the page's configuration names its origin. */

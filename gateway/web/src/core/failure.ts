@@ -29,6 +29,8 @@ export class ImageLoadError extends Error implements LoadFailure {
   declare readonly status: number | null;
   declare readonly requestId: string | null;
   declare readonly retryAfter: number | null;
+  /** Set if the answer was one to a stranger, and the visitor's own may be another one: it says nothing of the gateway. */
+  declare isDoubted?: boolean;
   constructor(
     kind: FailureKind,
     status: number | null = null,
@@ -38,30 +40,6 @@ export class ImageLoadError extends Error implements LoadFailure {
     super(kind);
     Object.assign(this, { name: "ImageLoadError", kind, status, requestId, retryAfter });
   }
-}
-
-const KINDS: Readonly<Record<number, FailureKind>> = {
-  401: "unauthorized",
-  403: "refused",
-  404: "not_found",
-  410: "not_found",
-  429: "throttled",
-  451: "blocked",
-  503: "unavailable",
-};
-
-/** Map an HTTP status to a failure. 0 means no answer; a status of success, that the body `isWhole` and no image. */
-export function kindOf(status: number, isWhole = true): FailureKind {
-  const succeeded = status && isWhole ? "decode" : "network";
-  return KINDS[status] ?? (status >= 500 ? "server" : status >= 400 ? "invalid" : succeeded);
-}
-
-/** Map an error code of the gateway's API to a failure. */
-export function kindOfCode(code: string): FailureKind {
-  if (code === "unauthorized") return code;
-  if (code === "image_blocked") return "blocked";
-  if (/not_found$/.test(code)) return "not_found";
-  return /^(invalid|unknown)/.test(code) ? "invalid" : "unavailable";
 }
 
 /** Whether the same request may succeed later. */
@@ -79,12 +57,7 @@ export function actionFor(kind: FailureKind, viaUrl: boolean): Action {
   return kind === "unauthorized" ? "authorize" : "stop";
 }
 
-/**
- * Parse Retry-After (RFC 9110 section 10.2.3) into ms, a day at most: timers of browsers end at once after 25 days. Return
- * null if it is missing, malformed or past.
- */
-export function retryAfterOf(field: string | null, now: number): number | null {
-  const text = field ?? "";
-  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - now;
-  return ms >= 0 ? Math.min(ms, 864e5) : null;
+/** Return the error as a failure to load; any other error means that there was no answer. */
+export function asFailure(error: unknown): ImageLoadError {
+  return error instanceof ImageLoadError ? error : new ImageLoadError("network");
 }

@@ -24,6 +24,8 @@ export interface Gate {
   enter(probe: Probe, signal: AbortSignal): Promise<void>;
   /** Wait until a probe succeeds, the gate opens, or `wake()` is called; then up to two seconds more. */
   wait(probe: Probe, signal: AbortSignal): Promise<void>;
+  /** Wait `ms` and until the page is visible, or until `wake()` is called; then up to two seconds more. */
+  rest(ms: number, signal: AbortSignal): Promise<void>;
   /** Record an answer of the gateway: open the gate. */
   succeeded(): void;
   /**
@@ -39,6 +41,7 @@ export interface Gate {
 export function createGate(): Gate {
   const failing = new Set<string | null>();
   const waiting = new Map<() => void, Probe>();
+  const resting = new Set<() => void>();
   let isClosed = false;
   let isProbing: boolean | undefined;
   let isAnswered: boolean | undefined;
@@ -105,6 +108,18 @@ export function createGate(): Gate {
       while (isClosed) await wait(probe, signal);
     },
     wait,
+    async rest(ms, signal) {
+      await abortable<void>(signal, (go) => {
+        // Of a hidden page `wake()` ends it.
+        const timer = setTimeout(() => globalThis.document?.hidden || go(), ms);
+        resting.add(go);
+        return () => {
+          clearTimeout(timer);
+          resting.delete(go);
+        };
+      });
+      await sleep(Math.random() * SPREAD, signal);
+    },
     succeeded,
     failed(id, retryAfter) {
       if (retryAfter) notBefore = Math.max(notBefore, Date.now() + retryAfter);
@@ -115,6 +130,7 @@ export function createGate(): Gate {
     },
     wake() {
       probes = 0;
+      for (const go of resting) go();
       if (isClosed && waiting.size) void ask();
       else open();
     },

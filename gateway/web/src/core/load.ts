@@ -1,8 +1,9 @@
 import { candidates, isImageId, proxyAddress } from "./addresses.js";
-import { baseUrlOf, config, originOf, secretsFor } from "./config.js";
-import { actionFor, ImageLoadError, isTransient } from "./failure.js";
-import { asFailure, type ImageMeta } from "./gateway.js";
-import { gatewayAt } from "./image-proxy.js";
+import type { ImageMeta } from "./api.js";
+import { apiAt, usedApiAt } from "./api-at.js";
+import { configuredVariant, originOf, secretsFor } from "./config.js";
+import { actionFor, asFailure, ImageLoadError, isTransient } from "./failure.js";
+import { type Gateway, gatewayAt } from "./gateway.js";
 import type { Loader, LoaderView, LoadRequest, Source } from "./loader.js";
 import { longestDelay } from "./retry.js";
 import { sleep } from "./sleep.js";
@@ -11,53 +12,78 @@ import { isCut } from "./timing.js";
 // ms of waiting at the gate after which the state becomes `failed`; the load goes on in the background.
 const OUTAGE_LIMIT = 60_000;
 
+// ms before an image is asked for again of which only a stranger was told that it is missing.
+const RARELY = { delay: 30_000, maxDelay: 600_000 };
+
 // A presigned URL whose time has ended. COS hides its status from pages of other origins.
 const EXPIRED = new ImageLoadError("refused");
 
+/** Fragments of the images that the page has reloaded past caches: later loads show these bytes, too. */
+const renewed = new Map<string, string>();
+
+/** What is known of one load. */
+interface LoadProgress {
+  meta?: ImageMeta | undefined;
+  /** The presigned URL in use. */
+  url?: string | null | undefined;
+  /** The last presigned URL that failed. */
+  dead?: string | null | undefined;
+  link?: string | null | undefined;
+  /** Whether the page was asked for another token or link. */
+  isAuthorized?: boolean;
+  /** Whether the gateway was asked for another presigned URL. */
+  isRenewed?: boolean;
+  /** Whether presigned URLs are not for this visitor. */
+  isRefused?: boolean;
+  hasGivenUp?: boolean;
+  outageBegan?: number;
+  /** A refusal that may be for strangers alone. */
+  doubt?: ImageLoadError;
+  /** How often an image that is missing in doubt was asked for again. */
+  rests: number;
+  /** Firefox keeps decoded images, also cut ones, by the whole address. */
+  fragment: string;
+}
+
+/** Return the gateway of a request, as the page is configured now. */
+export function gatewayOf({ id, src, base }: LoadRequest): Gateway {
+  return gatewayAt(id || !src ? base : originOf(src, document.baseURI));
+}
+
 /** Load one image: resolve its address, display it, and handle failures. Rejects when the signal is aborted. */
 export async function load(loader: Loader, view: LoaderView, request: LoadRequest, signal: AbortSignal): Promise<void> {
-  const { id, src, viaUrl, variant, widths, formats, retry, timeout, fallback, report, fresh } = request;
-  const gateway = gatewayAt(id || !src ? request.base : originOf(src, document.baseURI));
-  const { gate, base } = gateway;
-  const what = id ?? src ?? "";
-  const known = gateway.cache.peek(what);
-  let meta: ImageMeta | undefined;
-  let url: string | null | undefined;
-  let dead = fresh ? known?.url : null;
-  let link: string | null | undefined;
-  let isAuthorized = false;
-  let isRenewed: boolean | undefined;
-  let isRefused: boolean | undefined;
-  let hasGivenUp: boolean | undefined;
-  let outageBegan: number | undefined;
-  let source: Source;
-  let taken: number;
-  // Firefox keeps decoded images, also cut ones, by the whole address.
-  let fragment = "";
+  const { id, src, viaUrl, variant, widths, formats, retry, timeout, fallback, report, fresh, isSizeless } = request;
+  const known = usedApiAt(gatewayOf(request).base)?.cache.peek(`${id}`);
+  const progress: LoadProgress = { dead: fresh ? known?.url : null, rests: 0, fragment: "" };
 
   /** Handle a failure; return false if the load is over. */
   async function mayGoOn(failure: ImageLoadError): Promise<boolean> {
-    const { kind, status, retryAfter } = failure;
+    const { kind, status, retryAfter, isDoubted } = failure;
+    const { gate, base } = gatewayOf(request);
     // Browsers hide the status of other origins: a presigned URL that failed without one may have expired.
-    if (!status || kind === "refused") dead = url;
-    const action = actionFor(kind, viaUrl && !isRefused);
+    if (!status || kind === "refused") progress.dead = progress.url;
+    const action = actionFor(kind, viaUrl && !progress.isRefused);
     const { getLink, getToken } = secretsFor(base);
-    if (action === "authorize" && !isAuthorized && (getLink || getToken)) {
-      isAuthorized = true;
-      link = undefined;
-      if (!getLink) await gateway.renewToken();
+    if (action === "authorize" && !progress.isAuthorized && (getLink || getToken)) {
+      progress.isAuthorized = true;
+      progress.link = undefined;
+      if (!getLink) await (await apiAt(base)).renew();
     } else if (isTransient(kind) && !navigator.onLine) {
       loader.attempt--;
       loader.become("offline");
       await gate.wait(probe, signal);
       loader.become("retrying");
-    } else if (/stop|authorize/.test(action) || loader.attempt > retry.max) {
+    } else if ((/stop|authorize/.test(action) && !isDoubted) || loader.attempt > retry.max) {
       await giveUp(failure);
-      if (!isTransient(kind)) return false;
-      // Try once more when the gateway answers, the network is back or the page is visible again.
-      await gate.wait(probe, signal);
-    } else if (action === "renew" && !isRenewed) {
-      isRenewed = true; // an expired URL is not an outage: request the first new one without delay
+      if (isDoubted) {
+        await gate.rest((0.5 + Math.random() / 2) * longestDelay(++progress.rests, RARELY), signal);
+      } else {
+        if (!isTransient(kind)) return false;
+        // Try once more when the gateway answers, the network is back or the page is visible again.
+        await gate.wait(probe, signal);
+      }
+    } else if (action === "renew" && !progress.isRenewed) {
+      progress.isRenewed = true; // an expired URL is not an outage: request the first new one without delay
     } else {
       const { attempt } = loader;
       const delay = Math.round((retryAfter ?? 0) + Math.random() * longestDelay(attempt, retry));
@@ -70,8 +96,8 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
   }
 
   async function giveUp(failure: ImageLoadError): Promise<void> {
-    const isTold = hasGivenUp;
-    hasGivenUp = true;
+    const isTold = progress.hasGivenUp;
+    progress.hasGivenUp = true;
     const isShown = fallback && !(await display({ url: fallback }).catch(() => fallback));
     signal.throwIfAborted();
     const result = isShown ? "fallback" : "failed";
@@ -83,61 +109,64 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
   }
 
   async function enterGate(): Promise<void> {
+    const { gate } = gatewayOf(request);
     if (!gate.closed) return;
-    if (!hasGivenUp) loader.become("retrying");
+    if (!progress.hasGivenUp) loader.become("retrying");
     const failure = loader.lastError ?? new ImageLoadError("network");
     const limit = setTimeout(() => void giveUp(failure).catch(() => undefined), OUTAGE_LIMIT);
     await gate.enter(probe, signal).finally(() => clearTimeout(limit));
   }
 
   function probe(): Promise<boolean> {
-    return gateway.probe(id && !viaUrl ? proxyAddress(base, id, { link: link ?? null }) : (src ?? `${base}/healthz`));
+    const gateway = gatewayOf(request);
+    const { base } = gateway;
+    const address = id && !viaUrl ? proxyAddress(base, id, { link: progress.link ?? null }) : src;
+    return gateway.probe(address ?? `${base}/healthz`);
   }
 
   async function resolve(): Promise<Source> {
-    if (!id) return { url: what + fragment };
-    if (viaUrl && !isRefused) {
-      try {
-        const found = await (dead ? gateway.freshUrl(id, dead) : gateway.url(id, request.isSizeless));
-        describe(found.meta);
-        url = found.url;
-        if (url) return { url, expiresAt: found.expires_at };
-      } catch (error) {
-        const { kind } = asFailure(error);
-        if (isTransient(kind) || !(dead || (variant.style && kind === "not_found"))) throw error;
-      }
-      // Originals may be for owners alone, and new URLs always are. Others get the image at its permanent address.
-      isRefused = true;
+    const { base } = gatewayOf(request);
+    if (!id) return { url: src + progress.fragment };
+    if (viaUrl && !progress.isRefused) {
+      const found = await (await apiAt(base)).urlFor(id, progress.dead, isSizeless, !!variant.style);
+      describe(found?.meta);
+      progress.url = found?.url;
+      if (progress.url) return { url: progress.url, expiresAt: found?.expires_at ?? null };
+      // The image at its permanent address.
+      progress.isRefused = true;
     }
     const { style } = variant;
-    let listed = style && base === baseUrlOf() ? config.variants?.[style] : undefined;
+    let listed = configuredVariant(base, style);
     const isIncomplete = style && !widths && !listed && !view.isGiven;
-    if (!meta && (request.isSizeless || isIncomplete)) {
+    if (!progress.meta && (isSizeless || isIncomplete)) {
       // The load of the image reports the failure.
-      const asked = gateway.meta(id).then(describe, () => undefined);
+      const asked = apiAt(base)
+        .then((api) => api.meta(id))
+        .then(describe, () => undefined);
       if (isIncomplete) await asked;
     }
-    if (view.isGiven && !fresh) return { url: what };
-    if (link === undefined) {
-      const given = !isAuthorized && variant.link;
-      const made = given || (await secretsFor(base).getLink?.(id, { renew: isAuthorized }));
-      link = (typeof made === "object" ? made?.url : made) ?? null;
+    if (view.isGiven && !fresh) return { url: id };
+    if (progress.link === undefined) {
+      const given = !progress.isAuthorized && variant.link;
+      const made = given || (await secretsFor(base).getLink?.(id, { renew: !!progress.isAuthorized }));
+      progress.link = (typeof made === "object" ? made?.url : made) ?? null;
     }
-    if (fresh) fragment = `#${Date.now()}`;
+    if (fresh) renewed.set(id, `#${Date.now()}`);
+    const { link, meta } = progress;
+    const fragment = progress.fragment || renewed.get(id) || "";
     const options = { ...variant, link, version: variant.version ?? meta?.version ?? null, fragment };
-    if (style) listed ??= meta?.styles?.[style];
+    listed ??= meta?.styles?.[`${style}`];
+    const sizes = (style && (widths ?? listed?.widths)) || [];
     return {
       url: proxyAddress(base, id, options),
-      isRefetched: fresh,
-      candidates: style
-        ? candidates(base, id, options, widths ?? listed?.widths ?? [], formats ?? listed?.formats ?? [])
-        : [],
+      isRefetched: renewed.has(id),
+      candidates: candidates(base, id, options, sizes, formats ?? listed?.formats ?? []),
     };
   }
 
   function describe(found: ImageMeta | undefined): void {
     if (!found || signal.aborted) return;
-    meta = found;
+    progress.meta = found;
     view.described(found);
   }
 
@@ -155,16 +184,21 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
   }
 
   /** Display the source, or reject with the reason why it cannot be loaded. */
-  async function show(): Promise<void> {
+  async function show(source: Source): Promise<void> {
+    const taken = Date.now();
     // The page may have started the first load.
     const since = loader.attempt > 1 ? performance.now() : 0;
     const broken = await display(source);
     if (!broken) return;
-    if (isCut(broken)) fragment = `#${Date.now()}`;
+    if (isCut(broken)) progress.fragment = `#${Date.now()}`;
     const end = (source.expiresAt ?? 0) * 1000;
     // By a clock that is ahead, each URL has ended before it was taken.
     if (taken < end && end <= Date.now()) throw EXPIRED;
-    throw await gateway.diagnose(broken, id, since, !source.expiresAt, signal);
+    const { doubt } = progress;
+    // A stranger would be told the same again.
+    const failure = await gatewayOf(request).diagnose(broken, id, since, !source.expiresAt && !doubt, signal);
+    if (failure.isDoubted) progress.doubt = failure;
+    throw failure.status ? failure : (doubt ?? failure);
   }
 
   const began = performance.now();
@@ -176,10 +210,10 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     await enterGate();
     signal.throwIfAborted(); // another load may have begun meanwhile
     loader.attempt++;
+    const { gate } = gatewayOf(request);
     try {
-      source = await resolve();
-      taken = Date.now();
-      await show();
+      const source = await resolve();
+      await show(source);
       gate.succeeded();
       loader.expiresAt = source.expiresAt ?? null;
       loader.lastError = null;
@@ -187,8 +221,9 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
       view.tell("load");
       const attempts = loader.attempt;
       const now = performance.now();
-      const address = view.img().currentSrc;
+      const { outageBegan } = progress;
       if (outageBegan) view.tell("recover", { attempts, outage: Math.round(now - outageBegan) });
+      const address = view.img().currentSrc;
       report?.({ result: outageBegan ? "recovered" : "loaded", attempts, seconds: (now - began) / 1000, address });
       const isLost = await view.guard(signal, () => gate.wait(probe, signal));
       return isLost ? load(loader, view, request, signal) : undefined;
@@ -197,8 +232,8 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
       const failure = asFailure(error);
       // Else getToken or getLink of the page threw.
       if (failure !== error) reportError(error);
-      else if (failure !== EXPIRED) gateway.report(failure, id);
-      outageBegan ||= performance.now();
+      else if (failure !== EXPIRED) gatewayOf(request).report(failure, id);
+      progress.outageBegan ||= performance.now();
       loader.lastError = failure;
       if (!(await mayGoOn(failure))) return;
     }

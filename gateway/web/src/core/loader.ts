@@ -1,7 +1,8 @@
 import type { Candidates, VariantOptions } from "./addresses.js";
+import type { ImageMeta } from "./api.js";
+import { type Starter, starters } from "./config.js";
 import type { ImageLoadError } from "./failure.js";
-import type { ImageMeta } from "./gateway.js";
-import { load } from "./load.js";
+import { gatewayOf, load } from "./load.js";
 import type { Report } from "./reporting.js";
 import type { RetryOptions } from "./retry.js";
 
@@ -77,6 +78,7 @@ export interface Loader {
 /** Make a loader without a load. */
 export function createLoader(view: LoaderView): Loader {
   let current: AbortController | undefined;
+  let starter: Starter = () => undefined;
   const loader: Loader = {
     state: "idle",
     attempt: 0,
@@ -85,11 +87,26 @@ export function createLoader(view: LoaderView): Loader {
     start(request) {
       current = new AbortController();
       const { signal } = current;
+      const { base } = gatewayOf(request);
+      const { isGiven } = view;
+      starter = (isOtherUser) => {
+        // The source that the page has set is right whatever the gateway is.
+        const isSet = isGiven && loader.state === "loading" && loader.attempt < 2;
+        const isElsewhere = gatewayOf(request).base !== base && !isSet;
+        if (!isElsewhere && !(isOtherUser && /failed|fallback/.test(loader.state))) return;
+        loader.stop();
+        loader.start(request);
+      };
+      starters.add(starter);
       load(loader, view, request, signal).catch((error: unknown) => signal.aborted || reportError(error));
     },
-    stop: () => current?.abort(),
+    stop() {
+      current?.abort();
+      starters.delete(starter);
+    },
     become(to) {
       const from = loader.state;
+      if (to === "loaded") starters.delete(starter);
       if (from === to) return;
       loader.state = to;
       view.changed(from, to);

@@ -1,19 +1,23 @@
 import { baseUrlOf, config } from "./config.js";
 import type { FailureKind } from "./failure.js";
 import type { LoadReport, Monitor } from "./monitor.js";
+import { onDemand } from "./on-demand.js";
 
 /** Records the outcome of a load, or the reason of a retry. */
 export type Report = (seen: LoadReport | FailureKind) => void;
 
-let monitor: Promise<Monitor | undefined> | undefined;
+let monitor: Monitor | undefined;
 
-// The collector is loaded on demand: most pages report nothing.
+// Most pages report nothing.
+const collecting = onDemand(() => import("./monitor.js"));
 const collect: Report = async (seen) => {
-  monitor ??= import("./monitor.js").then(
-    ({ monitorOf }) => monitorOf(config, baseUrlOf()),
-    () => (monitor = undefined), // the gateway does not answer: the next report loads the collector
-  );
-  (await monitor)?.report(seen);
+  try {
+    const { monitorOf } = await collecting();
+    monitor ??= monitorOf(config, baseUrlOf());
+    monitor.report(seen);
+  } catch {
+    // The gateway does not answer: the next report loads the collector.
+  }
 };
 
 /** Return the reporter, or undefined if neither the page nor the element (`wanted`) reports. */

@@ -2,7 +2,7 @@ type Word<S extends string> = S extends `${infer First} ${infer Rest}` ? First |
 type Camel<S extends string> = S extends `${infer Head}-${infer Tail}` ? `${Head}${Capitalize<Camel<Tail>>}` : S;
 
 /** Attributes that select the image: a change starts a new load. */
-export const SUBJECT = words("image-id src mode base-url style-name widths sizes formats version link");
+export const SUBJECT = words("image-id src mode base-url style-name widths sizes formats ratio version link");
 /** Attributes that are copied to the `<img>`. */
 export const HANDED_ON = words("alt decoding crossOrigin referrerPolicy");
 const TEXTS = words("fallback-src placeholder loading fetchPriority");

@@ -1,3 +1,4 @@
+import { watchForHints } from "#hints";
 import { SmartImageElement } from "./smart-image.js";
 
 /**
@@ -10,6 +11,9 @@ export function defineSmartImage(): boolean {
     "any" in AbortSignal &&
     "attachInternals" in HTMLElement.prototype &&
     "replaceSync" in CSSStyleSheet.prototype;
-  if (isSupported && !customElements.get("smart-image")) customElements.define("smart-image", SmartImageElement);
+  if (isSupported && !customElements.get("smart-image")) {
+    customElements.define("smart-image", SmartImageElement);
+    watchForHints();
+  }
   return isSupported;
 }

@@ -1,5 +1,5 @@
 /**
- * Loaded when an image with candidates is displayed, or one is reloaded past caches. Nothing is imported: properties of the
+ * Loaded when an image with candidates is displayed, or another one replaces it. Nothing is imported: properties of the
  * other modules have shorter names in the served file.
  */
 
@@ -12,6 +12,9 @@ const CHECKS = [50, 1000];
 /** Addresses that could be loaded last. */
 const loaded = new WeakMap<HTMLImageElement, string>();
 
+/** Images that are displayed; each may be collected. */
+const watched = new Set<WeakRef<HTMLImageElement>>();
+
 /**
  * Keep what `img` displays on the screen. When the viewport changes, the browser chooses again from the candidates, also
  * while the network is down. What cannot be loaded is replaced by what was displayed before, until `passed` returns. Return
@@ -23,7 +26,8 @@ export async function guard(
   settled: Settled,
   passed: () => Promise<void>,
 ): Promise<void> {
-  watchViewport(new WeakRef(img));
+  if (!watched.size) addEventListener("resize", resized);
+  watched.add(new WeakRef(img));
   for (;;) {
     do loaded.set(img, img.currentSrc);
     while (await settled(img, signal));
@@ -36,21 +40,21 @@ export async function guard(
   }
 }
 
-/** Chromium fires no event if it cannot load what it chose for another viewport: fire it. The image may be collected. */
-function watchViewport(held: WeakRef<HTMLImageElement>): void {
-  const check = () => {
+function resized(): void {
+  for (const held of watched) if (!held.deref()) watched.delete(held);
+  for (const delay of CHECKS) setTimeout(check, delay);
+}
+
+/** Chromium fires no event if it cannot load what it chose for another viewport: fire it. */
+function check(): void {
+  for (const held of watched) {
     const img = held.deref();
-    if (!img) return removeEventListener("resize", resized);
-    const chosen = img.currentSrc;
-    if (chosen === loaded.get(img)) return;
-    img.decode().catch(() => {
+    const chosen = img?.currentSrc;
+    if (chosen === (img && loaded.get(img))) continue;
+    img?.decode().catch(() => {
       if (img.currentSrc === chosen && !img.naturalWidth) img.dispatchEvent(new Event("error"));
     });
-  };
-  const resized = () => {
-    for (const delay of CHECKS) setTimeout(check, delay);
-  };
-  addEventListener("resize", resized);
+  }
 }
 
 /** Display `address` alone; return what undoes it. WebKit chooses after each step, so the address comes first. */
@@ -70,8 +74,47 @@ function pin(img: HTMLImageElement, address: string): () => void {
   };
 }
 
+/**
+ * Load and decode an image before it replaces what `img` displays; `load` loads it into a copy. Return an empty string, or the
+ * address that could not be loaded. `renewed`: its address, if it is fetched past the browser's cache; all elements of the
+ * page that display the image then do so. `isSame`: `img` displays it.
+ */
+export async function preload(
+  img: HTMLImageElement,
+  load: (copy: HTMLImageElement) => Promise<boolean>,
+  signal: AbortSignal,
+  renewed: string | false | undefined,
+  isSame: boolean,
+): Promise<string> {
+  const copy = new Image();
+  copy.crossOrigin = img.crossOrigin;
+  copy.referrerPolicy = img.referrerPolicy;
+  if (renewed) {
+    if (!isSame) await load(copy); // the browser chooses an address
+    await refetch(isSame ? img : copy, signal);
+  }
+  if (!(await load(copy))) return copy.currentSrc || copy.src;
+  await copy.decode().catch(() => undefined);
+  signal.throwIfAborted();
+  if (renewed) spread(img, renewed);
+  return "";
+}
+
+/** Let the other elements of the image display the same bytes, once for each fragment. */
+function spread(img: HTMLImageElement, address: string): void {
+  const own = img.closest("smart-image");
+  const name = (own?.imageId ?? "") + new URL(address, location.href).hash;
+  if (!own || spreads.has(name)) return;
+  spreads.add(name);
+  for (const root of new Set([document, own.getRootNode() as ParentNode]))
+    for (const other of root.querySelectorAll("smart-image"))
+      if (other !== own && other.imageId === own.imageId && other.state === "loaded") other.reload();
+}
+
+const spreads = new Set<string>();
+
 /** Replace what the browser's cache has at the address of `img`, perhaps for a year, by a request as that of `img`. */
-export async function refetch({ crossOrigin, currentSrc, src }: HTMLImageElement, signal: AbortSignal): Promise<void> {
+async function refetch({ crossOrigin, currentSrc, src }: HTMLImageElement, signal: AbortSignal): Promise<void> {
   const credentials = crossOrigin === "anonymous" ? "same-origin" : "include";
   const mode = crossOrigin === null ? "no-cors" : "cors";
   // The load that follows tells what is wrong.

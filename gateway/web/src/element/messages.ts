@@ -1,5 +1,4 @@
-import { config } from "../core/config.js";
-import type { FailureKind } from "../core/failure.js";
+import type { SmartImageConfig } from "../core/config.js";
 
 /** Keys of the texts in `configureSmartImage({messages: {en: {…}}})`. `several` has a number for `{n}`. */
 export type MessageKey = "retrying" | "offline" | "failed" | "not_found" | "unauthorized" | "retry" | "several";
@@ -25,15 +24,9 @@ const BUILT_IN = {
   },
 } satisfies Record<string, Record<MessageKey, string>>;
 
-/** Return the text in the language of the element: the page's own, else the built-in one, else English. */
-export function message(key: MessageKey, element: HTMLElement): string {
+/** Return the text in the language of the element: the page's `own`, else the built-in one, else English. */
+export function message(key: MessageKey, element: HTMLElement, own: SmartImageConfig["messages"]): string {
   const lang = element.closest<HTMLElement>("[lang]")?.lang || navigator.language;
   const short = lang.slice(0, 2).toLowerCase();
-  const own = config.messages;
   return own?.[lang]?.[key] ?? own?.[short]?.[key] ?? (BUILT_IN[short as "en"] ?? BUILT_IN.en)[key];
-}
-
-/** Return the key of the text for a failure. */
-export function messageKeyOf(kind: FailureKind): MessageKey {
-  return kind === "unauthorized" ? kind : /not_found|blocked/.test(kind) ? "not_found" : "failed";
 }

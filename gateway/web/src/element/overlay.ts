@@ -1,19 +1,25 @@
+import { calls } from "../core/api-at.js";
+import { config } from "../core/config.js";
 import { actionFor, type FailureKind } from "../core/failure.js";
 import type { LoadState } from "../core/loader.js";
-import { announce, failures } from "./announcer.js";
-import { message, messageKeyOf } from "./messages.js";
-import { overlayStyles, sheet } from "./styles.js";
+import type { MessageKey } from "./messages.js";
+import { overlayStyles, sheet, styleFailures } from "./styles.js";
 
 /** The shadow tree: placeholder, spinner, message and retry button. */
 export interface Overlay {
   /** Show the parts for a state. A displayed image (`hasPicture`) is never covered. `alt`: its text. */
-  show(state: LoadState, kind: FailureKind | undefined, hasPicture: boolean, alt: string | null): void;
+  show(...shown: Shown): void;
   /**
    * Reserve space of `width` by `height` CSS pixels (0 if unknown), so that the layout does not shift, and fill it with
    * the placeholder: a colour, or the address of a small image, above `color`.
    */
   reserve(width: number, height: number, placeholder: string, color: string): void;
 }
+
+/** Words, and how they look and are announced, from the first failure of the page on. */
+let words: Awaited<ReturnType<typeof calls>> | undefined;
+
+type Shown = [state: LoadState, kind: FailureKind | undefined, hasPicture: boolean, alt: string | null];
 
 /** Attach a shadow tree to `host`. */
 export function createOverlay(host: HTMLElement, retry: () => void): Overlay {
@@ -30,35 +36,49 @@ export function createOverlay(host: HTMLElement, retry: () => void): Overlay {
   root.append(placeholder, document.createElement("slot"), overlay);
   retrySlot.addEventListener("click", retry);
   text.dir = button.dir = "auto";
+  let shown: Shown;
+
+  function show(...[state, kind, hasPicture, alt]: Shown): void {
+    shown = [state, kind, hasPicture, alt];
+    const failed = state === "failed" && kind;
+    const waits = (state === "offline" || state === "retrying") && state;
+    const key = !hasPicture && (failed ? messageKeyOf(failed) : waits);
+    placeholder.hidden = hasPicture;
+    loadingSlot.hidden = hasPicture || !/loading|retrying/.test(state);
+    errorSlot.hidden = !key;
+    // While it is tried again, a button that has the focus stays. Then the focus goes to the picture.
+    const hasFocus = retrySlot.matches(":focus-within");
+    retrySlot.hidden = hasPicture || !(failed ? actionFor(failed, false) === "retry" : hasFocus);
+    if (hasFocus && retrySlot.hidden) {
+      host.setAttribute("tabindex", `${host.tabIndex}`); // -1 unless the page has set it
+      host.focus();
+    }
+    // A text of the page's own may be larger.
+    const isCover = key || !retrySlot.hidden;
+    overlay.className = isCover ? (errorSlot.assignedNodes()[0] ? "cover" : "cover own") : "";
+    if (isCover && !words) {
+      calls().then(
+        (loaded) => {
+          words = loaded;
+          styleFailures(loaded.FAILURE_STYLES);
+          show(...shown);
+        },
+        () => undefined, // the signs tell it, too
+      );
+    }
+    const { messages } = config;
+    const said = key ? (words?.message(key, host, messages) ?? "⚠") : "";
+    const label = words?.message("retry", host, messages) ?? "↻";
+    // Decorative pictures are silent.
+    words?.announce(host, failed && alt !== "" ? (alt ? `${alt}: ${said}` : said) : "", messages);
+    text.ariaHidden = `${alt === ""}`;
+    text.textContent = said;
+    button.ariaLabel = `${label}: ${alt || said}`;
+    button.textContent = label;
+  }
 
   return {
-    show(state, kind, hasPicture, alt) {
-      const failed = state === "failed" && kind;
-      const waits = (state === "offline" || state === "retrying") && state;
-      const key = !hasPicture && (failed ? messageKeyOf(failed) : waits);
-      placeholder.hidden = hasPicture;
-      loadingSlot.hidden = hasPicture || !/loading|retrying/.test(state);
-      errorSlot.hidden = !key;
-      // While it is tried again, a button that has the focus stays. Then the focus goes to the picture.
-      const hasFocus = retrySlot.matches(":focus-within");
-      retrySlot.hidden = hasPicture || !(failed ? actionFor(failed, false) === "retry" : hasFocus);
-      if (hasFocus && retrySlot.hidden) {
-        host.setAttribute("tabindex", `${host.tabIndex}`); // -1 unless the page has set it
-        host.focus();
-      }
-      // A text of the page's own may be larger.
-      const isCover = key || !retrySlot.hidden;
-      overlay.className = isCover ? (errorSlot.assignedNodes()[0] ? "cover" : "cover own") : "";
-      const said = key ? message(key, host) : "";
-      const label = message("retry", host);
-      // Decorative pictures are silent.
-      if (!failed) failures.delete(host);
-      else if (alt !== "" && text.textContent !== said) announce(host, alt ? `${alt}: ${said}` : said);
-      text.ariaHidden = `${alt === ""}`;
-      text.textContent = said;
-      button.ariaLabel = `${label}: ${alt || said}`;
-      button.textContent = label;
-    },
+    show,
     reserve(width, height, placeholder, color) {
       const box = width && height && `width:${width}px;aspect-ratio:${width}/${height};grid-template:100%/100%;`;
       const isImage = placeholder && !CSS.supports("color", placeholder);
@@ -67,6 +87,11 @@ export function createOverlay(host: HTMLElement, retry: () => void): Overlay {
       own.replaceSync(`:host{${box || ""}${fill && `--_fill:${fill}`}}`);
     },
   };
+}
+
+/** Return the key of the text for a failure. */
+function messageKeyOf(kind: FailureKind): MessageKey {
+  return kind === "unauthorized" ? kind : /not_found|blocked/.test(kind) ? "not_found" : "failed";
 }
 
 /** Make a slot with that name, or another element that is the part of that name, if any. */

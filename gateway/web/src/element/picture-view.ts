@@ -1,6 +1,7 @@
-import { sizesOf } from "../core/addresses.js";
-import type { ImageMeta } from "../core/gateway.js";
+import { boxOf, sizesOf } from "../core/addresses.js";
+import type { ImageMeta } from "../core/api.js";
 import type { LoaderView, Source } from "../core/loader.js";
+import { onDemand } from "../core/on-demand.js";
 import type { Overlay } from "./overlay.js";
 import { applySource, clearSource, isWhole, settled } from "./picture.js";
 import type { SmartImageElement } from "./smart-image.js";
@@ -27,6 +28,8 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
   let isGiven: boolean | undefined;
   let meta: ImageMeta | undefined;
   let current: HTMLImageElement | undefined;
+  /** Whether the lazy `<img>` is eager while the element is out of the page. */
+  let isAway: boolean | undefined;
   /** Width and height that the page gave its `<img>`. */
   let given = [0, 0];
 
@@ -41,15 +44,27 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
 
   function box(): [number, number] {
     img();
-    return [host.width || given[0] || meta?.width || 0, host.height || given[1] || meta?.height || 0];
+    const { ratio } = host;
+    const [width, height] = boxOf(host.width || given[0], host.height || given[1], ratio);
+    return boxOf(width || meta?.width, height || (ratio ? 0 : meta?.height), ratio);
   }
 
   function redraw(): void {
     const [width, height] = box();
-    if (width && height && host.isConnected) Object.assign(img(), { width, height });
+    const target = img();
+    if (width && height && host.isConnected) Object.assign(target, { width, height });
+    if (isAway && host.isConnected) {
+      target.loading = "lazy";
+      isAway = false;
+    } else if (!host.isConnected && target.loading === "lazy" && target.sizes.startsWith("auto")) {
+      // Chromium keeps such an <img> for ever, and all that hangs on it.
+      isAway = !!shown;
+      if (isAway) target.loading = "eager";
+      else applySource(target, { url: "" }, "");
+    }
     const placeholder = host.placeholder?.replace(/^blur$/, "") || meta?.placeholder || "";
     overlay.reserve(width, height, placeholder, meta?.color ?? "");
-    overlay.show(host.state, host.lastError?.kind, !!shown, img().getAttribute("alt"));
+    overlay.show(host.state, host.lastError?.kind, !!shown, target.getAttribute("alt"));
   }
 
   function tell(type: string, detail?: object): void {
@@ -99,19 +114,12 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
       const { isLazy } = host;
       const sizes = sizesOf(host.sizes, box()[0], isLazy);
       if (shown || source.isRefetched) {
-        // Decode the new image before it replaces the displayed one. Only in the layout `auto` has a meaning.
-        const copy = new Image();
-        copy.crossOrigin = target.crossOrigin;
-        copy.referrerPolicy = target.referrerPolicy;
-        const load = () => put(copy, signal, source, sizes.replace("auto", `${target.clientWidth || innerWidth}px`));
-        if (source.isRefetched) {
-          const isShown = shown === subject;
-          if (!isShown) await load(); // the browser chooses an address
-          await (await onDemand()).refetch(isShown ? target : copy, signal);
-        }
-        if (!(await load())) return addressOf(copy);
-        await copy.decode().catch(() => undefined);
-        signal.throwIfAborted();
+        // Only in the layout `auto` has a meaning.
+        const fixed = sizes.replace("auto", `${target.clientWidth || innerWidth}px`);
+        const load = (copy: HTMLImageElement) => put(copy, signal, source, fixed);
+        const { preload } = await guarding();
+        const broken = await preload(target, load, signal, source.isRefetched && source.url, shown === subject);
+        if (broken) return broken;
       }
       // `sizes=auto` needs it. Otherwise it would only delay: the element has waited until it is near the viewport.
       if (isLazy && source.candidates?.[0]) target.loading = "lazy";
@@ -126,7 +134,7 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
     async guard(signal, passed) {
       const target = img();
       if (!target.srcset && !target.closest("picture")) return false;
-      const begun = onDemand().then(
+      const begun = guarding().then(
         ({ guard }) => guard(target, signal, settled, passed),
         () => true, // it cannot be loaded now
       );
@@ -152,7 +160,7 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
   };
 }
 
-const onDemand = () => import("./guard.js");
+const guarding = onDemand(() => import("./guard.js"));
 
 function addressOf(img: HTMLImageElement): string {
   return img.currentSrc || img.src;

@@ -117,7 +117,7 @@ export class SmartImageElement extends Base {
       src,
       viaUrl: !!id && this.#viaUrl,
       base: this.baseUrl,
-      variant: { style: this.styleName, version: this.version, link: this.link },
+      variant: { style: this.styleName, ratio: this.ratio, version: this.version, link: this.link },
       widths: words(this.widths)?.map(Number),
       formats: words(this.formats),
       isSizeless: this.placeholder === "blur" || this.#view.box().includes(0),
@@ -149,7 +149,10 @@ export class SmartImageElement extends Base {
   }
 
   #leave(): void {
-    if (this.state === "loaded" && !this.isConnected) return; // it may come back, and the load still guards its image
+    if (this.state === "loaded" && !this.isConnected) {
+      this.#view.redraw(); // it may come back, and the load still guards its image
+      return;
+    }
     this.#stop();
     this.#view.select(this.#view.subject && "");
     this.#loader.become("idle");

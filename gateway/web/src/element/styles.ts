@@ -1,5 +1,5 @@
 // div: the placeholder, section: the overlay, i: the spinner. The isolated overlay is above a transparent <img>. Transparent
-// edges are visible in forced colours. In a small box signs replace the texts, which stay for assistive technology.
+// edges are visible in forced colours.
 const OVERLAYS = `
 :host{display:inline-grid;max-width:100%;overflow:hidden;border-radius:var(--smart-image-radius,0);color:light-dark(#333,#eee);
 --_bg:light-dark(#eee,#222);--_ac:var(--smart-image-accent,light-dark(#06b,#7cf))}
@@ -10,13 +10,6 @@ div{background:var(--_fill,var(--smart-image-background,var(--_bg)))}
 section{position:relative;isolation:isolate;display:grid;place-content:center;place-items:center;gap:.5em;overflow:hidden;font:.9rem system-ui;text-align:center;pointer-events:none}
 .cover{padding:.5em;background:var(--smart-image-overlay,var(--_bg));pointer-events:auto}
 i{padding:.6em;border:.2em solid #8888;border-top-color:var(--_ac);border-radius:50%;opacity:0;animation:turn 1s .3s linear infinite}
-.own{container-type:size;contain-intrinsic-size:14em 7em}
-button{font:inherit;color:light-dark(#fff,#111);background:var(--_ac);border:1px solid #0000;border-radius:.3em;padding:.5em 1em}
-@container(width<8em)or (height<6em){span,button{font-size:0}
-span:before{content:"⚠"/"";font-size:1rem}
-slot[name=loading]:not([hidden])~slot span:before{content:none}
-button{position:absolute;inset:0;padding:0;border-radius:0;background:var(--_bg);color:inherit}
-button:before{content:"↻"/"";font-size:1rem}}
 @keyframes turn{0%,to{opacity:1}to{rotate:1turn}}
 @media(prefers-reduced-motion){i{animation:none;opacity:1}}
 `;
@@ -31,6 +24,13 @@ object-fit:var(--smart-image-fit,cover);object-position:var(--smart-image-positi
 
 let overlays: CSSStyleSheet | undefined;
 let picture: CSSStyleSheet | undefined;
+let areFailuresStyled: boolean | undefined;
+
+/** Add the style of failures, once. */
+export function styleFailures(text: string): void {
+  if (!areFailuresStyled) overlayStyles().replaceSync(OVERLAYS + text);
+  areFailuresStyled = true;
+}
 
 /** The style sheet shared by all shadow trees. Constructed sheets are allowed under `style-src 'none'`. */
 export function overlayStyles(): CSSStyleSheet {

@@ -8,11 +8,11 @@ import {
   shallowRef,
   watch,
 } from "vue";
+import { createApi, type ImageUrl } from "../core/api.js";
+import { apiBy } from "../core/api-at.js";
 import type { ImageCache } from "../core/cache.js";
 import { baseUrlOf, type MonitorOptions } from "../core/config.js";
 import type { LoadFailure } from "../core/failure.js";
-import type { ImageUrl } from "../core/gateway.js";
-import { gatewayAt } from "../core/image-proxy.js";
 import type { LoadState } from "../core/loader.js";
 import { Monitor } from "../core/monitor.js";
 import { Retrier, type RetryOptions } from "../core/retry.js";
@@ -71,7 +71,7 @@ export function useSmartImage(target: Readonly<Ref<Target>>): {
 export function useImageCache(
   baseUrl?: string,
 ): Pick<ImageCache<ImageUrl>, "get" | "set" | "invalidate" | "clear" | "stats"> {
-  const { cache, forget } = gatewayAt(baseUrl);
+  const { cache, forget } = apiBy(createApi, baseUrlOf(baseUrl));
   return {
     get: (id) => cache.get(id),
     set: (id, value, expiresAt = value.expires_at) => cache.set(id, value, expiresAt),

@@ -26,6 +26,7 @@ const PROPS = {
   widths: list,
   sizes: text,
   formats: list,
+  ratio: text,
   src: text,
   fallbackSrc: text,
   mode: String as PropType<"proxy" | "url">,

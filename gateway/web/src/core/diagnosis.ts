@@ -1,0 +1,74 @@
+import { failureOf, failureOfCall, kindOf, REFUSALS } from "./answers.js";
+import type { Tools } from "./api.js";
+import type { ImageLoadError } from "./failure.js";
+import type { distrustSizes, timingOf } from "./timing.js";
+
+const TIMEOUT = 15_000;
+
+/** Asks a gateway by HEAD. */
+export interface Diagnosis {
+  /** Whether a HEAD of `address` is answered without a transient error. */
+  answers(address: string): Promise<boolean>;
+  /**
+   * Find out why `address` failed, by Resource Timing. If that has no status of a failure, and `mayAsk`, send a HEAD: one
+   * at a time, and none while the gateway is away.
+   */
+  cause(address: string, since: number, mayAsk: boolean, signal: AbortSignal, told: Told): Promise<ImageLoadError>;
+}
+
+/** Called with what a HEAD told, before the next one is sent. */
+type Told = (failure: ImageLoadError) => void;
+
+/** Make the diagnosis of the gateway at `base`. `isAway`: whether no HEAD is of use now. */
+export function createDiagnosis(
+  base: string,
+  isAway: () => boolean,
+  findTiming: typeof timingOf,
+  distrust: typeof distrustSizes,
+  ...[secretsFor, fail, toFailure, isPassing]: Tools
+): Diagnosis {
+  let last: Promise<unknown> = Promise.resolve();
+
+  /** Send a HEAD. `received`: bytes that an `<img>` got of the body, 0 if unknown; without it only the status counts. */
+  function head(address: string, received?: () => number): Promise<ImageLoadError> {
+    const { credentials = "same-origin" } = secretsFor(base);
+    const signal = AbortSignal.timeout(TIMEOUT);
+    return fetch(address, { method: "HEAD", cache: "no-store", credentials, signal }).then(
+      (answer) => {
+        const failure = failureOf(fail, answer, received?.());
+        // The `<img>` has sent cookies, with which the answer may be another one.
+        const isAnonymous = received && answer.type === "cors" && credentials !== "include";
+        const isForCookies = /cookie/i.test(`${answer.headers.get("Vary")}`);
+        if (isAnonymous && isForCookies && REFUSALS.includes(failure.kind)) failure.isDoubted = true;
+        return failure;
+      },
+      (error: unknown) => failureOfCall(fail, toFailure, error),
+    );
+  }
+
+  return {
+    async answers(address) {
+      return !isPassing(await head(address));
+    },
+    async cause(address, since, mayAsk, signal, told) {
+      const entry = findTiming(address, since);
+      const status = entry?.responseStatus ?? 0;
+      const known = fail(kindOf(status, false), status || null);
+      // For the page's own origin the status is never hidden: 0 means no answer. WebKit has no status.
+      const isTold = status >= 400 || (entry?.responseStatus === 0 && address.startsWith(`${location.origin}/`));
+      // Resource Timing has no Retry-After.
+      if (!mayAsk || (isTold && !/unavailable|throttled/.test(known.kind))) return known;
+      const found = last.then(async () => {
+        if (isAway() || signal.aborted || !navigator.onLine) return known;
+        // Asked for when HEAD is answered: Firefox has no entry yet when the image fails. For bytes that it keeps from an
+        // earlier attempt it has the entry of that attempt.
+        const failure = await head(address, () => findTiming(address)?.encodedBodySize ?? 0);
+        if (failure.kind === "decode") distrust();
+        told(failure);
+        return failure.kind === "network" ? known : failure;
+      });
+      last = found;
+      return found;
+    },
+  };
+}

@@ -1,0 +1,2 @@
+/** What production has in place of `hints.ts`. */
+export function watchForHints(): void {}
