@@ -94,6 +94,14 @@ def test_the_readme_shows_small_pictures_for_light_and_dark(page: str) -> None:
             assert digest_in(path) is not None
 
 
+def test_the_pages_of_the_component_say_what_was_measured() -> None:
+    row = r"^\| `<smart-image>`(?: with an `<img>`)? \| [\d,]+ \| [\d.]+ \| ([\d,]+) \|$"
+    found = re.findall(row, read("docs/benchmarks.md"), flags=re.MULTILINE)
+    alone, with_img = (f"{int(paint.replace(',', '')) / 1000:.1f}" for paint in found)
+    assert f"is there after {with_img} s\nwith it, and after {alone} s without" in read("gateway/web/README.md")
+    assert f"这样写时 {with_img} 秒出现，不这样写时 {alone} 秒" in read("gateway/web/README.zh-CN.md")
+
+
 def test_no_license_is_granted_and_nothing_can_be_published() -> None:
     assert "\n## License\n\nNo license is granted yet: the choice is the owner's." in read("README.md")
     assert [*ROOT.glob("LICEN*"), *(ROOT / "gateway" / "web").glob("LICEN*")] == []

@@ -11,7 +11,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway.access.caller import Caller
-from gateway.access.policy import Permission
+from gateway.access.policy import Permission, refusal
 from gateway.access.request_head import Address, is_address_of, original_address
 from gateway.access.signed_links import short_address
 from gateway.api.authorized_lookup import AuthorizedLookup
@@ -21,7 +21,7 @@ from gateway.delivery.parameters import VariantRequests
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, ImageNotFound, InvalidRequest, Unauthorized
 from gateway.metrics.loop_counters import LoopCounter
-from gateway.urls.aliases import Aliases, alias_in
+from gateway.urls.aliases import PATH, Aliases, alias_in
 
 OF_ALIAS: Final = "-"  # in place of an id: the image is that of the alias in the original address
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -63,8 +63,11 @@ class AccessCheck:
     async def _check(self, request: web.Request) -> tuple[Caller, Permission]:
         """Return the caller and their right to view the image, or the style that the original address names."""
         text, address = request.match_info["image_id"], original_address(request.headers)
-        if text == OF_ALIAS and address is not None and self.aliases is not None:
-            image_id = await self.aliases.image_of(alias_in(address.path))
+        if text == OF_ALIAS and self.aliases is not None and address is not None and address.path.startswith(PATH):
+            try:
+                image_id = await self.aliases.image_of(alias_in(address.path))
+            except ImageNotFound as error:
+                raise refusal(self.lookup.caller_of(request, address)) from error
         else:
             image_id = parse_image_id(text)
             if address is None or not is_address_of(address.path, image_id):

@@ -132,6 +132,13 @@ class PostgresCatalog:
             await self._execute(cursor, f"{by_alias} = ANY(%s)", (list(aliases),))
             return dict(await cursor.fetchall())
 
+    async def aliases_of(self, image_ids: Sequence[str]) -> Mapping[str, str]:
+        """Return the aliases of rows with any status, by id, from the server that is written to."""
+        async with self._translated_errors(), self._cursor(writable=True) as cursor:
+            id_type = await self._fetch_id_type(cursor)
+            await self._execute_by_id(cursor, self.query.aliases_by_id, id_type, valid_ids(image_ids, id_type))
+            return dict(await cursor.fetchall())
+
     async def inspect(self, image_id: str) -> InspectedRow | None:
         """Return, for an operator, the row of ``image_id`` and why it is not served, or None without such a row."""
         async with self._translated_errors(), self._cursor_for([image_id]) as cursor:

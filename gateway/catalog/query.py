@@ -42,6 +42,7 @@ class CatalogQuery:
 
     by_id: selects rows by id. Its text ends before the operator: the caller appends ``= ANY(…)``.
     by_alias: selects alias and id by alias, without the operator. None: no column has aliases.
+    aliases_by_id: selects id and alias of rows with any status that have an alias, as ``by_id``.
     inspect_by_id: the same with any status. The last columns: the status, when it was deleted, whether it is served.
     sample: a row for each bucket and region among the first rows, without the gateway's own table.
     """
@@ -80,6 +81,10 @@ class CatalogQuery:
         named = f"{_column(columns.alias)}, {_column(columns.id)}"
         by_alias = f'SELECT {named} FROM {self.table} WHERE {servable} AND "{columns.alias}"'  # noqa: S608
         self.by_alias = by_alias if columns.alias is not None else None
+        self.aliases_by_id = (
+            f"SELECT {_column(columns.id)}, {_column(columns.alias)} FROM {self.table} "  # noqa: S608
+            f"WHERE {_column(columns.alias)} IS NOT NULL AND {image_id}"
+        )
         self.sample = (
             f"SELECT DISTINCT ON (bucket, region) * FROM ({self._select} FROM {self.table} WHERE {servable} "  # noqa: S608
             f"LIMIT {_SAMPLED}) AS rows (id, key, owner, public, bucket, region, content_type) LIMIT {_MOST_BUCKETS}"
@@ -100,7 +105,9 @@ def select_grants(settings: PostgresSettings) -> str:
     """Return the SQL that selects the grants of an image as JSON: user, group, and end in Unix seconds."""
     if (grants := settings.grants) is None:
         return "NULL"
-    until = _column(grants.until, "floor(extract(epoch FROM granted.{}))::bigint")
+    # Compared with now(), a timestamp without time zone is of the session's; its epoch would be of UTC.
+    end = "NULLIF(granted.{}::timestamptz, 'infinity')"
+    until = _column(grants.until, f"floor(extract(epoch FROM {end}))::bigint")
     selected = f"{_column(grants.user, 'granted.{}::text')}, {_column(grants.group, 'granted.{}::text')}, {until}"
     return (
         "(SELECT jsonb_agg(jsonb_build_array(viewer, viewers, ends)) FROM ("  # noqa: S608

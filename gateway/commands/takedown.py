@@ -240,8 +240,11 @@ class _Takedown:
         if self.purges is not None:
             looks.append(partial(self._in_purge_queue, self.purges))
         turns = {front: Turn(settle) for front in self.fronts}
+        alias = row.record.alias if row is not None and row.record is not None else None
+        paths = Addresses([""], self.opened.signing.renditions).of(self.image_id, [alias] if alias is not None else [])
+        paths += [old_link] if old_link is not None else []
         if not is_served:  # else a question would fill the caches again
-            looks += [self._look_through(front, old_link, turn) for front, turn in turns.items()]
+            looks += [self._look_through(front, paths, turn) for front, turn in turns.items()]
         # While the row serves the image, layers have it again after the next request.
         found = await _until_gone(looks, started, started if is_served else started + timeout)
         if is_served or not self.fronts:
@@ -341,10 +344,9 @@ class _Takedown:
             return {name: Seen(False, f"given up: {dead.reason}")}
         return {name: Seen(due is None, "sent" if due is None else "waits in the queue")}
 
-    def _look_through(self, front: str, old_link: str | None, turn: Turn) -> Look:
-        """Return what asks a front at every address of the image that it may still answer with the image."""
-        urls = Addresses([front], self.opened.signing.renditions).of(self.image_id)
-        urls += [front + old_link] if old_link else []
+    def _look_through(self, front: str, paths: Sequence[str], turn: Turn) -> Look:
+        """Return what asks a front at ``paths``, those at which it may still answer with the image."""
+        urls = [front + path for path in paths]
         mark = CanaryMark(self.opened.live.map(shared_secret))
 
         async def look() -> Mapping[str, Seen]:

@@ -286,14 +286,15 @@ class _Case:
         self.delivery = delivery
         if image.unread:
             policy = policy.for_unread()
-        if parameters.version is not None:
-            if parameters.version != image.record.version_token:
-                return self._to_current_version(image, policy)
+        is_current = parameters.version is None or parameters.version == image.record.version_token
+        if is_current and parameters.version is not None:
             policy = policy.for_version()
-        if found.instead_of is not None:
+        if not is_current or found.instead_of is not None:
             policy = policy.for_substitute()
         if (until := self.permission.until) is not None:
             policy = policy.within(max(0, int(until - self.now)))
+        if not is_current:
+            return self._to_current_version(image, policy)
         if delivery == "redirect":
             lines = rules.redirect.lines(request.head.method, image, policy, parameters.download, self.now)
             return self._redirected(image, lines, policy)
@@ -312,7 +313,6 @@ class _Case:
 
     def _to_current_version(self, image: AuthorizedImage, policy: CachePolicy) -> Answer:
         """Return a redirect to the current version, relative to the client's address: a proxy may have rewritten it."""
-        policy = policy.for_substitute()
         query = _with_version(self.request.head.query, image.record.version_token)
         return self._redirected(image, redirect_lines(f"?{query}", image, policy), policy)
 

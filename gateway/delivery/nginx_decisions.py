@@ -57,4 +57,9 @@ class NginxDecisions:
         url_ends_in = int(self.lifetime.usable_for(image.presigned, now + self.clock.offset))
         if image.public:
             return max(0, min(url_ends_in, policy.max_age))
-        return max(0, min(url_ends_in, self.on_access(headers, caller, permission, now))) if caller is not None else 0
+        if caller is None:
+            return 0
+        kept_for = min(url_ends_in, self.on_access(headers, caller, permission, now))
+        if permission.until is not None:  # nginx repeats the policy, by which a browser keeps its copy from then on
+            kept_for = min(kept_for, int(permission.until - now) - policy.max_age)
+        return max(0, kept_for)

@@ -5,20 +5,20 @@ import math
 import secrets
 import time
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from gateway.errors import DependencyDegraded
 from gateway.metrics.registry import OptionalGauge
 from gateway.redis_connection.client import WrongRedis, check_settings
 from gateway.redis_connection.guarded_client import CacheUnavailable, Command, message_of
 from gateway.redis_connection.shards import Shard, Shards
-from gateway.redis_entries.entry_scripts import drop_entries, keep_entries
-from gateway.redis_queue.leased_queue import claim_due
+from gateway.redis_entries.entry_scripts import DROP_ENTRIES, KEEP_ENTRIES, EntryRow
+from gateway.redis_queue.leased_queue import CLAIM_DUE
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
 from gateway.settings import RedisSettings
 
 _LIFE: Final = 60  # seconds; of the keys that a probe leaves
-_SETS: Final = ("used", "expiry", "queue", "attempts", "dead")  # as `keep_entries` names them
+_SETS: Final = ("expiry", "queue", "attempts", "dead")  # which entries are added to, and removed from
 _WORD: Final = "probe"
 
 
@@ -103,24 +103,22 @@ class RedisProbe:
             return shard.key("probe", self._name, name)
 
         entries = [own("a"), own("b")]
-        used, expiry, queue, attempts, dead = sets = [own(name) for name in _SETS]
-        now = math.ceil(time.time())
-        values: list[Any] = [part for _ in entries for part in (b"%d probe" % (now + _LIFE), b"", _LIFE, _WORD, b"")]
-        keep = keep_entries(
-            entries=entries, sets=sets, latest_end=now + _LIFE, now=now, index_life=_LIFE, values=values
-        )
-        drop = drop_entries(
-            entries=entries,
-            sets=(expiry, queue, attempts, dead),
-            metadata=(),
-            tombstone=b"-",
-            milliseconds=1,
-            words=[_WORD],
-        )
+        sets, used, now = {name: own(name) for name in _SETS}, own("used"), math.ceil(time.time())
+        row = EntryRow(b"%d probe" % (now + _LIFE), seen=b"", usable_for=_LIFE, word=_WORD, due="")
         return [
             ("MGET", *entries),
-            keep,
-            claim_due(queue=queue, now=now, lease_end=now, most=1, latest=now),
+            KEEP_ENTRIES.command(
+                **sets,
+                used=used,
+                entries=entries,
+                latest_end=now + _LIFE,
+                now=now,
+                index_life=_LIFE,
+                rows=[row for _ in entries],
+            ),
+            CLAIM_DUE.command(queue=sets["queue"], now=now, lease_end=now, most=1, latest=now),
             ("ZMSCORE", used, _WORD),  # the newest command that the gateway needs: Redis 6.2
-            drop,
+            DROP_ENTRIES.command(
+                **sets, entries=entries, tombstone=b"-", milliseconds=1, rows=[(_WORD,) for _ in entries]
+            ),
         ]

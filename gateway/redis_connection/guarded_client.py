@@ -6,13 +6,12 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
-from functools import wraps
-from inspect import signature
 from itertools import chain
-from typing import Annotated, Any, Final, ParamSpec, TypeAlias, get_type_hints
+from typing import Any, Final, TypeAlias
 
 import hiredis
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ClusterDownError, DataError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeout
@@ -22,17 +21,10 @@ from gateway.errors import DependencyDown, RedisUnavailable
 
 logger = logging.getLogger(__name__)
 
-P = ParamSpec("P")
-
 # A command and its arguments, as redis-py's ``execute_command`` takes them.
 Command: TypeAlias = tuple[Any, ...]
 # Returns the context of commands, given the command and the number of commands that are sent at once.
 ObserveCommand: TypeAlias = Callable[[str, int], AbstractContextManager[object]]
-
-# Parameters of a script: a key; a number of keys that varies; all further arguments, after which none can follow.
-Key: TypeAlias = Annotated[str, "key"]
-Keys: TypeAlias = Annotated[Sequence[str], "keys"]
-Values: TypeAlias = Annotated[Sequence[bytes | str | float], "values"]
 
 _NOT_OBSERVED: Final = nullcontext()
 _REFUSALS_EVERY: Final = 60.0  # seconds between two log lines about them
@@ -95,13 +87,11 @@ class CircuitBreaker:
             self._next_refusal = now + _REFUSALS_EVERY
 
 
-class _Connection:
+class PackedConnection(AbstractConnection):
     """Mixin of connections to Redis: packs commands with hiredis, as redis-py's synchronous client does.
 
     Its asynchronous client loops over the arguments, which took a tenth of the time of a look-up that is no hit.
     """
-
-    _writer: asyncio.StreamWriter | None
 
     async def can_read(self) -> bool:
         """Return whether data are there before a command is sent. Raises ``ConnectionError`` for a closed connection.
@@ -111,7 +101,7 @@ class _Connection:
         """
         if self._writer is not None and self._writer.is_closing():
             raise RedisConnectionError("the connection is closed")
-        return bool(await super().can_read())  # type: ignore[misc]
+        return await super().can_read()
 
     def pack_command(self, *args: Any) -> list[bytes]:
         name = args[0] if isinstance(args[0], bytes) else args[0].encode()
@@ -149,9 +139,6 @@ class GuardedRedis:
     ) -> None:
         # redis-py types one answer for all its modes (str or bytes, lists or dicts); ours is bytes.
         self.client: Any = client
-        pool = client.connection_pool
-        if not issubclass(pool.connection_class, _Connection):
-            pool.connection_class = type("Connection", (_Connection, pool.connection_class), {})
         self.timeout = timeout
         self.address = address
         self._breaker = CircuitBreaker(address)
@@ -283,42 +270,44 @@ async def in_parallel(work: Iterable[Any]) -> None:
             group.create_task(coroutine, name=f"redis-{number}")
 
 
-def lua_script(body: str) -> Callable[[Callable[P, None]], Callable[P, Command]]:
-    """Make a function, whose parameters are all keyword-only, return the command that runs ``body``.
+class Script:
+    """A Lua script. In its body, keys and arguments are local variables, and ``rows`` is a list of tables.
 
-    In the body, each parameter is a local variable of the same name: a string, or a table for ``Keys`` and ``Values``.
-    Numbers arrive as strings, because redis-py sends them in decimal. EVALSHA is not used: a pipeline cannot answer
-    NOSCRIPT.
+    All of them are strings: redis-py sends numbers in decimal. EVALSHA is not used: a pipeline cannot answer NOSCRIPT.
+
+    keys, arguments: the names, separated by spaces. The last key may be ``*name``: a list of any number of keys.
+    rows: the names of the fields of a row, separated by spaces.
     """
 
-    def declare(function: Callable[P, None]) -> Callable[P, Command]:
-        hints = get_type_hints(function, include_extras=True)
-        kinds = {name: getattr(hints[name], "__metadata__", ("",))[0] for name in signature(function).parameters}
-        keys, groups, arguments, tail = (
-            [name for name, kind in kinds.items() if kind == wanted] for wanted in ("key", "keys", "", "values")
+    def __init__(self, *, keys: str, arguments: str = "", rows: str = "", body: str) -> None:
+        names, _, self._more = keys.partition("*")
+        self._keys, self._arguments, fields = names.split(), arguments.split(), rows.split()
+        self._names = {*self._keys, *self._arguments, *([self._more] if self._more else [])}
+        lines = [
+            f"local {', '.join(names)} = unpack({array}, 1, {len(names)})"
+            for array, names in (("KEYS", self._keys), ("ARGV", self._arguments))
+            if names
+        ]
+        if self._more:
+            lines.append(f"local {self._more} = {{unpack(KEYS, {len(self._keys) + 1})}}")
+        if fields:
+            row = ", ".join(f"{name} = ARGV[at + {place}]" for place, name in enumerate(fields))
+            first = len(self._arguments) + 1
+            lines += ["local rows = {}", f"for at = {first}, #ARGV, {len(fields)} do rows[#rows + 1] = {{{row}}} end"]
+        self.lua = "\n".join((*lines, body.lstrip()))
+
+    def command(self, *, rows: Iterable[Sequence[object]] = (), **named: Any) -> Command:
+        """Return the command that runs the script. Raises ``TypeError`` for other names than the script has."""
+        if named.keys() != self._names:
+            raise TypeError(f"the names of the script are {sorted(self._names)}, not {sorted(named)}")
+        keys = [named[name] for name in self._keys]
+        if self._more:
+            keys += named[self._more]
+        return (
+            "EVAL",
+            self.lua,
+            len(keys),
+            *keys,
+            *(named[name] for name in self._arguments),
+            *chain.from_iterable(rows),
         )
-        lua = f"{_locals(keys, groups, arguments, tail)}{body}"
-
-        @wraps(function)
-        def call(*_: P.args, **parameters: P.kwargs) -> Command:
-            given: dict[str, Any] = parameters
-            named = [*(given[name] for name in keys), *chain.from_iterable(given[name] for name in groups)]
-            lengths = (len(given[name]) for name in groups)
-            values = chain((given[name] for name in arguments), *(given[name] for name in tail))
-            return "EVAL", lua, len(named), *named, *lengths, *values
-
-        return call
-
-    return declare
-
-
-def _locals(keys: Sequence[str], groups: Sequence[str], arguments: Sequence[str], tail: Sequence[str]) -> str:
-    """Return the Lua that gives the keys and arguments their names. ARGV starts with the length of each group."""
-    lines = [f"local {name} = KEYS[{at}]" for at, name in enumerate(keys, 1)]
-    before = str(len(keys))
-    for at, name in enumerate(groups, 1):
-        lines.append(f"local {name} = {{unpack(KEYS, {before} + 1, {before} + ARGV[{at}])}}")
-        before += f" + ARGV[{at}]"
-    lines += [f"local {name} = ARGV[{at}]" for at, name in enumerate(arguments, len(groups) + 1)]
-    lines += [f"local {name} = {{unpack(ARGV, {len(groups) + len(arguments) + 1})}}" for name in tail]
-    return "\n".join(lines)

@@ -71,10 +71,6 @@ class Shard:
         """Return the key of the metadata of an image."""
         return self.key("description", image_id)
 
-    def marker(self, key: str, writer: str) -> str:
-        """Return the key of the number of the last batch that a writer added to ``key``."""
-        return self.key("marker", f"{{{key}}}", writer)
-
 
 @dataclass(frozen=True, slots=True)
 class OneServer:

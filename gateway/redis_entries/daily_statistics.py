@@ -1,18 +1,18 @@
 """Statistics per day (UTC): gathered in memory, written to Redis once a second, kept for a number of days."""
 
-import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
 from gateway.concurrency.time_limits import in_groups
-from gateway.redis_connection.guarded_client import CacheUnavailable, Key, is_wrong_type, lua_script, message_of
+from gateway.redis_connection.guarded_client import CacheUnavailable, Script, is_wrong_type, message_of
 from gateway.redis_connection.shards import Shards
+from gateway.redis_entries.idempotent_batches import IdempotentBatches
 from gateway.settings import Live, UrlStatsSettings
 
 _DAY = 24 * 3600
@@ -21,33 +21,11 @@ _IMAGES_AT_ONCE = 500  # a script of Redis can unpack about 8,000 arguments
 _MOST_DIGITS = 18  # of a count that Redis can add to
 
 
-@lua_script("""
-if (tonumber(redis.call('GET', marker)) or 0) >= tonumber(batch) then
-    return 0
-end
-local kind = redis.call('TYPE', counts).ok
-if kind ~= 'hash' and kind ~= 'none' then
-    redis.call('DEL', counts)
-end
-for name, number in string.gmatch(lines, '(%S+) (%S+)') do
-    local answer = redis.pcall('HINCRBY', counts, name, number)
-    if type(answer) == 'table' and answer.err then
-        redis.call('HSET', counts, name, number)
-    end
-end
-redis.call('EXPIRE', counts, life)
-redis.call('SET', marker, batch, 'EX', life)
-return 1
-""")
-def _add(*, counts: Key, marker: Key, batch: int, life: int, lines: str) -> None:
-    """Add a batch to the counts of a day. A batch sent again, because no answer to it came, adds nothing.
-
-    A value of another type is replaced. ``marker`` has the number of the last batch that this writer added. Both keys
-    are kept for ``life`` seconds. Each line has a name and a number.
-    """
-
-
-@lua_script("""
+# Add images, each on a line, to a HyperLogLog kept for ``life`` seconds. It replaces a broken or other value.
+_ADD_IMAGES: Final = Script(
+    keys="distinct",
+    arguments="life lines",
+    body="""
 local images = {}
 for image in string.gmatch(lines, '%S+') do
     images[#images + 1] = image
@@ -62,9 +40,8 @@ if type(answer) == 'table' and answer.err then
 end
 redis.call('EXPIRE', distinct, life)
 return 1
-""")
-def _add_images(*, distinct: Key, life: int, lines: str) -> None:
-    """Add images, each on a line, to a HyperLogLog kept for ``life`` seconds. It replaces a broken or other value."""
+""",
+)
 
 
 @dataclass(eq=False, slots=True)
@@ -98,8 +75,7 @@ class DailyStatistics:
         self._max_images = max_images
         self._now = now
         self._gathered: list[_Gathered] = []  # the last one is of today, unless nothing was counted today
-        self._writer = secrets.token_hex(8)
-        self._batches = 0
+        self._batches = IdempotentBatches()
         self._watched: dict[str, tuple[Callable[[], int], int]] = {}
 
     def add_images(self, image_ids: Iterable[str]) -> None:
@@ -127,7 +103,7 @@ class DailyStatistics:
                 self._watched[name] = (total, now)
         for gathered in list(self._gathered):
             if not gathered.batch:
-                self._batches = gathered.batch = self._batches + 1
+                gathered.batch = self._batches.next_number()
             await self._write(gathered)
             self._gathered.remove(gathered)
 
@@ -136,13 +112,13 @@ class DailyStatistics:
         if gathered.counts:
             key = self._key(gathered.day)
             lines = "\n".join(f"{count} {number}" for count, number in gathered.counts.items())
-            marker = self._place.marker(key, self._writer)
-            call = _add(counts=key, marker=marker, batch=gathered.batch, life=life, lines=lines)
+            call = self._batches.adding(self._place, key, "hash", batch=gathered.batch, lines=lines, life=life)
             await self._shards.run_on(self._place, call)
         key = self._images_key(gathered.day)
         for some in in_groups(list(gathered.images), _IMAGES_AT_ONCE):
             # Packing a single argument for all is fast.
-            await self._shards.run_on(self._place, _add_images(distinct=key, life=life, lines="\n".join(some)))
+            call = _ADD_IMAGES.command(distinct=key, life=life, lines="\n".join(some))
+            await self._shards.run_on(self._place, call)
             gathered.images.difference_update(some)
 
     async def read(self, days: int) -> list[dict[str, Any]]:

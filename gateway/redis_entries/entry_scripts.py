@@ -1,51 +1,71 @@
 """The Lua scripts that change cached entries in Redis."""
 
-from gateway.redis_connection.guarded_client import Key, Keys, Values, lua_script
+from typing import Final, NamedTuple
+
+from gateway.redis_connection.guarded_client import Script
 
 
-@lua_script(r"""
-local used, expiry, queue, attempts, dead = unpack(sets)
-local latest = tonumber(latest_end)
-local done, any_kept = {}, false
+class EntryRow(NamedTuple):
+    """An entry for ``KEEP_ENTRIES``.
+
+    value: of the entry.
+    seen: the tombstone that its writer found before it read the row, or empty.
+    usable_for: for how many seconds it may be used.
+    word: of the variant, in the indexes and the refresh queue.
+    due: when its renewal is due (Unix seconds), or "" for no renewal.
+    """
+
+    value: bytes
+    seen: bytes
+    usable_for: float
+    word: str
+    due: float | str
+
+
+# Keep entries, and in the same step enter the kept entries into the indexes and the refresh queue. Return 1 for each
+# entry that was kept, else 0.
+#
+# A URL is never replaced by a URL that ends earlier, not even by another replica: two replicas may write in any order.
+# A URL that ends later than ``latest_end``, the latest end of a URL signed by now, was signed by a clock that ran
+# ahead, and is replaced.
+#
+# A row that was read before its image was dropped is not written after the drop. It also does not replace the entry of
+# a writer that read the row after the drop: an entry that replaces a tombstone carries it behind a line break.
+KEEP_ENTRIES: Final = Script(
+    keys="used expiry queue attempts dead *entries",
+    arguments="latest_end now index_life",
+    rows=" ".join(EntryRow._fields),
+    body=r"""
+local any_failed = redis.call('EXISTS', attempts, dead) > 0
+local done = {}
 for i, key in ipairs(entries) do
-    local at = 5 * (i - 1)
-    local entry, seen, usable_for = values[at + 1], values[at + 2], tonumber(values[at + 3])
-    local entry_end = tonumber(string.match(entry, '^(%d+) '))
+    local row = rows[i]
+    local value, ends = row.value, tonumber(string.match(row.value, '^(%d+) '))
     local there = redis.pcall('GET', key)
     local may = true
     if type(there) == 'string' then
         if string.sub(there, 1, 1) == '-' then
-            may = there == seen
+            may = there == row.seen
         else
-            local there_end = tonumber(string.match(there, '^(%d+) '))
+            local there_ends = tonumber(string.match(there, '^(%d+) '))
             local dropped = string.match(there, '\n(%-%x+)$') or ''
-            may = dropped == seen and not (there_end and there_end > entry_end and there_end <= latest)
+            local is_later = there_ends and there_ends > ends and there_ends <= tonumber(latest_end)
+            may = dropped == row.seen and not is_later
         end
-    end
-    if may then
-        if seen ~= '' then
-            entry = entry .. '\n' .. seen
-        end
-        redis.call('SET', key, entry, 'EX', math.max(1, usable_for))
-        any_kept = true
     end
     done[i] = may and 1 or 0
-end
-if not any_kept then
-    return done
-end
-local any_failed = redis.call('EXISTS', attempts, dead) > 0
-for i = 1, #entries do
-    if done[i] == 1 then
-        local at = 5 * (i - 1)
-        local word, due = values[at + 4], values[at + 5]
-        redis.call('ZADD', expiry, string.match(values[at + 1], '^%d+'), word)
-        redis.call('ZADD', used, 'NX', now, word)
-        if due ~= '' then
-            redis.call('ZADD', queue, due, word)
+    if may then
+        if row.seen ~= '' then
+            value = value .. '\n' .. row.seen
+        end
+        redis.call('SET', key, value, 'EX', math.max(1, row.usable_for))
+        redis.call('ZADD', expiry, ends, row.word)
+        redis.call('ZADD', used, 'NX', now, row.word)
+        if row.due ~= '' then
+            redis.call('ZADD', queue, row.due, row.word)
             if any_failed then
-                redis.call('HDEL', attempts, word)
-                redis.call('HDEL', dead, word)
+                redis.call('HDEL', attempts, row.word)
+                redis.call('HDEL', dead, row.word)
             end
         end
     end
@@ -53,28 +73,14 @@ end
 redis.call('EXPIRE', expiry, index_life)
 redis.call('EXPIRE', used, index_life)
 return done
-""")
-def keep_entries(*, entries: Keys, sets: Keys, latest_end: int, now: float, index_life: int, values: Values) -> None:
-    """Keep entries, and in the same step enter the kept entries into the indexes and the refresh queue.
+""",
+)
 
-    A URL is never replaced by a URL that ends earlier, not even by another replica: two replicas may write in any
-    order. A URL that ends later than any URL can was signed by a clock that ran ahead, and is replaced.
-
-    A row that was read before its image was dropped is not written after the drop. It also does not replace the entry
-    of a writer that read the row after the drop: an entry that replaces a tombstone carries it behind a line break.
-
-    Returns for each entry 1 if it was kept, else 0.
-
-    sets: the indexes ``used`` and ``expiry``, the refresh queue, its attempts and its dead list.
-    latest_end: the latest end that a URL signed by now can have.
-    now: Unix seconds.
-    index_life: for how many seconds the indexes are kept.
-    values: for each entry its value, the tombstone that its writer found before it read the row or "", for how many
-        seconds it may be used, the word of the variant, and when its renewal is due or "".
-    """
-
-
-@lua_script(r"""
+# Delete a foreign value, or leave the tombstone that it carries, unless it was replaced since it was read.
+DROP_IF_SAME: Final = Script(
+    keys="key",
+    arguments="value milliseconds",
+    body=r"""
 if redis.call('GET', key) == value then
     local dropped = string.match(value, '\n(%-%x+)$')
     if dropped then
@@ -83,34 +89,24 @@ if redis.call('GET', key) == value then
         redis.call('DEL', key)
     end
 end
-""")
-def drop_if_same(*, key: Key, value: bytes, milliseconds: int) -> None:
-    """Delete a foreign value, or leave the tombstone that it carries, unless it was replaced since it was read."""
+""",
+)
 
-
-@lua_script("""
-local expiry, queue, attempts, dead = unpack(sets)
-for _, key in ipairs(entries) do
+# Replace entries by the tombstone, and remove their ends and renewals. ``word``: of the variant of each entry. Packing
+# a command for each key would keep the event loop busy five times as long.
+DROP_ENTRIES: Final = Script(
+    keys="expiry queue attempts dead *entries",
+    arguments="tombstone milliseconds",
+    rows="word",
+    body="""
+local words = {}
+for i, key in ipairs(entries) do
+    words[i] = rows[i].word
     redis.call('SET', key, tombstone, 'PX', milliseconds)
 end
-for i = 1, #words, 1000 do
-    local some = {unpack(words, i, math.min(i + 999, #words))}
-    redis.call('ZREM', expiry, unpack(some))
-    redis.call('ZREM', queue, unpack(some))
-    redis.call('HDEL', attempts, unpack(some))
-    redis.call('HDEL', dead, unpack(some))
-end
-if #metadata > 0 then
-    redis.call('UNLINK', unpack(metadata))
-end
-""")
-def drop_entries(
-    *, entries: Keys, sets: Keys, metadata: Keys, tombstone: bytes, milliseconds: int, words: Values
-) -> None:
-    """Replace entries by the tombstone, and remove what belongs to them.
-
-    Packing a command for each key would keep the event loop busy five times as long.
-
-    sets: the index ``expiry``, the refresh queue, its attempts and its dead list.
-    words: how the queue and the indexes name the variants of the entries.
-    """
+redis.call('ZREM', expiry, unpack(words))
+redis.call('ZREM', queue, unpack(words))
+redis.call('HDEL', attempts, unpack(words))
+redis.call('HDEL', dead, unpack(words))
+""",
+)

@@ -20,7 +20,7 @@ from gateway.presign.style_variants import ImageVariant
 from gateway.presign.url_lifetime import Lifetime
 from gateway.redis_connection.guarded_client import CacheUnavailable, Command
 from gateway.redis_connection.shards import Shard, Shards, encode_variant
-from gateway.redis_entries.entry_scripts import drop_entries, drop_if_same, keep_entries
+from gateway.redis_entries.entry_scripts import DROP_ENTRIES, DROP_IF_SAME, KEEP_ENTRIES, EntryRow
 from gateway.redis_entries.usage_store import INDEX_LIFE
 from gateway.settings import Live
 
@@ -222,7 +222,7 @@ class UrlEntries:
             await self.shards.run_split(
                 garbage,
                 lambda shard, own: [
-                    drop_if_same(key=shard.entry(each), value=garbage[each], milliseconds=self._tombstone_life)
+                    DROP_IF_SAME.command(key=shard.entry(each), value=garbage[each], milliseconds=self._tombstone_life)
                     for each in own
                 ],
             )
@@ -259,22 +259,26 @@ class UrlEntries:
         commands: dict[Shard, list[Command]] = {}
         slices = TimeSlices()
         for shard, own in groups.items():
-            values: list[bytes | str | float] = []
+            rows: list[EntryRow] = []
             for variant in own:
                 await slices.pause()
                 image, seen = by_variant[variant]
                 usable_for = image.presigned.expires_at - self.lifetime.margin(image.presigned) - math.ceil(now)
                 due = self.lifetime.due_at(image.presigned, hits.get(variant, 0)) if self.rules.renews else ""
-                values += self.codec.encode(image), seen, usable_for, encode_variant(variant), due
-            call = keep_entries(
+                rows.append(EntryRow(self.codec.encode(image), seen, usable_for, encode_variant(variant), due))
+            keeping = KEEP_ENTRIES.command(
+                used=shard.used,
+                expiry=shard.expiry,
+                queue=shard.queue,
+                attempts=shard.attempts,
+                dead=shard.dead,
                 entries=[shard.entry(variant) for variant in own],
-                sets=(shard.used, shard.expiry, shard.queue, shard.attempts, shard.dead),
                 latest_end=math.ceil(now) + BACKDATE + self.lifetime.ttl,
                 now=now,
                 index_life=INDEX_LIFE,
-                values=values,
+                rows=rows,
             )
-            commands[shard] = [call]
+            commands[shard] = [keeping]
         answers = (await self.shards.run(commands)).complete()
         return {
             variant: bool(done)
@@ -285,8 +289,9 @@ class UrlEntries:
     async def drop(self, image_ids: Sequence[str]) -> None:
         """Replace the entries of changed or deleted images by tombstones: a concurrent write cannot restore them.
 
-        Their ends, renewals, failed ones too, and metadata are removed in the same step. The usage stays: a changed row
-        still names the same image. Raises ``CacheUnavailable`` if a server fails, which may come back with the images.
+        Their ends and renewals, failed ones too, are removed in the same step, and their metadata. The usage stays: a
+        changed row still names the same image. Raises ``CacheUnavailable`` if a server fails, which may come back with
+        the images.
         """
         renditions = self.codec.signer.renditions.value
         variants = [ImageVariant(*pair) for pair in product(image_ids, (None, *renditions.names))]
@@ -301,15 +306,17 @@ class UrlEntries:
         tombstone = b"-" + secrets.token_hex(8).encode()
 
         def dropping(shard: Shard, own: Sequence[ImageVariant]) -> list[Command]:
-            call = drop_entries(
+            replacing = DROP_ENTRIES.command(
+                expiry=shard.expiry,
+                queue=shard.queue,
+                attempts=shard.attempts,
+                dead=shard.dead,
                 entries=[shard.entry(variant) for variant in own],
-                sets=(shard.expiry, shard.queue, shard.attempts, shard.dead),
-                metadata=[shard.metadata(image_id) for image_id in {variant.image_id for variant in own}],
                 tombstone=tombstone,
                 milliseconds=self._tombstone_life,
-                words=[encode_variant(variant) for variant in own],
+                rows=[(encode_variant(variant),) for variant in own],
             )
-            return [call]
+            return [replacing, ("UNLINK", *{shard.metadata(variant.image_id) for variant in own})]
 
         return (await self.shards.run_split(variants, dropping)).failed
 

@@ -1,40 +1,24 @@
 """Use of the images and the ends of their URLs: sorted sets in Redis, trimmed together."""
 
 import math
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 from gateway.presign.style_variants import ImageVariant
-from gateway.redis_connection.guarded_client import CacheUnavailable, Command, Key, lua_script
+from gateway.redis_connection.guarded_client import CacheUnavailable, Command, Script
 from gateway.redis_connection.shards import Shard, Shards, decode_variant, encode_variant
+from gateway.redis_entries.idempotent_batches import IdempotentBatches
 
 INDEX_LIFE: Final = 30 * 24 * 3600  # seconds after the last write of any gateway
 
 
-@lua_script("""
-if (tonumber(redis.call('GET', marker)) or 0) >= tonumber(batch) then
-    return 0
-end
-for word, count in string.gmatch(lines, '(%S+) (%S+)') do
-    if math.abs(tonumber(redis.call('ZINCRBY', counts, count, word)) or math.huge) == math.huge then
-        redis.call('ZADD', counts, count, word)
-    end
-end
-redis.call('EXPIRE', counts, life)
-redis.call('SET', marker, batch, 'EX', 86400)
-return 1
-""")
-def _add(*, counts: Key, marker: Key, batch: int, life: int, lines: str) -> None:
-    """Add a batch to a sorted set of counts. A batch sent again within a day, because no answer came, adds nothing.
-
-    An infinite count, which adding cannot change, starts again from the new count. ``marker`` has the number of the
-    last batch that this writer added. Each line has a word and a count.
-    """
-
-
-@lua_script("""
+# Set times in a sorted set that is kept for ``life`` seconds. A line has a word and its time. The later time stays,
+# unless it is over a day later: no gateway's clock wrote such a time.
+_TOUCH: Final = Script(
+    keys="times",
+    arguments="life lines",
+    body="""
 for word, at in string.gmatch(lines, '(%S+) (%S+)') do
     local kept, new = tonumber(redis.call('ZSCORE', times, word)), tonumber(at)
     if not (kept and kept >= new and kept <= new + 86400) then
@@ -43,12 +27,8 @@ for word, at in string.gmatch(lines, '(%S+) (%S+)') do
 end
 redis.call('EXPIRE', times, life)
 return 1
-""")
-def _touch(*, times: Key, life: int, lines: str) -> None:
-    """Set times in a sorted set that is kept for ``life`` seconds. A line has a word and its time.
-
-    The later time stays, unless it is over a day later: no gateway's clock wrote such a time.
-    """
+""",
+)
 
 
 class Usage(NamedTuple):
@@ -72,8 +52,7 @@ class UsageStore:
 
     def __init__(self, shards: Shards) -> None:
         self.shards = shards
-        self._writer = secrets.token_hex(8)
-        self._batches = 0
+        self._batches = IdempotentBatches()
 
     async def read(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Usage]:
         """Return the usage of each variant, as ``Shards.values``. Zeros when a variant was never used."""
@@ -97,8 +76,7 @@ class UsageStore:
 
     def batch(self, shard: Shard, counted: Mapping[ImageVariant, Usage]) -> UsageBatch:
         """Return the counts of a shard as a batch, which must be written before the next batch of the shard."""
-        self._batches += 1
-        return UsageBatch(shard, self._batches, counted)
+        return UsageBatch(shard, self._batches.next_number(), counted)
 
     async def write(self, batches: Sequence[UsageBatch]) -> Mapping[Shard, CacheUnavailable]:
         """Add each batch once, however often it is written in a day. Return the shards that failed, with the reason."""
@@ -106,11 +84,10 @@ class UsageStore:
         for shard, number, counted in batches:
             own = commands.setdefault(shard, [])
             if used := _lines(counted, "last_access"):
-                own.append(_touch(times=shard.used, life=INDEX_LIFE, lines=used))
+                own.append(_TOUCH.command(times=shard.used, life=INDEX_LIFE, lines=used))
             for key, name in ((shard.hits, "access_count"), (shard.refreshes, "refresh_count")):
                 if lines := _lines(counted, name):
-                    marker = shard.marker(key, self._writer)
-                    own.append(_add(counts=key, marker=marker, batch=number, life=INDEX_LIFE, lines=lines))
+                    own.append(self._batches.adding(shard, key, "zset", batch=number, lines=lines, life=INDEX_LIFE))
         return (await self.shards.run({shard: own for shard, own in commands.items() if own})).failed
 
     async def remove(self, variants: Sequence[ImageVariant]) -> None:
@@ -190,7 +167,7 @@ def _variants_in(words: Iterable[bytes]) -> list[ImageVariant]:
 
 
 def _lines(counted: Mapping[ImageVariant, Usage], name: str) -> str:
-    """Return a single argument for all but zeros: packing an argument costs as much as counting a use."""
+    """Return a line for each variant but those with zero."""
     numbers = ((variant, int(getattr(usage, name) or 0)) for variant, usage in counted.items())
     return "\n".join(f"{encode_variant(variant)} {number}" for variant, number in numbers if number)
 

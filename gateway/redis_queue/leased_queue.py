@@ -17,7 +17,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from gateway.concurrency.time_limits import in_groups
 from gateway.net.printable import printable
-from gateway.redis_connection.guarded_client import Command, Key, Values, lua_script
+from gateway.redis_connection.guarded_client import Command, Script
 from gateway.redis_connection.shards import Shard, Shards
 from gateway.settings import Live
 
@@ -32,7 +32,12 @@ _MOST_ATTEMPTS: Final = 10**9
 _LONGEST_REASON: Final = 500  # characters
 
 
-@lua_script("""
+# Claim up to ``most`` words until the end of the lease. Return the words and their scores. A word with a score beyond
+# ``latest``, for which no gateway queues, is due now.
+CLAIM_DUE: Final = Script(
+    keys="queue",
+    arguments="now lease_end most latest",
+    body="""
 local never = redis.call('ZRANGEBYSCORE', queue, '(' .. latest, '+inf', 'LIMIT', 0, most)
 for _, word in ipairs(never) do
     redis.call('ZADD', queue, 'XX', now, word)
@@ -42,54 +47,59 @@ for i = 1, #due, 2 do
     redis.call('ZADD', queue, 'XX', lease_end, due[i])
 end
 return due
-""")
-def claim_due(*, queue: Key, now: float, lease_end: float, most: int, latest: float) -> None:
-    """Claim up to ``most`` words until the end of the lease. Return the words and their scores.
+""",
+)
 
-    ``latest``: the latest time that a gateway queues for. A word with a later score is due now.
-    """
-
-
-@lua_script("""
+# Return the numbers of queued, due and dead words, and the earliest score or "".
+_LOOK_AT: Final = Script(
+    keys="queue dead",
+    arguments="now latest",
+    body="""
 local first = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')
 local due = redis.call('ZCOUNT', queue, '-inf', now) + redis.call('ZCOUNT', queue, '(' .. latest, '+inf')
 return {redis.call('ZCARD', queue), due, redis.call('HLEN', dead), first[2] or ''}
-""")
-def _look_at(*, queue: Key, dead: Key, now: float, latest: float) -> None:
-    """Return the numbers of queued, due and dead words, and the earliest score or ""."""
+""",
+)
 
-
-@lua_script("""
+# Return the number of words that come due in each of the next ``steps`` times ``step`` seconds.
+_COUNT_BY_STEP: Final = Script(
+    keys="queue",
+    arguments="now step steps",
+    body="""
 local counts = {}
 for i = 1, tonumber(steps) do
     counts[i] = redis.call('ZCOUNT', queue, '(' .. (now + (i - 1) * step), now + i * step)
 end
 return counts
-""")
-def _count_by_step(*, queue: Key, now: float, step: float, steps: int) -> None:
-    """Return the number of words that come due in each of the next ``steps`` times ``step`` seconds."""
+""",
+)
 
-
-@lua_script("""
+# Set the times of words (with ``only_if_queued`` 1, of queued ones), without failed attempts, and not dead.
+_SET_TIMES: Final = Script(
+    keys="queue attempts dead",
+    arguments="only_if_queued",
+    rows="word due_at",
+    body="""
 local any_failed = redis.call('EXISTS', attempts, dead) > 0
-for i = 1, #words_and_times, 2 do
-    local word, at = words_and_times[i], words_and_times[i + 1]
+for _, row in ipairs(rows) do
     if only_if_queued == '1' then
-        redis.call('ZADD', queue, 'XX', at, word)
+        redis.call('ZADD', queue, 'XX', row.due_at, row.word)
     else
-        redis.call('ZADD', queue, at, word)
+        redis.call('ZADD', queue, row.due_at, row.word)
     end
     if any_failed then
-        redis.call('HDEL', attempts, word)
-        redis.call('HDEL', dead, word)
+        redis.call('HDEL', attempts, row.word)
+        redis.call('HDEL', dead, row.word)
     end
 end
-""")
-def _set_times(*, queue: Key, attempts: Key, dead: Key, only_if_queued: int, words_and_times: Values) -> None:
-    """Set the times of words (with ``only_if_queued`` 1, of queued ones), without failed attempts, and not dead."""
+""",
+)
 
-
-@lua_script("""
+# Return the number of attempts, with this one, kept for ``life`` seconds. What is not a number counts as 0.
+_COUNT_ATTEMPT: Final = Script(
+    keys="attempts",
+    arguments="word life",
+    body="""
 local before = tonumber(redis.call('HGET', attempts, word)) or 0
 if not (before >= 0 and before < 1000000) then
     before = 0
@@ -98,9 +108,8 @@ local counted = math.floor(before) + 1
 redis.call('HSET', attempts, word, counted)
 redis.call('EXPIRE', attempts, life)
 return counted
-""")
-def _count_attempt(*, attempts: Key, word: str, life: int) -> None:
-    """Return the number of attempts, with this one, kept for ``life`` seconds. What is not a number counts as 0."""
+""",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +217,8 @@ class LeasedQueue(ABC, Generic[T]):
         commands: dict[Shard, list[Command]] = {}
         for shard, items in self._split(due).items():
             for some in in_groups(items, _AT_ONCE):
-                times = [part for item in some for part in (self._encode(item), due[item])]
-                keys = self._keys[shard]._asdict()
-                call = _set_times(**keys, only_if_queued=int(only_if_queued), words_and_times=times)
+                rows = [(self._encode(item), due[item]) for item in some]
+                call = _SET_TIMES.command(**self._keys[shard]._asdict(), only_if_queued=int(only_if_queued), rows=rows)
                 commands.setdefault(shard, []).append(call)
         (await self._shards.run(commands)).complete()
 
@@ -227,7 +235,7 @@ class LeasedQueue(ABC, Generic[T]):
         return QueueState(sum(queued), sum(due), sum(dead), min((at for at in times if at is not None), default=None))
 
     def _look(self, keys: QueueKeys, now: float) -> Command:
-        return _look_at(queue=keys.queue, dead=keys.dead, now=now, latest=now + self._horizon)
+        return _LOOK_AT.command(queue=keys.queue, dead=keys.dead, now=now, latest=now + self._horizon)
 
     async def claim(self, now: float, most: int, due: dict[Shard, int] | None = None) -> list[Claim[T]]:
         """Claim up to ``most`` due items. No other worker gets them before the lease ends.
@@ -248,7 +256,8 @@ class LeasedQueue(ABC, Generic[T]):
             if count > some:
                 due[shard] = count - some
             queue = self._keys[shard].queue
-            commands[shard] = [claim_due(queue=queue, now=now, lease_end=lease_end, most=some, latest=latest)]
+            call = CLAIM_DUE.command(queue=queue, now=now, lease_end=lease_end, most=some, latest=latest)
+            commands[shard] = [call]
         claims: list[Claim[T]] = []
         for shard, [answer] in (await self._shards.run(commands)).available().items():
             found, garbage = self._read_claims(answer, instead_of_infinity=now)
@@ -280,7 +289,7 @@ class LeasedQueue(ABC, Generic[T]):
         """
         shard, word = self._shard_of(item), self._encode(item)
         keys, limits = self._keys[shard], self.limits.value
-        call = _count_attempt(attempts=keys.attempts, word=word, life=_ATTEMPTS_LIFE)
+        call = _COUNT_ATTEMPT.command(attempts=keys.attempts, word=word, life=_ATTEMPTS_LIFE)
         [attempts] = await self._shards.run_on(shard, call)
         if attempts < limits.max_attempts:
             backoff = self._random() * min(limits.lease() * 10, 2**attempts)
@@ -364,7 +373,9 @@ class LeasedQueue(ABC, Generic[T]):
 
     async def due_by_step(self, now: float, step: float, steps: int) -> list[int]:
         """Return how many items come due in each of the next ``steps`` times ``step`` seconds."""
-        answers = await self._run_on_all(lambda keys: _count_by_step(queue=keys.queue, now=now, step=step, steps=steps))
+        answers = await self._run_on_all(
+            lambda keys: _COUNT_BY_STEP.command(queue=keys.queue, now=now, step=step, steps=steps)
+        )
         return [sum(counts) for counts in zip(*answers.values(), strict=True)]
 
     async def repair(self) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 from gateway.catalog.image_id import parse_image_id
 from gateway.concurrency.time_limits import in_groups
 from gateway.errors import InvalidImageId
-from gateway.redis_connection.guarded_client import Key, Keys, Values, lua_script
+from gateway.redis_connection.guarded_client import Script
 from gateway.redis_connection.shards import Shard, Shards
 from gateway.redis_queue.leased_queue import Claim, LeasedQueue, QueueLimits
 from gateway.settings import Live
@@ -26,10 +26,20 @@ LATEST_DUE: Final = 3600.0  # seconds from now: no purge is queued for later, ho
 _LONGEST_WAIT: Final = 600.0  # seconds; a later time was written by another program
 
 
-@lua_script("""
+# Queue the words, if there is room. Return the number of words that were dropped. A word that is queued for later,
+# under a lease or after a failure, comes due earlier: its image has changed again.
+#
+# heard: a key for each word, for ``life`` seconds: when the first replica heard of the change, and which have. If a
+# replica hears again, or later than ``together`` seconds after the first, the image may have changed again. Then ``!``
+# says that nobody knows who has heard of which change.
+_ENQUEUE: Final = Script(
+    keys="queue *heard",
+    arguments="now due_at most_queued replica together life",
+    rows="word",
+    body="""
 local due, most = tonumber(due_at), tonumber(most_queued)
 local queued, dropped = redis.call('ZCARD', queue), 0
-for i, word in ipairs(words) do
+for i, row in ipairs(rows) do
     local known = redis.pcall('GET', heard[i])
     local changed_at = type(known) == 'string' and tonumber(string.match(known, '^[%d.]+'))
     local is_same = changed_at and math.abs(tonumber(now) - changed_at) <= tonumber(together)
@@ -38,56 +48,46 @@ for i, word in ipairs(words) do
     else
         redis.call('SET', heard[i], now .. (changed_at and ',!,' or ',') .. replica .. ',', 'EX', life)
     end
-    local score = redis.call('ZSCORE', queue, word)
+    local score = redis.call('ZSCORE', queue, row.word)
     if score and tonumber(score) > due then
-        redis.call('ZADD', queue, due_at, word)
+        redis.call('ZADD', queue, due_at, row.word)
     elseif not score and queued < most then
-        redis.call('ZADD', queue, due_at, word)
+        redis.call('ZADD', queue, due_at, row.word)
         queued = queued + 1
     elseif not score then
         dropped = dropped + 1
     end
 end
 return dropped
-""")
-def _enqueue(
-    *,
-    queue: Key,
-    heard: Keys,
-    now: float,
-    due_at: float,
-    most_queued: int,
-    replica: str,
-    together: float,
-    life: int,
-    words: Values,
-) -> None:
-    """Queue the words, if there is room. Return the number of words that were dropped.
+""",
+)
 
-    A word that is queued for later, under a lease or after a failure, comes due earlier: its image has changed again.
-
-    heard: a key for each word, for ``life`` seconds: when the first replica heard of the change, and which have. If a
-    replica hears again, or later than ``together`` seconds after the first, the image may have changed again. Then
-    ``!`` says that nobody knows who has heard of which change.
-    """
-
-
-@lua_script("""
-for i = 1, #words_and_times, 2 do
-    local word, due_at = words_and_times[i], words_and_times[i + 1]
-    if tonumber(redis.call('ZSCORE', queue, word) or '') == tonumber(lease_end) then
-        redis.call('ZADD', queue, due_at, word)
+# Set the times of the words that are still under the lease that ends then.
+_SET_LEASED: Final = Script(
+    keys="queue",
+    arguments="lease_end",
+    rows="word due_at",
+    body="""
+for _, row in ipairs(rows) do
+    if tonumber(redis.call('ZSCORE', queue, row.word) or '') == tonumber(lease_end) then
+        redis.call('ZADD', queue, row.due_at, row.word)
     end
 end
-""")
-def _set_leased(*, queue: Key, lease_end: float, words_and_times: Values) -> None:
-    """Set the times of the words that are still under the lease that ends then."""
+""",
+)
 
-
-@lua_script("""
+# Remove the sent words that are still under the lease that ends then. Return how many are sent a second time.
+#
+# replicas: the names of all replicas, which contain no comma. A word is sent again if one of them is not known to have
+# heard of its change, and it was claimed earlier than ``repeat_after`` seconds after the change.
+_END_SENT: Final = Script(
+    keys="queue *heard",
+    arguments="claimed_at lease_end repeat_after replicas",
+    rows="word",
+    body="""
 local repeats = 0
-for i, word in ipairs(words) do
-    if tonumber(redis.call('ZSCORE', queue, word) or '') == tonumber(lease_end) then
+for i, row in ipairs(rows) do
+    if tonumber(redis.call('ZSCORE', queue, row.word) or '') == tonumber(lease_end) then
         local known, is_missed = redis.pcall('GET', heard[i]), false
         local changed_at = type(known) == 'string' and tonumber(string.match(known, '^[%d.]+'))
         if changed_at and tonumber(claimed_at) < changed_at + repeat_after then
@@ -97,33 +97,25 @@ for i, word in ipairs(words) do
             end
         end
         if is_missed then
-            redis.call('ZADD', queue, changed_at + repeat_after, word)
+            redis.call('ZADD', queue, changed_at + repeat_after, row.word)
             repeats = repeats + 1
         else
-            redis.call('ZREM', queue, word)
+            redis.call('ZREM', queue, row.word)
         end
     end
 end
 return repeats
-""")
-def _end_sent(
-    *,
-    queue: Key,
-    heard: Keys,
-    claimed_at: float,
-    lease_end: float,
-    repeat_after: float,
-    replicas: str,
-    words: Values,
-) -> None:
-    """Remove the sent words that are still under the lease that ends then. Return how many are sent a second time.
+""",
+)
 
-    replicas: the names of all replicas, which contain no comma. A word is sent again if one of them is not known to
-    have heard of its change, and it was claimed earlier than ``repeat_after`` seconds after the change.
-    """
-
-
-@lua_script("""
+# Return the seconds until the slot that this call takes. A longer wait than ``longest_wait`` is not believed.
+#
+# next_slot: the time of the next slot, in Unix seconds by Redis' own clock, which all replicas share.
+# interval: the seconds between two slots.
+_TAKE_SLOT: Final = Script(
+    keys="next_slot",
+    arguments="interval longest_wait",
+    body="""
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local free = tonumber(redis.call('GET', next_slot) or '')
@@ -133,13 +125,8 @@ end
 local after = free + tonumber(interval)
 redis.call('SET', next_slot, string.format('%.6f', after), 'PX', math.ceil((after - now) * 1000))
 return string.format('%.6f', free - now)
-""")
-def _take_slot(*, next_slot: Key, interval: float, longest_wait: float) -> None:
-    """Return the seconds until the slot that this call takes. A longer wait than ``longest_wait`` is not believed.
-
-    next_slot: the time of the next slot, in Unix seconds by Redis' own clock, which all replicas share.
-    interval: the seconds between two slots.
-    """
+""",
+)
 
 
 class PurgeQueue(LeasedQueue[str]):
@@ -180,7 +167,7 @@ class PurgeQueue(LeasedQueue[str]):
         """
         dropped = 0
         for some in in_groups(image_ids, _AT_ONCE):
-            call = _enqueue(
+            call = _ENQUEUE.command(
                 queue=self._queue,
                 heard=self._heard(some),
                 now=now,
@@ -189,7 +176,7 @@ class PurgeQueue(LeasedQueue[str]):
                 replica=replica,
                 together=_TOGETHER,
                 life=_HEARD_LIFE,
-                words=some,
+                rows=[(image_id,) for image_id in some],
             )
             [count] = await self._shards.run_on(self._home, call)
             dropped += count
@@ -209,14 +196,14 @@ class PurgeQueue(LeasedQueue[str]):
         repeats = 0
         for some in in_groups(claims, _AT_ONCE):
             words = [claim.item for claim in some]
-            call = _end_sent(
+            call = _END_SENT.command(
                 queue=self._queue,
                 heard=self._heard(words),
                 claimed_at=claimed_at,
                 lease_end=claimed_at + _LEASE,
                 repeat_after=repeat_after,
                 replicas=",".join(replicas),
-                words=words,
+                rows=[(word,) for word in words],
             )
             gone = (("HDEL", key, *words) for key in (self._attempts, self._dead))
             count, *_ = await self._shards.run_on(self._home, call, *gone)
@@ -233,14 +220,14 @@ class PurgeQueue(LeasedQueue[str]):
     async def release(self, claims: Sequence[Claim[str]], claimed_at: float) -> None:
         """Give the purges that were claimed at that time their places in the queue back, without an attempt."""
         for some in in_groups(claims, _AT_ONCE):
-            times = [part for claim in some for part in (claim.item, claim.due_at)]
-            call = _set_leased(queue=self._queue, lease_end=claimed_at + _LEASE, words_and_times=times)
+            rows = [(claim.item, claim.due_at) for claim in some]
+            call = _SET_LEASED.command(queue=self._queue, lease_end=claimed_at + _LEASE, rows=rows)
             await self._shards.run_on(self._home, call)
 
     async def take_slot(self) -> float:
         """Take the next request that the rate allows. Return the seconds until the request may be sent."""
         longest = _LONGEST_WAIT + self._interval
-        call = _take_slot(next_slot=self._pace, interval=self._interval, longest_wait=longest)
+        call = _TAKE_SLOT.command(next_slot=self._pace, interval=self._interval, longest_wait=longest)
         [seconds] = await self._shards.run_on(self._home, call)
         return float(seconds)
 

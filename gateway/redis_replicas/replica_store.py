@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from gateway.metrics.events import MOST_SHARED, Event
 from gateway.metrics.symptom import Symptom
 from gateway.net.printable import printable
-from gateway.redis_connection.guarded_client import Key, WrongType, lua_script
+from gateway.redis_connection.guarded_client import Script, WrongType
 from gateway.redis_connection.shards import Shards
 
 Part = TypeVar("Part", Symptom, Event)
@@ -72,7 +72,11 @@ class ReplicaPoint:
 _POINT: Final = TypeAdapter(ReplicaPoint)
 
 
-@lua_script("""
+# Replace the point ``before``, or "", by a new one. Remove points ``life`` seconds older, and beyond ``most``.
+_PUBLISH: Final = Script(
+    keys="replicas",
+    arguments="before point at most life",
+    body="""
 if before ~= '' then
     redis.call('ZREM', replicas, before)
 end
@@ -80,9 +84,8 @@ redis.call('ZADD', replicas, at, point)
 redis.call('ZREMRANGEBYSCORE', replicas, '-inf', at - life)
 redis.call('ZREMRANGEBYRANK', replicas, 0, -most - 1)
 redis.call('EXPIRE', replicas, life)
-""")
-def _publish(*, replicas: Key, before: bytes, point: bytes, at: float, most: int, life: int) -> None:
-    """Replace the point ``before`` (or b"") by a new one. Remove points ``life`` seconds older, and beyond ``most``."""
+""",
+)
 
 
 class ReplicaStore:
@@ -101,7 +104,9 @@ class ReplicaStore:
         """Replace the last point of this replica, and remove the replicas that have ended."""
         before, new = self._published or b"", point.encode()
         self._published = new  # also if no answer comes: Redis may have added it
-        call = _publish(replicas=self._key, before=before, point=new, at=point.at, most=_MOST_REPLICAS, life=_LIFE)
+        call = _PUBLISH.command(
+            replicas=self._key, before=before, point=new, at=point.at, most=_MOST_REPLICAS, life=_LIFE
+        )
         try:
             await self._shards.run_on(self._place, call)
         except WrongType:  # so that the next point can be published

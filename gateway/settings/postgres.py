@@ -109,11 +109,11 @@ class GrantSettings(Section):
     image: the id of the image, of the type of ``columns.id``. until: when the right ends, a timestamp.
     """
 
-    table: Restarted[TableName]
-    image: Restarted[Identifier]
-    user: Restarted[Identifier | None] = None
-    group: Restarted[Identifier | None] = None
-    until: Restarted[Identifier | None] = None
+    table: TableName
+    image: Identifier
+    user: Identifier | None = None
+    group: Identifier | None = None
+    until: Identifier | None = None
 
     def _check(self) -> None:
         if self.user is None and self.group is None:
@@ -127,9 +127,9 @@ class ChangeSettings(Section):
     watched: the columns that matter. Empty: those that the gateway reads, or every column of a table beside its own.
     """
 
-    table: Restarted[TableName]
-    id: Restarted[Identifier]
-    watched: Restarted[tuple[Identifier, ...]] = ()
+    table: TableName
+    id: Identifier
+    watched: tuple[Identifier, ...] = ()
 
 
 class PostgresSettings(Section):
@@ -145,7 +145,7 @@ class PostgresSettings(Section):
     public_values: Restarted[tuple[ColumnValue, ...]] = ()
     active_values: Restarted[tuple[ColumnValue, ...]] = Field(("active",), min_length=1)
     key_prefix: Restarted[KeyPrefix] = ""
-    grants: GrantSettings | None = None
+    grants: Restarted[GrantSettings | None] = None
     changes: Restarted[tuple[ChangeSettings, ...]] = ()
 
     # The way to the rows, which may differ between machines. Every other key decides what a row says.

@@ -24,6 +24,9 @@ class AliasCatalog(Catalog, Protocol):
     async def find_aliases(self, aliases: Sequence[str]) -> Mapping[str, str]:
         """Return the ids of the images that may be served, by their aliases."""
 
+    async def aliases_of(self, image_ids: Sequence[str]) -> Mapping[str, str]:
+        """Return the aliases of rows by the ids of their images, also of rows that are not served."""
+
 
 def alias_in(path: str) -> str:
     """Return the alias in a path as it was sent: percent-encoded UTF-8, in which ``/`` may stand as it is.
@@ -54,9 +57,9 @@ class Aliases:
     unknown_ttl: float
     now: Callable[[], float]
     _ids: OrderedDict[str, str] = field(default_factory=OrderedDict, init=False)
-    _aliases: dict[str, str] = field(default_factory=dict, init=False)  # by id, the last one
+    _aliases: OrderedDict[str, str] = field(default_factory=OrderedDict, init=False)  # by id, the last one
     _unknown_until: OrderedDict[str, float] = field(default_factory=OrderedDict, init=False)
-    _look_ups: GroupedCalls[str, str] = field(init=False)
+    _look_ups: GroupedCalls[tuple[str, int], str] = field(init=False)
 
     def __post_init__(self) -> None:
         self._look_ups = GroupedCalls("alias-look-up", self._look_up)
@@ -71,26 +74,27 @@ class Aliases:
                 found = self.resolver.get_cached(image_id) or await self.resolver.look_up(image_id)
                 if found.image.record.alias == alias:
                     return image_id
-        return await self._look_ups.run(alias)
+        # With the number of the last change: a call joins no look-up that began before a change was heard.
+        return await self._look_ups.run((alias, self.resolver.local.mark()))
 
     async def of_images(self, image_ids: Sequence[str]) -> Mapping[str, Collection[str]]:
         """Return the aliases by which images were found last, and those that their rows have now. Raises nothing."""
         found = {image_id: {self._aliases[image_id]} for image_id in image_ids if image_id in self._aliases}
         with suppress(CatalogUnavailable):
-            for image_id, record in (await self.catalog.fetch_rows(image_ids)).records.items():
-                if record.alias is not None:
-                    found.setdefault(image_id, set()).add(record.alias)
+            for image_id, alias in (await self.catalog.aliases_of(image_ids)).items():
+                found.setdefault(image_id, set()).add(alias)
         return found
 
     async def close(self) -> None:
         """Cancel running look-ups."""
         await self._look_ups.close()
 
-    async def _look_up(self, aliases: Sequence[str]) -> Mapping[str, str | Exception]:
+    async def _look_up(self, wanted: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], str | Exception]:
         began = self.now()
-        found = await self.catalog.find_aliases(aliases)
-        results: dict[str, str | Exception] = {}
-        for alias in aliases:
+        found = await self.catalog.find_aliases(list({alias for alias, _ in wanted}))
+        results: dict[tuple[str, int], str | Exception] = {}
+        for key in wanted:
+            alias, _ = key
             image_id = found.get(alias)
             if image_id is not None:
                 self._keep(alias, image_id)
@@ -99,15 +103,14 @@ class Aliases:
                 self._unknown_until[alias] = began + self.unknown_ttl
                 if len(self._unknown_until) > max(1, self.settings.value.max_size // _UNKNOWN_SHARE):
                     self._unknown_until.popitem(last=False)
-            results[alias] = image_id or ImageNotFound("no image has the alias")
+            results[key] = image_id or ImageNotFound("no image has the alias")
         return results
 
     def _keep(self, alias: str, image_id: str) -> None:
-        """Keep the id, and drop the least recently used beyond the number of cached URLs."""
+        """Keep the id and the alias, and drop the least recently used beyond the number of cached URLs."""
         self._unknown_until.pop(alias, None)
         self._ids[alias], self._aliases[image_id] = image_id, alias
-        self._ids.move_to_end(alias)
-        while len(self._ids) > self.settings.value.max_size:
-            dropped, its_id = self._ids.popitem(last=False)
-            if self._aliases.get(its_id) == dropped:
-                del self._aliases[its_id]
+        for kept, key in ((self._ids, alias), (self._aliases, image_id)):
+            kept.move_to_end(key)
+            while len(kept) > self.settings.value.max_size:
+                kept.popitem(last=False)

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import psycopg2.extensions
 import pytest
 
 from gateway.catalog.sql_files import changes_sql
+from gateway.delivery.accel import CONFIG_VERSION
+from gateway.delivery.nginx_files import ACCEL_CONF
 from gateway.settings import PostgresSettings
 from tests.conftest import ADMIN_TOKEN, JWT_SECRET, Images, RunningGateway, StartGateway, token_for
 from tests.waiting import until
@@ -149,9 +152,10 @@ async def test_what_is_kept_by_a_grant_ends_with_it(start_gateway: StartGateway,
     gateway = await start_gateway(**SETTINGS, access=BY_TOKEN)
     await pictures.execute("UPDATE shares SET ends = now() + interval '3 seconds' WHERE picture = 'granted-to-a-group'")
     headers = sent_by("dave")
-    answer = await gateway.get("/i/granted-to-a-group", headers=headers)
-    kept_for = int(answer.headers["Cache-Control"].removeprefix("private, max-age="))
-    assert 0 <= kept_for <= 3
+    for query, expected in (("", 200), ("?redirect=true", 302), ("?v=older", 302)):
+        answer = await gateway.get(f"/i/granted-to-a-group{query}", headers=headers)
+        assert answer.status == expected
+        assert 0 <= int(answer.headers["Cache-Control"].removeprefix("private, max-age=")) <= 3, query
     checked = await gateway.get("/api/v1/images/granted-to-a-group/access", headers=headers)
     assert int(checked.headers.get("X-Decision-For", "0")) <= 3
 
@@ -163,6 +167,40 @@ async def test_what_is_kept_by_a_grant_ends_with_it(start_gateway: StartGateway,
         assert time.monotonic() < ended
         await asyncio.sleep(0.05)
     assert (await gateway.get("/api/v1/images/granted-to-a-group/access", headers=headers)).status == 403
+
+
+async def test_an_answer_that_nginx_repeats_keeps_a_browser_no_copy_beyond_the_end_of_a_grant(
+    start_gateway: StartGateway, pictures: Images
+) -> None:
+    """nginx repeats the Cache-Control of the first answer until it drops the answer."""
+    gateway = await start_gateway(**SETTINGS, access=BY_TOKEN, image_proxy={"delivery": "accel", "max_age": 60})
+    headers = {**sent_by("dave"), CONFIG_VERSION: ACCEL_CONF}
+    for ends_in, kept_for in (("1 minute", {0}), ("65 seconds", set(range(6))), ("1 hour", {10})):
+        await pictures.execute("UPDATE shares SET ends = now() + %s::interval WHERE team = 't2'", ends_in)
+        purge = {"json": {"image_ids": ["granted-to-a-group"]}, "headers": {"Authorization": f"Bearer {ADMIN_TOKEN}"}}
+        await gateway.request("POST", "/api/v1/cache/purge", admin=True, **purge)
+        answer = await gateway.get("/i/granted-to-a-group", headers=headers)
+        assert "X-Accel-Redirect" in answer.headers
+        assert int(answer.headers.get("X-Decision-For", "0")) in kept_for, ends_in
+
+
+async def test_the_end_of_a_grant_may_be_infinite_or_of_the_sessions_time_zone(
+    start_gateway: StartGateway, pictures: Images, postgres_dsn: str
+) -> None:
+    zone = "Asia/Shanghai"
+    await pictures.execute(
+        "ALTER TABLE shares ADD of_session timestamp;"
+        "UPDATE shares SET of_session = now() AT TIME ZONE %s + interval '30 seconds' WHERE viewer IS NULL;"
+        "UPDATE shares SET of_session = 'infinity', ends = 'infinity' WHERE picture = 'granted-to-a-user'",
+        zone,
+    )
+    dsn = psycopg2.extensions.make_dsn(postgres_dsn, options=f"-c timezone={zone}")
+    for column in ("ends", "of_session"):
+        postgres = {**SETTINGS["postgres"], "dsn": dsn, "grants": {**GRANTS, "until": column}}
+        gateway = await start_gateway(postgres=postgres, access=BY_TOKEN)
+        assert (await gateway.get("/i/granted-to-a-user", headers=sent_by("bob"))).status == 200, column
+    answer = await gateway.get("/i/granted-to-a-group", headers=sent_by("dave"))
+    assert 0 < int(answer.headers["Cache-Control"].removeprefix("private, max-age=")) <= 30
 
 
 async def test_a_change_of_a_grant_is_heard_within_a_second(

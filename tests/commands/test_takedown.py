@@ -11,6 +11,7 @@ from gateway.commands.takedown import Turn
 from tests.answering import answering
 from tests.commands.conftest import WriteConfig, said
 from tests.conftest import Images, RunningGateway, StartGateway
+from tests.paintings import POSTGRES, hang, paintings_table
 from tests.waiting import until, until_answered
 
 SHORT = ("--settle", "1", "--nginx", "/no/nginx/here")
@@ -100,6 +101,17 @@ async def test_a_front_a_purge_or_a_replica_alone_of_which_it_is_not_seen_gone_i
     assert (await only_failure(*gone, purge=webhook)).startswith("fail  purge of the CDN: waits in the queue")
     replicas[1].redis.channel.on_question = lambda _: None
     assert (await only_failure(*gone)).startswith(f"fail  gateway {replicas[1].replica_name}: does not answer")
+
+
+async def test_the_address_by_alias_is_looked_at_too(
+    images: Images, links_table: object, postgres_dsn: str, write_config: WriteConfig
+) -> None:
+    del links_table
+    async with paintings_table(images, postgres_dsn), answering() as front:
+        await hang(images, "b", "front-page")
+        await images.execute("UPDATE paintings SET storage_status = 'blocked' WHERE id = 'b'")
+        options = ("--via", front.url, *SHORT, "--timeout", "1", "--config", write_config(postgres=POSTGRES))
+        assert f"fail  {front.url}: 3 of 3 addresses: /a/front-page: 200" in await said(1, "takedown", "b", *options)
 
 
 async def test_without_postgres_the_image_is_purged_all_the_same(

@@ -16,7 +16,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import DataError
 
 from gateway.redis_connection.client import open_redis
-from gateway.redis_connection.guarded_client import CacheUnavailable, CircuitBreaker, Key, Keys, Values, lua_script
+from gateway.redis_connection.guarded_client import CacheUnavailable, CircuitBreaker, Script
 from gateway.settings import RedisSettings
 from tests.limits import LIMIT
 from tests.stalling import Stalling
@@ -88,35 +88,32 @@ async def test_what_redis_has_no_type_for_is_refused_as_by_the_library(argument:
         (await made_connection()).pack_command("SET", "a", argument)
 
 
-@lua_script("return {first, second, #many, many[1], #few, few[2], number, text, #others, others[3]}")
-def everything(*, first: Key, many: Keys, number: float, second: Key, few: Keys, text: bytes, others: Values) -> None:
-    """Return all of it; a table ends at its first nil."""
+EVERYTHING = Script(
+    keys="first second *more",
+    arguments="number text",
+    rows="word at",
+    body="return {first, second, #more, more[1] or '', number, text, #rows, rows[#rows].word, rows[#rows].at}",
+)
 
 
-@lua_script("return {#many, #others, text}")
-def nothing(*, many: Keys, text: str, others: Values) -> None:
-    """Return how many there are."""
-
-
-def test_each_name_has_its_value(redis_client: "redis.Redis") -> None:
-    call = everything(
-        first="k1",
-        second="k2",
-        many=["m1", "m2", "m3"],
-        few=["f1", "f2"],
-        number=1.5,
-        text=b"\xff",
-        others=[1, "b", b"c"],
-    )
+@pytest.mark.parametrize("more", [[], ["m1", "m2", "m3"]])
+def test_each_name_has_its_value(redis_client: "redis.Redis", more: list[str]) -> None:
+    rows = [("a", 1), ("b", b"\xff")]
+    call = EVERYTHING.command(second="k2", first="k1", more=more, text="", number=1.5, rows=rows)
     answer = redis_client.execute_command(*call)  # type: ignore[no-untyped-call]
-    assert answer == [b"k1", b"k2", 3, b"m1", 2, b"f2", b"1.5", b"\xff", 3, b"c"]
+    assert answer == [b"k1", b"k2", len(more), b"m1" if more else b"", b"1.5", b"", 2, b"b", b"\xff"]
+    assert call[2 : 5 + len(more)] == (2 + len(more), "k1", "k2", *more), "a Cluster chooses the node by the keys"
 
 
-def test_a_number_of_keys_and_values_may_be_none(redis_client: "redis.Redis") -> None:
-    call = nothing(many=[], text="x", others=[])
-    assert redis_client.execute_command(*call) == [0, 0, b"x"]  # type: ignore[no-untyped-call]
-    _, _, number, *keys = nothing(many=["a", "b"], text="x", others=["c"])
-    assert (number, keys[:2]) == (2, ["a", "b"]), "a Cluster chooses the node by the keys"
+def test_a_script_without_rows_gets_none(redis_client: "redis.Redis") -> None:
+    call = Script(keys="key", rows="word", body="return {key, #rows}").command(key="k")
+    assert redis_client.execute_command(*call) == [b"k", 0]  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("named", [{"key": "k"}, {"key": "k", "life": 1, "more": 1}, {"key": "k", "live": 1}])
+def test_a_wrong_name_is_an_error_before_redis_is_asked(named: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=r"\['key', 'life'\], not"):
+        Script(keys="key", arguments="life", body="return 1").command(**named)
 
 
 @pytest.fixture

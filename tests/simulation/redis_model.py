@@ -6,20 +6,16 @@ The scripts of ``entry_scripts`` are written in Python here. ``test_models.py`` 
 import asyncio
 import re
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any, Final, Self
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from gateway.redis_entries.entry_scripts import drop_entries, drop_if_same, keep_entries
+from gateway.redis_entries.entry_scripts import DROP_ENTRIES, DROP_IF_SAME, KEEP_ENTRIES, EntryRow
 from tests.simulation.loop import Process
 from tests.simulation.network import Link, Network
 from tests.simulation.purge_model import MODEL, PurgeData
 
-_KEEP: Final = keep_entries(entries=[], sets=[], latest_end=0, now=0, index_life=0, values=[])[1]
-_DROP: Final = drop_entries(entries=[], sets=[], metadata=[], tombstone=b"", milliseconds=0, words=[])[1]
-_DROP_IF_SAME: Final = drop_if_same(key="", value=b"", milliseconds=0)[1]
 _END: Final = re.compile(rb"(\d+) ")
 _DROPPED: Final = re.compile(rb"\n(-[0-9a-f]+)$")
 _MISCONF: Final = "MISCONF Redis is configured to save RDB snapshots, but it is currently unable to persist to disk."
@@ -81,21 +77,23 @@ class Redis:
         return result
 
     def _write(self, name: str, arguments: list[Any]) -> Any:
+        if name == "UNLINK":
+            return sum(self._values.pop(key, None) is not None for key in arguments)
         if name != "EVAL":
             raise LookupError(name)
         script, count, *rest = arguments
         keys, values = rest[:count], rest[count:]
-        if script == _KEEP:
-            entries, (_, _, latest, _, _, *values) = keys[: values[0]], values
-            return [
-                self._keep(key, values[5 * place : 5 * place + 3], float(latest)) for place, key in enumerate(entries)
-            ]
-        if script == _DROP:
-            entries, (_, _, _, tombstone, milliseconds, *_) = keys[: values[0]], values
-            for key in entries:
+        if script == KEEP_ENTRIES.lua:
+            entries, (latest, _, _, *values) = keys[5:], values
+            width = len(EntryRow._fields)
+            rows = [EntryRow(*values[start : start + width]) for start in range(0, len(values), width)]
+            return [self._keep(key, row, float(latest)) for key, row in zip(entries, rows, strict=True)]
+        if script == DROP_ENTRIES.lua:
+            tombstone, milliseconds, *_ = values
+            for key in keys[4:]:
                 self._values[key] = (tombstone, self.now() + milliseconds / 1000)
             return None
-        if script == _DROP_IF_SAME:
+        if script == DROP_IF_SAME.lua:
             value, milliseconds = values
             if self.get(keys[0]) == value:
                 del self._values[keys[0]]
@@ -104,9 +102,8 @@ class Redis:
             return None
         raise LookupError(script)
 
-    def _keep(self, key: str, values: list[Any], latest: float) -> int:
-        entry, seen, usable_for = values
-        there, seen = self.get(key), seen or b""
+    def _keep(self, key: str, row: EntryRow, latest: float) -> int:
+        there, entry, seen = self.get(key), row.value, row.seen
         if there is not None:
             if there.startswith(b"-"):
                 if there != seen:
@@ -118,7 +115,7 @@ class Redis:
                     return 0
                 if there_end and own_end and int(own_end[1]) < int(there_end[1]) <= latest:
                     return 0
-        self._values[key] = (entry + b"\n" + seen if seen else entry, self.now() + max(1, usable_for))
+        self._values[key] = (entry + b"\n" + seen if seen else entry, self.now() + max(1, row.usable_for))
         return 1
 
     def get(self, key: str) -> bytes | None:
@@ -168,7 +165,6 @@ class Client:
     def __init__(self, redis: Redis, process: Process) -> None:
         self.redis = redis
         self.process = process
-        self.connection_pool = SimpleNamespace(connection_class=object)
 
     async def execute_command(self, *command: Any) -> Any:
         [answer] = await self.send([command])

@@ -60,6 +60,12 @@ async def test_access_is_checked_at_an_alias_as_at_an_id(gateway: RunningGateway
     assert (await gateway.get(f"/i/mine{link}")).status == 401, "a link is for its address alone"
     unknown, hidden = await gateway.get(at("nothing")), await gateway.get(at("my/cat"))
     assert (unknown.status, unknown.json()["code"]) == (hidden.status, hidden.json()["code"])
+    for slug in ("nothing", "my/cat"):
+        answer = await gateway.get(access, headers={**bearer("no.valid.token"), "X-Original-URI": at(slug)})
+        assert answer.status == 401, "a bad credential does not learn which aliases there are"
+    await hang(paintings, "cat", "/i/mine", public=True)
+    answer = await gateway.get(access, headers={"X-Original-URI": "/i/mine"})
+    assert answer.status == 403, "no address by alias"
 
 
 async def test_an_alias_that_moves_is_at_once_the_other_image(gateway: RunningGateway, paintings: Images) -> None:
@@ -90,6 +96,16 @@ async def test_an_alias_that_moves_is_at_once_the_other_image(gateway: RunningGa
         return await body() == b"bytes of three"
 
     await until(is_the_third, seconds=5)
+
+
+async def test_a_purge_names_the_alias_of_a_row_that_is_not_served_any_more(
+    gateway: RunningGateway, paintings: Images
+) -> None:
+    await hang(paintings, "one", "front-page")
+    await paintings.execute("UPDATE paintings SET storage_status = 'blocked'")
+    aliases = gateway.service.urls.aliases
+    assert aliases is not None
+    assert await aliases.of_images(["one", "unknown"]) == {"one": {"front-page"}}
 
 
 async def test_what_no_alias_can_be_is_a_400_without_a_query(gateway: RunningGateway) -> None:

@@ -385,6 +385,12 @@ async def test_axe_finds_nothing(playground: PlaygroundPage) -> None:
     page, dialog = playground.page, playground.page.get_by_role("dialog")
     await playground.press("COS answers 503")
     await page.get_by_label("Select sunrise").check()
+    # A picture that was not displayed yet: its failure is seen, above the colour that its metadata tells.
+    await page.select_option("#image", "drifting-sun")
+    failing = page.locator("#stage smart-image")
+    await expect(failing.locator("[part=message]")).to_have_text(re.compile("Trying again|could not be loaded"))
+    ground = "(image) => getComputedStyle(image.shadowRoot.querySelector('[part=overlay]')).backgroundColor"
+    assert await failing.evaluate(ground) != "rgba(0, 0, 0, 0)", "the text has a ground of its own"
     # As a script of the page its policy would refuse it.
     await page.evaluate(await asyncio.to_thread(AXE.read_text, encoding="utf-8"))
     found = "axe.run().then(({violations}) => violations.map(({id, nodes}) => [id, nodes.map(({html}) => html)]))"

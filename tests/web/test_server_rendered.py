@@ -133,6 +133,25 @@ async def test_what_documents_show_and_servers_render_is_seen_without_a_script(t
             assert seen == [True] * 4, markup
 
 
+async def test_an_image_of_another_ratio_than_its_box_is_cut_before_the_script_too(tab: Tab, images: Images) -> None:
+    """Otherwise the page moves when the element is defined."""
+    out = io.BytesIO()
+    Image.new("RGB", (400, 400), (20, 160, 40)).save(out, "PNG")
+    await images.add("square", out.getvalue())
+    base = tab.front.url
+    sheet = f'<link rel="stylesheet" href="{base}/static/smart-image.css">'
+    img = f'<img src="{base}/i/square" alt="" width="320" height="240">'
+    element = f'<smart-image image-id="square" width="320" height="240">{img}</smart-image>'
+    narrow = f'<div style="width: 160px">{element}</div>'
+    await tab.window.open(tab.site.put("/", f"<script>log = problems = []</script>{sheet}{element}{narrow}"))
+    await tab.until("[...document.images].every((img) => img.naturalWidth)")
+    sizes = "[...document.querySelectorAll('smart-image')].map((one) => [one.offsetWidth, one.offsetHeight])"
+    assert await tab.evaluate(sizes) == [[320, 240], [160, 120]]
+    await tab.evaluate(f"import('{base}/static/smart-image.js').then(() => undefined)")
+    await tab.until("[...document.querySelectorAll('smart-image')].every(({state}) => state === 'loaded')")
+    assert await tab.evaluate(sizes) == [[320, 240], [160, 120]]
+
+
 async def test_a_placeholder_that_a_server_renders_is_seen_until_the_picture_is(tab: Tab, package: Path) -> None:
     base = tab.front.url
     sheet = f'<link rel="stylesheet" href="{base}/static/smart-image.css">'
