@@ -109,11 +109,11 @@ def _permission(caller: Caller, record: ImageRecord, now: float) -> Permission |
 def _grant(caller: Caller, viewers: Viewers, now: float) -> Permission | None:
     """Return the longest right that the row or the table of grants gives the user or a group of the user."""
     found: Permission | None = None
-    for known, names, kind in ((viewers.users, (caller.user,), "user"), (viewers.groups, caller.groups, "group")):
+    for ends, names, kind in ((viewers.users, (caller.user,), "user"), (viewers.groups, caller.groups, "group")):
         for name in names:
-            if name is None or name not in known:
+            if name is None or name not in ends:
                 continue
-            until = known[name]
+            until = ends[name]
             if until is None:
                 return Permission(f"by a grant of the {kind} {name}")
             if until > now and (found is None or found.until is None or until > found.until):

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import (
     Sentinel,
@@ -20,7 +20,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.concurrency.background import background
 from gateway.redis_connection.cluster import Address, ClusterServers, OpenNode
-from gateway.redis_connection.guarded_client import CacheUnavailable, GuardedRedis, ObserveCommand
+from gateway.redis_connection.guarded_client import CacheUnavailable, GuardedRedis, ObserveCommand, PackedConnection
 from gateway.redis_connection.shards import OneServer, Shard, Shards, slot_of
 from gateway.settings import RedisSettings
 
@@ -32,6 +32,24 @@ _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _SENTINEL_ANSWERS: Final = re.compile(r"(?i)unknown command")
 _NODE_ANSWERS: Final = re.compile(r"\b(CROSSSLOT|MOVED|ASK|CLUSTERDOWN)\b")
 _SERVER_ANSWERS: Final = re.compile(r"(?i)cluster support disabled|cluster mode is not enabled")
+
+
+class _PlainConnection(PackedConnection, Connection): ...
+
+
+class _TlsConnection(PackedConnection, SSLConnection): ...
+
+
+class _UnixConnection(PackedConnection, UnixDomainSocketConnection): ...
+
+
+class _MasterConnection(PackedConnection, SentinelManagedConnection): ...
+
+
+class _MasterTlsConnection(PackedConnection, SentinelManagedSSLConnection): ...
+
+
+_CONNECTION_CLASSES: Final = {"redis": _PlainConnection, "rediss": _TlsConnection, "unix": _UnixConnection}
 
 
 class WrongRedis(CacheUnavailable):
@@ -87,7 +105,9 @@ async def open_redis(
                 unquote(name), connection_pool_class=_MasterPool, db=int(db or 0), **limits
             )
         else:
-            client = Redis.from_pool(BlockingConnectionPool.from_url(url, **options, **limits))
+            pool = BlockingConnectionPool.from_url(url, **options, **limits)
+            pool.connection_class = _CONNECTION_CLASSES[parts.scheme]
+            client = Redis.from_pool(pool)
         stack.push_async_callback(client.aclose)
         failed = asyncio.Event()
         server = GuardedRedis(client, settings.timeout, on_failure=failed.set, observe=observe)
@@ -114,7 +134,7 @@ async def _watch(server: GuardedRedis, failed: asyncio.Event, try_every: float) 
 def _open_node(parts: SplitResult, timeout: float, options: dict[str, Any], observe: ObserveCommand | None) -> OpenNode:
     """Return what opens the client of a node. Only ``ClusterServers`` try a node again that did not answer."""
     login = _login(parts)
-    connection = SSLConnection if login.pop("ssl", False) else Connection
+    connection = _TlsConnection if login.pop("ssl", False) else _PlainConnection
 
     def open_node(address: Address, on_failure: Callable[[], None]) -> GuardedRedis:
         pool = BlockingConnectionPool(
@@ -149,7 +169,7 @@ class _MasterPool(BlockingConnectionPool, SentinelConnectionPool):
     """Connection pool of the master behind Sentinel. It waits while all are in use; redis-py's own pool there fails."""
 
     def __init__(self, service_name: str, sentinel_manager: Sentinel, *, ssl: bool = False, **options: Any) -> None:
-        kind = SentinelManagedSSLConnection if ssl else SentinelManagedConnection
+        kind = _MasterTlsConnection if ssl else _MasterConnection
         options |= {"service_name": service_name, "sentinel_manager": sentinel_manager, "connection_class": kind}
         super().__init__(**options)
 

@@ -120,7 +120,10 @@ def test_every_file_names_its_version_and_those_that_send_it_agree() -> None:
     assert len(files) >= 13
     for path in files:
         comment = "//" if path.suffix == ".js" else "#"
-        assert path.read_text().startswith(f"{comment} image-gateway nginx files, version {VERSION}\n"), path.name
+        text = path.read_text()
+        assert text.startswith(f"{comment} image-gateway nginx files, version {VERSION}\n"), path.name
+        users, groups = (text.count(f"proxy_set_header {name} ") for name in ("X-User-Id", "X-User-Groups"))
+        assert users == groups, f"{path.name}: a client names no groups, either"
     stored = f"stored-addresses.conf {VERSION}"
     for expected in (GATEWAY_CONF, GATEWAY_CACHE_CONF, stored):
         file = expected.partition(" ")[0]

@@ -6,7 +6,6 @@ The scripts of ``entry_scripts`` are written in Python here. ``test_models.py`` 
 import asyncio
 import re
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any, Final, Self
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -166,7 +165,6 @@ class Client:
     def __init__(self, redis: Redis, process: Process) -> None:
         self.redis = redis
         self.process = process
-        self.connection_pool = SimpleNamespace(connection_class=object)
 
     async def execute_command(self, *command: Any) -> Any:
         [answer] = await self.send([command])
