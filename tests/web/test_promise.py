@@ -99,6 +99,29 @@ async def test_a_page_with_one_or_two_images_recovers_from_an_outage(tab: Tab, i
     assert len(tab.front.seen) == sent, "nothing is probed on a page that is well"
 
 
+async def test_a_page_that_stays_open_recovers_from_an_outage_that_brings_another_version(
+    tab: Tab, images: Images, png: bytes
+) -> None:
+    """The new version has another file with what a failure needs, so that an open page has loaded it after a minute."""
+    for name in "abc":
+        await images.add(name, png)
+    minute = (
+        "const later = setTimeout; setTimeout = (work, ms, ...rest) => later(work, ms === 60_000 ? 0 : ms, ...rest)"
+    )
+    await tab.open("", before=f"{QUICK_PROBES}; {minute}")
+    await until(lambda: tab.front.asked_for("/static/smart-image-calls"))
+    await tab.evaluate("new Promise((done) => later(done, 200))")
+    (path,) = {entry.split()[1] for entry in tab.front.asked_for("/static/smart-image-calls")}
+    tab.front.pages[path] = "There is no such file"
+    tab.front.is_down = True
+    for name in "abc":
+        await add(tab, f'<smart-image id="{name}" image-id="{name}" alt="" {SIZE} max-retries="0"></smart-image>')
+    await tab.until("document.querySelectorAll(':state(failed), :state(retrying)').length === 3")
+    tab.front.is_down = False
+    for name in "abc":
+        await tab.state(name, "loaded")
+
+
 @pytest.mark.parametrize(
     ("formats", "is_own_origin"),
     [({"AVIF": "", "PNG": 'crossorigin="anonymous"'}, False), ({"JPEG": "", "jpeg": CARD}, True)],

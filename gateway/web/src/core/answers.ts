@@ -1,7 +1,7 @@
 import type { FailureKind, ImageLoadError } from "./failure.js";
 
-/** Makes an `ImageLoadError`, whose class is in another file. */
-export type Fail = (...made: ConstructorParameters<typeof ImageLoadError>) => ImageLoadError;
+/** The class, which is in another file. */
+export type Failure = typeof ImageLoadError;
 
 /** Answers that depend on who asks. */
 export const REFUSALS: readonly FailureKind[] = ["unauthorized", "refused", "not_found"];
@@ -41,17 +41,17 @@ export function retryAfterOf(field: string | null, now: number): number | null {
 }
 
 /** Return what an answer tells. `received`: bytes that an `<img>` got of the body. */
-export function failureOf(fail: Fail, { status, headers }: Response, received = Infinity): ImageLoadError {
+export function failureOf(Failed: Failure, { status, headers }: Response, received = Infinity): ImageLoadError {
   const retryAfter = retryAfterOf(headers.get("Retry-After"), Date.now());
   const isWhole = received >= (Number(headers.get("Content-Length")) || Infinity);
-  return fail(kindOf(status, isWhole), status, headers.get("X-Request-Id"), retryAfter);
+  return new Failed(kindOf(status, isWhole), status, headers.get("X-Request-Id"), retryAfter);
 }
 
 /** Return why a call failed: a timeout, else what `toFailure` makes of the error. */
 export function failureOfCall(
-  fail: Fail,
+  Failed: Failure,
   toFailure: (error: unknown) => ImageLoadError,
   error: unknown,
 ): ImageLoadError {
-  return (error as Error).name === "TimeoutError" ? fail("timeout") : toFailure(error);
+  return (error as Error).name === "TimeoutError" ? new Failed("timeout") : toFailure(error);
 }

@@ -5,12 +5,7 @@ import { asFailure, ImageLoadError, isTransient } from "./failure.js";
 import { onDemand } from "./on-demand.js";
 
 /** What the modules that are loaded later use of the others. */
-export const TOOLS: Tools = [
-  secretsFor,
-  (...made) => new ImageLoadError(...made),
-  asFailure,
-  ({ kind }) => isTransient(kind),
-];
+export const TOOLS: Tools = [secretsFor, ImageLoadError, asFailure, isTransient];
 
 /** Load what is not about displaying images. */
 export const calls = onDemand(() => import("./calls.js"));

@@ -1,8 +1,8 @@
-import { type Fail, failureOf, failureOfCall, kindOfCode } from "./answers.js";
+import { type Failure, failureOf, failureOfCall, kindOfCode } from "./answers.js";
 import { createBatcher } from "./batch.js";
 import { createCache, type ImageCache } from "./cache.js";
 import type { SmartImageConfig } from "./config.js";
-import type { asFailure, ImageLoadError } from "./failure.js";
+import type { asFailure, ImageLoadError, isTransient } from "./failure.js";
 
 /** Metadata of an image. */
 export interface ImageMeta {
@@ -75,9 +75,9 @@ export interface Api extends Calls {
 /** What a module that is loaded later uses of the others. */
 export type Tools = [
   secretsFor: (base: string) => Pick<SmartImageConfig, "credentials" | "getToken">,
-  fail: Fail,
+  Failed: Failure,
   toFailure: typeof asFailure,
-  isPassing: (failure: ImageLoadError) => boolean,
+  isPassing: typeof isTransient,
 ];
 
 /**
@@ -88,7 +88,7 @@ export function createApi(
   config: SmartImageConfig,
   forgetters: (() => void)[],
   isImageId: (id: string) => boolean,
-  ...[secretsFor, fail, toFailure, isPassing]: Tools
+  ...[secretsFor, Failed, toFailure, isPassing]: Tools
 ): Api {
   const cache = createCache<ImageUrl>(() => config.cache);
   const batch = () => config.batch;
@@ -113,12 +113,12 @@ export function createApi(
           body: JSON.stringify(body),
           signal: AbortSignal.timeout(TIMEOUT),
         });
-        if (!answer.ok) throw failureOf(fail, answer);
+        if (!answer.ok) throw failureOf(Failed, answer);
         const { data } = (await answer.json()) as { data: T };
         if (asking === user) return data;
       } catch (error) {
         if (asking !== user) continue;
-        const failure = failureOfCall(fail, toFailure, error);
+        const failure = failureOfCall(Failed, toFailure, error);
         if (renewed === user || !getToken || failure.kind !== "unauthorized") throw failure;
         renewed = user;
         await renew();
@@ -143,7 +143,7 @@ export function createApi(
     const answers = new Map<string, ImageUrl | Error>();
     const ask = async (image_ids: string[]) => {
       const { urls, errors } = await call<Batch>("urls", { image_ids, include });
-      for (const [id, code] of Object.entries(errors)) answers.set(id, fail(kindOfCode(code)));
+      for (const [id, code] of Object.entries(errors)) answers.set(id, new Failed(kindOfCode(code)));
       for (const [id, found] of Object.entries(urls)) {
         if (include) hasMeta = !!found.meta;
         answers.set(id, keep(id, found));
@@ -178,7 +178,7 @@ export function createApi(
   }
 
   async function refresh(id: string): Promise<ImageUrl> {
-    if (!isImageId(id)) throw fail("invalid");
+    if (!isImageId(id)) throw new Failed("invalid");
     return keep(id, await call<ImageUrl>(`${id}/url/refresh`, {}));
   }
 
@@ -202,7 +202,7 @@ export function createApi(
       } catch (error) {
         // Originals may be for owners alone, and new URLs always are.
         const failure = toFailure(error);
-        if (isPassing(failure) || !(dead || (hasStyle && failure.kind === "not_found"))) throw error;
+        if (isPassing(failure.kind) || !(dead || (hasStyle && failure.kind === "not_found"))) throw error;
         return undefined;
       }
     },

@@ -25,7 +25,7 @@ export function createDiagnosis(
   isAway: () => boolean,
   findTiming: typeof timingOf,
   distrust: typeof distrustSizes,
-  ...[secretsFor, fail, toFailure, isPassing]: Tools
+  ...[secretsFor, Failed, toFailure, isPassing]: Tools
 ): Diagnosis {
   let last: Promise<unknown> = Promise.resolve();
 
@@ -35,25 +35,25 @@ export function createDiagnosis(
     const signal = AbortSignal.timeout(TIMEOUT);
     return fetch(address, { method: "HEAD", cache: "no-store", credentials, signal }).then(
       (answer) => {
-        const failure = failureOf(fail, answer, received?.());
+        const failure = failureOf(Failed, answer, received?.());
         // The `<img>` has sent cookies, with which the answer may be another one.
         const isAnonymous = received && answer.type === "cors" && credentials !== "include";
         const isForCookies = /cookie/i.test(`${answer.headers.get("Vary")}`);
         if (isAnonymous && isForCookies && REFUSALS.includes(failure.kind)) failure.isDoubted = true;
         return failure;
       },
-      (error: unknown) => failureOfCall(fail, toFailure, error),
+      (error: unknown) => failureOfCall(Failed, toFailure, error),
     );
   }
 
   return {
     async answers(address) {
-      return !isPassing(await head(address));
+      return !isPassing((await head(address)).kind);
     },
     async cause(address, since, mayAsk, signal, told) {
       const entry = findTiming(address, since);
       const status = entry?.responseStatus ?? 0;
-      const known = fail(kindOf(status, false), status || null);
+      const known = new Failed(kindOf(status, false), status || null);
       // For the page's own origin the status is never hidden: 0 means no answer. WebKit has no status.
       const isTold = status >= 400 || (entry?.responseStatus === 0 && address.startsWith(`${location.origin}/`));
       // Resource Timing has no Retry-After.

@@ -1,5 +1,8 @@
 import { watchForHints } from "#hints";
+import { calls } from "../core/api-at.js";
 import { SmartImageElement } from "./smart-image.js";
+
+const MINUTE = 60_000;
 
 /**
  * Define `<smart-image>` once, and return whether it is defined. Servers have no custom elements. Browsers before Chrome 116,
@@ -14,6 +17,8 @@ export function defineSmartImage(): boolean {
   if (isSupported && !customElements.get("smart-image")) {
     customElements.define("smart-image", SmartImageElement);
     watchForHints();
+    // A page may be open when the server gets another version, which has no such file any more.
+    setTimeout(() => calls().catch(() => undefined), MINUTE);
   }
   return isSupported;
 }
