@@ -34,7 +34,7 @@ def keeper(images: int) -> Callable[[int], None]:
     settings = CosSettings.model_validate({"secret_id": "AKID" + "x" * 32, "secret_key": "y" * 32, "bucket": _BUCKET})
     credentials = Credentials("AKID" + "x" * 32, "y" * 32)
     signer = Signer(credentials, Hosts(settings), Live(UrlCacheSettings()), metrics=Metrics().presign)
-    renditions = Renditions({})
+    renditions = Live(Renditions({}))
     tier = LocalTier(
         Live(UrlCacheSettings(max_size=images, local_ttl=60)), renditions, ChangeLog([], "bench", 0), unknown_ttl=5
     )

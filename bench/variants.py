@@ -25,7 +25,7 @@ _DROPPED = 500
 async def measure(settings: Settings, images: int) -> None:
     """Keep every variant of the images, and print the memory; then drop some images, and print the time."""
     async with open_cached_urls(settings) as (signing, redis, shared):
-        client, signer, names = redis.shards.servers.all[0].client, signing.signer, signing.renditions.names
+        client, signer, names = redis.shards.servers.all[0].client, signing.signer, signing.renditions.value.names
         before = (await client.info("memory"))["used_memory"]
         started, now = time.perf_counter(), int(time.time())
         for first in range(0, images, _IMAGES_AT_ONCE):

@@ -36,7 +36,7 @@ from tests.url_settings import lifetime_of, url_cache
 
 NOW = 1_700_000_000
 MAC = EntryMac(Live(("y", None)), "sources")
-RENDITIONS = Renditions({"thumb": "imageMogr2/thumbnail/300x300"})
+RENDITIONS = Live(Renditions({"thumb": "imageMogr2/thumbnail/300x300"}))
 
 
 @dataclass
@@ -110,7 +110,7 @@ class Tier:
     queue: RefreshQueue
     maintenance: SharedMaintenance
     table: Table
-    renditions: Renditions
+    renditions: Live[Renditions]
     log: ChangeLog
     trust: EntryTrust
 
@@ -192,7 +192,7 @@ def signer_of(
     metrics: Metrics,
     now: Callable[[], float],
     of_urls: UrlCacheSettings | None = None,
-    renditions: Renditions = RENDITIONS,
+    renditions: Live[Renditions] = RENDITIONS,
     **cos: object,
 ) -> Signer:
     """Return a signer for the bucket ``b-1250000000``."""
@@ -208,13 +208,13 @@ def make_tier(
     max_size: int = 100,
     ttl: int = 3600,
     renews: bool = True,
-    renditions: Renditions = RENDITIONS,
+    renditions: Live[Renditions] = RENDITIONS,
 ) -> Tier:
     """The parts put together as the service does."""
     metrics, lifetime = Metrics(), lifetime_of(ttl, ttl // 60, ttl // 4)
     of_urls = url_cache(ttl, window=ttl // 12)
     signer = signer_of(Credentials("x", "y"), metrics, clock, of_urls, renditions=renditions)
-    cache = UrlEntries(shards, EntryCodec(MAC, signer), renditions, lifetime, EntryRules(renews=renews), clock)
+    cache = UrlEntries(shards, EntryCodec(MAC, signer), lifetime, EntryRules(renews=renews), clock)
     usage = UsageStore(shards)
     queue = RefreshQueue(shards, Live(QueueLimits(lambda: 60, 3, 10)))
     settings_of_the_cache = url_cache(ttl, max_size=max_size)

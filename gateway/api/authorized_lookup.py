@@ -18,6 +18,7 @@ from gateway.delivery.request_context import REQUEST_CONTEXT, head_of
 from gateway.errors import CredentialsExpired, GatewayError, ImageNotFound
 from gateway.presign.signer import AuthorizedImage, SignedImage
 from gateway.presign.style_variants import Audience, Renditions
+from gateway.settings import Live
 from gateway.urls.resolver import Known, Resolved, UrlResolver
 
 Checked = TypeVar("Checked")
@@ -32,7 +33,7 @@ class AuthorizedLookup:
 
     resolver: UrlResolver
     authenticator: Authenticator
-    renditions: Renditions
+    renditions: Live[Renditions]
 
     def caller_of(self, request: web.BaseRequest, address: Address | None = None) -> Caller:
         """Return the caller by the request's credentials and, for GET and HEAD, its signed link. Never raises.
@@ -70,7 +71,7 @@ class AuthorizedLookup:
                 known = await self.resolver.peek(image_id)
         except ImageNotFound as error:
             raise refusal(caller) from error
-        audience, now = self.renditions.audience(rendition, image_is_public=known.record.public), time.time()
+        audience, now = self.renditions.value.audience(rendition, image_is_public=known.record.public), time.time()
         permission = permit(lambda: caller, known.record, audience, now)
         return permission._replace(until=int(now)) if known.unread else permission
 
@@ -114,7 +115,7 @@ class AuthorizedLookup:
         return authorize_owner(partial(self.caller_of, request), renewed, time.time())
 
     def _authorized(self, sender: Sender, found: Resolved[SignedImage]) -> Resolved[AuthorizedImage]:
-        image, _ = authorize(sender, found.image, self.renditions, time.time())
+        image, _ = authorize(sender, found.image, self.renditions.value, time.time())
         return Resolved(image, found.from_cache)
 
     async def _each(

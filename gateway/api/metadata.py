@@ -13,6 +13,7 @@ from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import ImageMetadata, ImageRecord
 from gateway.delivery.request_context import peer_of
 from gateway.presign.style_variants import Renditions
+from gateway.settings import Live
 from gateway.urls.metadata import MetadataLookup
 
 
@@ -23,7 +24,7 @@ class Metadata:
     lookup: AuthorizedLookup
     client_address: ClientAddress
     known: MetadataLookup
-    renditions: Renditions
+    renditions: Live[Renditions]
 
     async def meta(self, request: web.Request) -> web.Response:
         image_id = parse_image_id(request.match_info["image_id"])
@@ -34,7 +35,7 @@ class Metadata:
         """Return the metadata of each record by image id. Values that are not known from COS yet are None."""
         client = self.client_address.subscriber_of(request.headers, peer_of(request))
         known = await self.known.of_many(records, client)
-        return {record.image_id: _metadata(record, known[record.image_id], self.renditions) for record in records}
+        return {record.image_id: _metadata(record, known[record.image_id], self.renditions.value) for record in records}
 
 
 def _metadata(record: ImageRecord, known: ImageMetadata, renditions: Renditions) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class StaticFiles:
     makes_links: whether ``access.signed_links`` is configured.
     """
 
-    renditions: Renditions
+    renditions: Live[Renditions]
     image_proxy: Live[ImageProxySettings]
     makes_links: bool
     _files: Mapping[str, StaticFile] | None = field(default=None, init=False)
@@ -103,7 +103,7 @@ class StaticFiles:
         files = await self._read()
         entry = next((name for name in files if _ENTRY.fullmatch(name)), None)
         script = {"path": f"/static/{entry}", "integrity": files[entry].integrity} if entry is not None else None
-        renditions, styles = self.renditions, sorted(self.renditions.styles)
+        renditions, styles = self.renditions.value, sorted(self.renditions.value.styles)
         description = {
             "version": 1,
             "script": script,

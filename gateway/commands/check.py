@@ -160,7 +160,7 @@ async def _of_services(opened: Dependencies, origin: OriginClient) -> AsyncItera
         is_read &= finding.is_well or not finding.name.startswith("cos ")
         yield finding
     for image in database.images[:1] if is_read else ():
-        async for finding in check_variants(origin, signing.signer, signing.renditions, image):
+        async for finding in check_variants(origin, signing.signer, signing.renditions.value, image):
             yield finding
 
 

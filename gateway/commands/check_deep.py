@@ -34,7 +34,7 @@ async def print_probes(
             raise click.ClickException(f"no image to probe, since Postgres failed: {error}") from None
         if not images:
             raise click.ClickException("no image to probe: the table holds no active image that can be served")
-        image, signing, renditions = images[0], opened.signing, opened.signing.renditions
+        image, signing, renditions = images[0], opened.signing, opened.signing.renditions.value
         rules = {
             name: renditions.get(name).rule(image)
             for style in styles or renditions.styles

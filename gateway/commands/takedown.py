@@ -276,7 +276,7 @@ class _Takedown:
     async def _is_known(self) -> bool:
         """Return whether anything but a row knows the image. Print that nothing does, or that this is not known."""
         catalog, redis = self.opened.stores.catalog, self.opened.stores.redis
-        variants = [ImageVariant(self.image_id, name) for name in (None, *self.opened.signing.renditions.names)]
+        variants = [ImageVariant(self.image_id, name) for name in (None, *self.opened.signing.renditions.value.names)]
         try:
             if signed_links(self.opened.live) is not None and await catalog.links_killed(self.image_id):
                 return True
@@ -325,7 +325,7 @@ class _Takedown:
         return dict(sorted(seen.items()))
 
     async def _in_redis(self, redis: RedisStores) -> Mapping[str, Seen]:
-        variants = [ImageVariant(self.image_id, name) for name in (None, *self.opened.signing.renditions.names)]
+        variants = [ImageVariant(self.image_id, name) for name in (None, *self.opened.signing.renditions.value.names)]
         try:
             found = await redis.entries.find(variants)
         except DependencyDown as error:

@@ -16,7 +16,7 @@ from gateway.access.signed_links import LinkParameters
 from gateway.delivery.accept import choose_format
 from gateway.errors import GatewayError, InvalidRequest, UnknownFormat
 from gateway.presign.style_variants import Renditions
-from gateway.settings import Live, VariantSettings
+from gateway.settings import Live
 
 _WIDTH = re.compile(r"[1-9][0-9]{0,4}")
 _DPR = re.compile(r"[0-9]{1,2}(?:\.[0-9]{1,3})?")
@@ -50,33 +50,30 @@ NO_PARAMETERS: Final = Parameters()
 
 
 class VariantRequests:
-    """Parses an image request's query to ``Parameters``, by the configured ``renditions`` and ``settings``."""
+    """Parses an image request's query to ``Parameters``, by the configured ``renditions``."""
 
-    def __init__(self, renditions: Renditions, settings: Live[VariantSettings]) -> None:
+    def __init__(self, renditions: Live[Renditions]) -> None:
         self._renditions = renditions
-        self._settings = settings
-        self._known: dict[str, Parameters] = {}
-        renditions.watch(lambda _: self._known.clear())
-        settings.watch(lambda *_: self._known.clear())
+        self._known: Live[dict[str, Parameters]] = renditions.map(lambda _: {})
 
     def read(self, raw_query: str, headers: MultiMapping[str]) -> Parameters:
         """Return what the query of an image's address asks for.
 
         Pages ask for the same few thousand addresses: parsing costs as much as the rest of an answer from memory.
         """
-        known = self._known.get(raw_query)
-        if known is not None:
-            return known
+        known = self._known.value
+        if (parameters := known.get(raw_query)) is not None:
+            return parameters
         read = self.parameters_of(URL.build(path="/", query_string=raw_query, encoded=True).query, headers)
         if not read.is_negotiated and read.error is None and len(raw_query) <= _LONGEST_KNOWN:
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            self._known[raw_query] = read
+            if len(known) >= _MOST_KNOWN:
+                known.clear()
+            known[raw_query] = read
         return read
 
     def parameters_of(self, query: MultiMapping[str], headers: MultiMapping[str]) -> Parameters:
         """Return what a parsed query asks for."""
-        is_negotiated = self._renditions.negotiates and query.get("format") == _AUTO
+        is_negotiated = self._renditions.value.negotiates and query.get("format") == _AUTO
         try:
             return self.variant(query, headers)._replace(
                 download=_file_name(query.get("download")),
@@ -96,6 +93,7 @@ class VariantRequests:
         version = query.get("v")
         if version is not None and not _VERSION.fullmatch(version):
             raise InvalidRequest("v must be a version, as the API returns it")
+        renditions = self._renditions.value
         style, width = query.get("style"), self._width(query.get("w"), query.get("dpr"))
         ratio, image_format = query.get("r"), query.get("format")
         if style is None:
@@ -103,12 +101,12 @@ class VariantRequests:
                 raise InvalidRequest("w, r and format need a style")
             return Parameters(None, version)
         if image_format != _AUTO:
-            return Parameters(self._renditions.choose(style, width, image_format, ratio), version)
-        if not self._renditions.negotiates:
+            return Parameters(renditions.choose(style, width, image_format, ratio), version)
+        if not renditions.negotiates:
             raise UnknownFormat("format=auto is not turned on")
-        self._renditions.choose(style, width, None, ratio)  # the style, width and ratio are wrong for every format
-        image_format = choose_format(headers.getall(hdrs.ACCEPT, ()), self._renditions.formats(style))
-        return Parameters(self._renditions.choose(style, width, image_format, ratio), version)
+        renditions.choose(style, width, None, ratio)  # the style, width and ratio are wrong for every format
+        image_format = choose_format(headers.getall(hdrs.ACCEPT, ()), renditions.formats(style))
+        return Parameters(renditions.choose(style, width, image_format, ratio), version)
 
     def _width(self, width: str | None, dpr: str | None) -> float | None:
         """Return the width in device pixels, or None without one."""
@@ -122,7 +120,7 @@ class VariantRequests:
             return int(width)
         if not _DPR.fullmatch(dpr) or float(dpr) == 0:
             raise InvalidRequest("dpr must be a number such as 2 or 1.5")
-        return int(width) * min(float(dpr), self._settings.value.max_dpr)
+        return int(width) * min(float(dpr), self._renditions.value.max_dpr)
 
 
 def _file_name(text: str | None) -> str | None:

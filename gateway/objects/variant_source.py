@@ -16,6 +16,7 @@ from gateway.origin.cos_errors import BodyLost
 from gateway.origin.origin_response import read_at_most
 from gateway.presign.signer import AuthorizedImage, ObjectId, SignedImage
 from gateway.presign.style_variants import Rendition, Renditions
+from gateway.settings import Live
 
 _LARGEST: Final = 2 * 1024 * 1024  # bytes of a rendition that is read before it is sent, if memory keeps less
 _MOST_AT_ONCE: Final = 128 * 1024 * 1024  # the most bytes of all renditions that are being read
@@ -36,7 +37,7 @@ class RefusedVariants:
     does not count.
     """
 
-    renditions: Renditions
+    renditions: Live[Renditions]
     changed_at: Callable[[str], float]
     now: Callable[[], float] = time.monotonic
     _refused: "OrderedDict[ObjectId, float]" = field(default_factory=OrderedDict)  # when
@@ -62,7 +63,7 @@ class RefusedVariants:
             or self._is_refused(image, image.object_id.original())
         ):
             return None
-        return self.renditions.fallback(image.rendition)
+        return self.renditions.value.fallback(image.rendition)
 
     def refused(self, image: SignedImage, error: GatewayError, requested_at: float) -> None:
         """Remember COS's refusal of a request. A refusal for the original's size holds for all of its renditions."""
@@ -100,7 +101,7 @@ class RefusedVariants:
 
     def _format_of(self, image: SignedImage) -> tuple[str, str]:
         rendition = image.object_id.rendition
-        image_format = self.renditions.get(rendition).format if rendition is not None else None
+        image_format = self.renditions.value.get(rendition).format if rendition is not None else None
         return image.object_id.bucket, image_format or "original"
 
 
@@ -114,13 +115,13 @@ class VariantSource:
     A single request to COS serves all callers that wait for the same rendition.
     """
 
-    def __init__(self, access: OriginAccess, renditions: Renditions, refused: RefusedVariants) -> None:
+    def __init__(self, access: OriginAccess, renditions: Live[Renditions], refused: RefusedVariants) -> None:
         self._access = access
         self._memory = access.memory
         self._renditions = renditions
         self._refused = refused
         self._start_at_zero()
-        renditions.watch(lambda _: self._start_at_zero())
+        renditions.watch(lambda *_: self._start_at_zero())
         self._reserved = 0
         self._large: dict[ObjectId, float] = {}  # when each was found to be so (monotonic seconds)
         self._fetches: SingleFlight[tuple[ObjectId, float], Content | None] = SingleFlight(
@@ -133,8 +134,8 @@ class VariantSource:
 
     def _start_at_zero(self) -> None:
         """Export the count of each rendition, so that ``rate()`` sees its first increase."""
-        for name in self._renditions.names:
-            self._made(self._renditions.get(name))
+        for name in self._renditions.value.names:
+            self._made(self._renditions.value.get(name))
 
     def _made(self, rendition: Rendition) -> Counter:
         counts = self._access.metrics.variants
@@ -185,7 +186,7 @@ class VariantSource:
             return None
         self._refused.made(image)
         if body.object_id.rendition is not None:
-            self._made(self._renditions.get(body.object_id.rendition)).inc()
+            self._made(self._renditions.value.get(body.object_id.rendition)).inc()
         tag = f'"{hashlib.blake2b(data, digest_size=16).hexdigest()}"'
         metadata = head.metadata._replace(size=len(data), etag=tag)
         entry = self._memory.update(body.object_id, metadata, body.requested_at, data)

@@ -15,7 +15,6 @@ from gateway.catalog.record import ImageRecord
 from gateway.errors import CredentialsExpired
 from gateway.net.http_fields import content_disposition, is_image
 from gateway.presign.signer import AuthorizedImage, PresignedUrl, SignedImage, Signer
-from gateway.presign.style_variants import Renditions
 
 _MOST_KEPT = 4096
 _FORMAT = re.compile(r"format/([a-z0-9]+)")  # of imageMogr2 and imageView2
@@ -40,7 +39,6 @@ class PublicUrls:
     """
 
     signer: Signer
-    renditions: Renditions
     is_usable: Callable[[PresignedUrl], bool] = lambda _: True
     strict_buckets: Collection[str] = ()
     _made: "OrderedDict[tuple[str, str, str | None, str | None, bool], PresignedUrl]" = field(
@@ -52,12 +50,12 @@ class PublicUrls:
 
         Raises ``CredentialsExpired`` when this replica's credentials end before any URL is usable.
         """
-        name, record = image.rendition, image.record
+        name, record, renditions = image.rendition, image.record, self.signer.renditions.value
         # COS sends the original if it cannot make a variant: its holder may have it, and the styles have widths.
         ignores_errors = (
             name is not None
-            and self.renditions.get(name).width is not None
-            and not self.renditions.withholds_original(name, image_is_public=record.public)
+            and renditions.get(name).width is not None
+            and not renditions.withholds_original(name, image_is_public=record.public)
         )
         key = (image.presigned.url, method, download, record.content_type, ignores_errors)
         made = self._made.get(key)
@@ -84,7 +82,7 @@ class PublicUrls:
         name, record = image.rendition, image.record
         if name is None or record.bucket in self.strict_buckets:
             return True
-        return not self.renditions.withholds_original(name, image_is_public=record.public)
+        return not self.signer.renditions.value.withholds_original(name, image_is_public=record.public)
 
     def forget(self) -> None:
         """Forget all signed URLs, because the credentials have changed."""
@@ -92,7 +90,8 @@ class PublicUrls:
 
     def _type_of(self, record: ImageRecord, rendition: str | None) -> str:
         """Return the type of the rendition's format, else the row's, else that of the key's extension."""
-        format_in_rule = _FORMAT.search(self.renditions.get(rendition).template) if rendition is not None else None
+        renditions = self.signer.renditions.value
+        format_in_rule = _FORMAT.search(renditions.get(rendition).template) if rendition is not None else None
         if format_in_rule is not None and format_in_rule[1] in _TYPES:
             return _TYPES[format_in_rule[1]]
         if record.content_type is not None and is_image(record.content_type):

@@ -66,7 +66,7 @@ class ObjectId(NamedTuple):
     """The identity of an object of COS, or of a rendition of it, as a key for memory.
 
     focus: the part of the image that a crop keeps, from the row, if the rule of the rendition depends on it.
-    revision: the revision of the rule.
+    template: the configured rule of the rendition.
     """
 
     bucket: str
@@ -74,16 +74,16 @@ class ObjectId(NamedTuple):
     key: str
     rendition: str | None
     focus: str | None = None
-    revision: int = 0
+    template: str = ""
 
     @classmethod
-    def of(cls, record: ImageRecord, rendition: str | None, revision: int = 0) -> Self:
+    def of(cls, record: ImageRecord, rendition: str | None, template: str = "") -> Self:
         """Return the object of a row, in a rendition or with None as it is."""
         focus = record.focus if rendition is not None else None
-        return cls(record.bucket, record.region, record.key, rendition, focus, revision)
+        return cls(record.bucket, record.region, record.key, rendition, focus, template)
 
     def original(self) -> Self:
-        return self._replace(rendition=None, focus=None, revision=0)
+        return self._replace(rendition=None, focus=None, template="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class Signer:
     settings: Live[UrlCacheSettings]
     _: KW_ONLY
     metrics: PresignMetrics
-    renditions: Renditions = field(default_factory=lambda: Renditions({}))
+    renditions: Live[Renditions] = field(default_factory=lambda: Live(Renditions({})))
     now: Callable[[], float] = time.time
 
     def sign(
@@ -167,10 +167,10 @@ class Signer:
     ) -> SignedImage:
         """Return the record with a URL that was signed before. Who may see a rendition is configured."""
         if rendition is None:  # most images: no further calls
-            named, public = None, record.public and not self.renditions.originals_for_owner
+            named, public = None, record.public and not self.renditions.value.originals_for_owner
         else:
-            named = ObjectId.of(record, rendition, self.renditions.revision(rendition))
-            public = self.renditions.is_for_everybody(rendition, image_is_public=record.public)
+            named = ObjectId.of(record, rendition, self.renditions.value.template(rendition))
+            public = self.renditions.value.is_for_everybody(rendition, image_is_public=record.public)
         return SignedImage(record, presigned, rendition, shared_second(read_at), named=named, public=public)
 
     def sign_rule(self, record: ImageRecord, rule: str) -> PresignedUrl:
@@ -233,7 +233,7 @@ class Signer:
         self, record: ImageRecord, rendition: str | None, token: str | None, more: Mapping[str, str], suffix: str = ""
     ) -> dict[str, str]:
         """Return the parameters of a URL, with ``suffix`` at the end of the rule."""
-        parameters = {self.renditions.get(rendition).rule(record) + suffix: ""} if rendition is not None else {}
+        parameters = {self.renditions.value.get(rendition).rule(record) + suffix: ""} if rendition is not None else {}
         parameters.update(more)
         if token is not None:
             parameters[TOKEN_PARAMETER] = token

@@ -5,8 +5,8 @@ A fixed style is named as itself (``thumb``), a variant by style, width, ratio a
 ``card@640.16x9.webp``, since a colon separates the parts of a key.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from itertools import product
 from typing import Final, NamedTuple
@@ -36,7 +36,6 @@ class Rendition:
     format: None for a fixed style.
     ratio: such as ``16:9``, None for that of the image.
     public: everybody may see this rendition of every image.
-    revision: changes when a reload changes the rule of the name.
     """
 
     name: str
@@ -46,7 +45,6 @@ class Rendition:
     format: VariantFormat | None = None
     ratio: str | None = None
     public: bool = False
-    revision: int = 0
 
     def rule(self, record: ImageRecord) -> str:
         return self.template.replace("{focus}", record.focus or _CENTER)
@@ -71,81 +69,72 @@ class _Sized:
 
 
 class Renditions:
-    """Finds the renditions (results of image processing at COS) of the configured styles.
+    """Finds the renditions (results of image processing at COS) of the configured styles. A reload makes others.
 
-    ``negotiates``: ``format=auto`` is allowed. ``originals_for_owner``: callers other than the owner of an image get
-    only its renditions. ``makes_placeholders``: COS makes a tiny copy of each image, for its metadata.
+    ``max_dpr``: a larger dpr counts as this. ``negotiates``: ``format=auto`` is allowed. ``originals_for_owner``:
+    callers other than the owner of an image get only its renditions. ``makes_placeholders``: COS makes a tiny copy of
+    each image, for its metadata.
+
+    styles: only their renditions may be requested.
+    defaults: apply to the keys that a style does not set.
+    before: what a reload replaces. Requests in flight may still sign and count a rendition that it removes.
     """
 
-    def __init__(self, styles: Mapping[str, str | StyleSettings], defaults: VariantSettings | None = None) -> None:
-        self.originals_for_owner = False
-        self._revision = -1
-        self._by_name: dict[str, Rendition] = {}
-        self._watchers: list[Callable[[frozenset[str | None]], None]] = []
-        self.replace(styles, defaults)
-
-    def watch(self, replaced: Callable[[frozenset[str | None]], None]) -> None:
-        """Call ``replaced`` after each ``replace``, with the names that it returns."""
-        self._watchers.append(replaced)
-
-    def replace(
-        self, styles: Mapping[str, str | StyleSettings], defaults: VariantSettings | None = None
-    ) -> frozenset[str | None]:
-        """Allow only the renditions of these styles from now on.
-
-        ``defaults`` apply to the keys that a style does not set. Return the names of the renditions that are new or
-        removed, or whose rule or audience changed. A None among them stands for the original.
-        """
-        was_for_owner = self.originals_for_owner
-        self._revision += 1
+    def __init__(
+        self,
+        styles: Mapping[str, str | StyleSettings],
+        defaults: VariantSettings | None = None,
+        before: "Renditions | None" = None,
+    ) -> None:
         self._defaults = defaults = defaults or VariantSettings()
+        self.max_dpr = defaults.max_dpr
         self.negotiates = defaults.negotiate == "accept"
         self.makes_placeholders = defaults.placeholders
         self.originals_for_owner = defaults.originals == "owner"
         self._sized: dict[str, _Sized] = {}
-        before, self._by_name = self._by_name, {}
+        self.by_name: dict[str, Rendition] = {}
         for style, settings in styles.items():
             made = [Rendition(style, style, settings)] if isinstance(settings, str) else self._of(style, settings)
-            for rendition in made:
-                earlier = before.get(rendition.name)
-                is_same = earlier is not None and earlier.template == rendition.template
-                revision = earlier.revision if earlier is not None and is_same else self._revision
-                self._by_name[rendition.name] = replace(rendition, revision=revision)
-        changed = {name for name in before.keys() | self._by_name.keys() if before.get(name) != self._by_name.get(name)}
-        # Requests in flight may still sign and count a removed one.
-        self._gone = {name: before[name] for name in changed if name in before and name not in self._by_name}
-        names = frozenset(changed if was_for_owner == self.originals_for_owner else {*changed, None})
-        for replaced in self._watchers:
-            replaced(names)
-        return names
+            self.by_name.update({rendition.name: rendition for rendition in made})
+        earlier = before.by_name if before is not None else {}
+        self._gone = {name: rendition for name, rendition in earlier.items() if name not in self.by_name}
+
+    def differing_from(self, other: "Renditions") -> frozenset[str | None]:
+        """Return the names of the renditions that only one of both has, or whose rule or audience differs.
+
+        A None among them stands for the original.
+        """
+        all_names = self.by_name.keys() | other.by_name.keys()
+        names = {name for name in all_names if self.by_name.get(name) != other.by_name.get(name)}
+        return frozenset(names if self.originals_for_owner == other.originals_for_owner else {*names, None})
 
     @property
     def styles(self) -> list[str]:
-        return list(dict.fromkeys(rendition.style for rendition in self._by_name.values()))
+        return list(dict.fromkeys(rendition.style for rendition in self.by_name.values()))
 
     @property
     def names(self) -> list[str]:
-        return list(self._by_name)
+        return list(self.by_name)
 
     def has(self, name: str | None) -> bool:
         """Return whether there is such a rendition. None is the original image."""
-        return name is None or name in self._by_name
+        return name is None or name in self.by_name
 
     def get(self, name: str) -> Rendition:
         """Return the rendition of that name, also if the last reload removed it. Raises ``UnknownStyle``."""
-        found = self._by_name.get(name) or self._gone.get(name)
+        found = self.by_name.get(name) or self._gone.get(name)
         if found is None:
             raise UnknownStyle
         return found
 
-    def revision(self, name: str) -> int:
-        """Return the revision of that name's rule, or 0 for an unknown name."""
-        rendition = self._by_name.get(name) or self._gone.get(name)
-        return rendition.revision if rendition is not None else 0
+    def template(self, name: str) -> str:
+        """Return the rule of that name, or "" for an unknown name."""
+        rendition = self.by_name.get(name) or self._gone.get(name)
+        return rendition.template if rendition is not None else ""
 
     def is_public(self, name: str) -> bool:
         """Return whether everybody may see the rendition of every image. False for an unknown name."""
-        return name in self._by_name and self._by_name[name].public
+        return name in self.by_name and self.by_name[name].public
 
     def audience(self, name: str | None, *, image_is_public: bool) -> Audience:
         """Return who may see the rendition of an image, or with None its original."""
@@ -191,7 +180,7 @@ class Renditions:
         """
         sized = self._sized.get(style)
         if sized is None:
-            if style not in self._by_name or "@" in style:
+            if style not in self.by_name or "@" in style:
                 raise UnknownStyle
             if width is not None:
                 raise UnknownWidth("the style has no widths")

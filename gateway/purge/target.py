@@ -5,6 +5,7 @@ from typing import Final, Protocol, TypeAlias
 from urllib.parse import quote
 
 from gateway.presign.style_variants import Renditions
+from gateway.settings import Live
 
 _PATHS: Final = ("/i/{}", "/api/v1/images/{}/proxy")
 
@@ -55,27 +56,23 @@ class Addresses:
     aliases_of: returns the aliases of images, by id. None: images have none.
     """
 
-    def __init__(self, base_urls: Sequence[str], renditions: Renditions, aliases_of: AliasesOf | None = None) -> None:
+    def __init__(
+        self, base_urls: Sequence[str], renditions: Live[Renditions], aliases_of: AliasesOf | None = None
+    ) -> None:
         self._base_urls = base_urls
-        self._renditions = renditions
+        self._queries = renditions.map(_queries)
         self._aliases_of = aliases_of
-        self._read_renditions()
-        renditions.watch(lambda _: self._read_renditions())
-
-    def _read_renditions(self) -> None:
-        renditions = self._renditions
-        self._queries = ["", *(f"?{query}" for style in renditions.styles for query in renditions.queries(style))]
 
     @property
     def per_image(self) -> int:
         """How many addresses an image has, counting one alias where images have aliases."""
         paths = len(_PATHS) + (self._aliases_of is not None)
-        return len(self._base_urls) * paths * len(self._queries)
+        return len(self._base_urls) * paths * len(self._queries.value)
 
     def of(self, image_id: str, aliases: Collection[str] = ()) -> list[str]:
         """Return the addresses of the image. An id has no character that a path would have to escape (RFC 3986)."""
         paths = [*(path.format(image_id) for path in _PATHS), *(f"/a/{quote(alias)}" for alias in aliases)]
-        return [base + path + query for base in self._base_urls for path in paths for query in self._queries]
+        return [base + path + query for base in self._base_urls for path in paths for query in self._queries.value]
 
     async def of_images(self, image_ids: Sequence[str]) -> dict[str, list[str]]:
         """Return the addresses of each image, by id."""
@@ -83,3 +80,7 @@ class Addresses:
         if self._aliases_of is not None:
             aliases = await self._aliases_of(image_ids)
         return {image_id: self.of(image_id, aliases.get(image_id, ())) for image_id in image_ids}
+
+
+def _queries(renditions: Renditions) -> list[str]:
+    return ["", *(f"?{query}" for style in renditions.styles for query in renditions.queries(style))]

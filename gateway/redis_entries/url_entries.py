@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, NewType
 from gateway.catalog.record import ImageRecord
 from gateway.concurrency.time_limits import TimeSlices, in_groups
 from gateway.presign.signer import BACKDATE, Authorization, PresignedUrl, SignedImage, Signer, shared_second
-from gateway.presign.style_variants import ImageVariant, Renditions
+from gateway.presign.style_variants import ImageVariant
 from gateway.presign.url_lifetime import Lifetime
 from gateway.redis_connection.guarded_client import CacheUnavailable, Command
 from gateway.redis_connection.shards import Shard, Shards, encode_variant
@@ -105,7 +105,8 @@ class EntryCodec:
 
     def is_current(self, image: SignedImage) -> bool:
         """Return whether the URL is by the present rule of its rendition. No other image may be encoded."""
-        return image.rendition is None or image.object_id.revision == self.signer.renditions.revision(image.rendition)
+        rendition, renditions = image.rendition, self.signer.renditions.value
+        return rendition is None or image.object_id.template == renditions.template(rendition)
 
     def encode(self, image: SignedImage) -> bytes:
         """Return the value of an image. Raises ``ValueError`` for a URL that no signer made."""
@@ -126,7 +127,8 @@ class EntryCodec:
         """
         end, mac, body = value.split(b" ", 2)
         image_id, rendition = variant
-        if not self.signer.renditions.has(rendition) or not self.mac.matches(mac, self._message(variant, end, body)):
+        is_configured = self.signer.renditions.value.has(rendition)
+        if not is_configured or not self.mac.matches(mac, self._message(variant, end, body)):
             raise ValueError("not signed by a gateway with this secret and configuration")
         signed_at, read_at, secret_id, signature, token, *row = _from_json(body.decode())[0]
         record, expires_at = ImageRecord.from_row(image_id, row), int(end)
@@ -138,7 +140,8 @@ class EntryCodec:
 
     def _message(self, variant: ImageVariant, end: bytes, body: bytes) -> bytes:
         """Return what the MAC is over: the variant with its rule, the end, and the body, none of which has a NUL."""
-        rule = b"" if variant.rendition is None else self.signer.renditions.get(variant.rendition).template.encode()
+        rendition, renditions = variant.rendition, self.signer.renditions.value
+        rule = b"" if rendition is None else renditions.get(rendition).template.encode()
         return b"%b\0%b\0%b %b" % (encode_variant(variant).encode(), rule, end, body)
 
 
@@ -192,7 +195,6 @@ class UrlEntries:
 
     shards: Shards
     codec: EntryCodec
-    renditions: Renditions
     lifetime: Lifetime
     rules: EntryRules = EntryRules()
     now: Callable[[], float] = time.time
@@ -291,7 +293,8 @@ class UrlEntries:
         changed row still names the same image. Raises ``CacheUnavailable`` if a server fails, which may come back with
         the images.
         """
-        variants = [ImageVariant(*pair) for pair in product(image_ids, (None, *self.renditions.names))]
+        renditions = self.codec.signer.renditions.value
+        variants = [ImageVariant(*pair) for pair in product(image_ids, (None, *renditions.names))]
         failed: dict[Shard, CacheUnavailable] = {}
         for some in in_groups(variants, _DROPPED_AT_ONCE):
             failed.update(await self._drop(some))

@@ -27,7 +27,7 @@ _MOST_WAITING = 100
 
 async def answer_of(service: Service, image_id: str | None) -> ReplicaAnswer:
     """Return the answer to a question about an image, or with None about this process alone."""
-    redis, renditions = service.stores.redis, (None, *service.signing.renditions.names)
+    redis, renditions = service.stores.redis, (None, *service.signing.renditions.value.names)
     return ReplicaAnswer(
         service.diagnostics.replica.name,
         VERSION,

@@ -39,7 +39,7 @@ class CanaryQuestions:
         public, at_public, _ = await self._known(self.settings.public)
         private, at_private, killed = await self._known(self.settings.private)
         # While only owners get originals, others are sent the first style.
-        renditions = self.signing.renditions
+        renditions = self.signing.renditions.value
         style = renditions.query(renditions.names[0] if renditions.originals_for_owner and renditions.names else None)
         if style:
             public, private = Known(public.row), Known(private.row)

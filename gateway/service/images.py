@@ -79,7 +79,7 @@ async def open_images(
     renditions, resolver, log, counted = signing.renditions, urls.resolver, urls.changes.log, metrics.origin
 
     def wants_placeholder(record: ImageRecord) -> bool:
-        return renditions.makes_placeholders and record.placeholder is None
+        return renditions.value.makes_placeholders and record.placeholder is None
 
     probe = ImageProbe(origin, signing.signer.sign_rule, wants_placeholder)
     kept = redis.metadata if redis is not None else None
@@ -98,7 +98,7 @@ async def open_images(
 
     authenticator = access.authenticator
     lookup = AuthorizedLookup(resolver, authenticator, renditions)
-    variant_requests = VariantRequests(renditions, live.map(lambda settings: settings.image_variants))
+    variant_requests = VariantRequests(renditions)
     decisions = NginxDecisions(live.map(lambda settings: settings.access), signing.lifetime, signing.clock)
     nginx_files = NginxFiles(configured.delivery, configured.accel_prefix, metrics.nginx)
     redirect = ImageRedirect(signing.lifetime, signing.public_urls, signing.clock)
@@ -113,7 +113,7 @@ async def open_images(
             stale_while_revalidate=image_proxy.stale_while_revalidate,
             stale_if_error=image_proxy.stale_if_error,
         )
-        return Rules(image_proxy, policy, authenticator.caller_of, renditions, redirect, decisions)
+        return Rules(image_proxy, policy, authenticator.caller_of, renditions.value, redirect, decisions)
 
     rules = live.map(rules_of)
     counts = Counts(urls.usage, counted.sent_bytes, counted.variants, nginx_files.accel_not_configured)

@@ -25,7 +25,7 @@ class Signing:
     opened: Replaceable[BucketCredentials]  # the sources that are open
     metrics: PresignMetrics
     hosts: Hosts
-    renditions: Renditions
+    renditions: Live[Renditions]
     lifetime: Lifetime
     signer: Signer
     public_urls: PublicUrls
@@ -66,11 +66,11 @@ async def open_signing(live: Live[Settings], metrics: PresignMetrics) -> AsyncIt
     async with aclosing(await Replaceable.open(_open_credentials(settings, metrics, clock))) as opened:
         lifetime = Lifetime(url_cache, live.map(lambda settings: settings.url_prerefresh))
         hosts = Hosts(settings.cos)
-        renditions = Renditions(settings.image_styles, settings.image_variants)
+        renditions = Live(Renditions(settings.image_styles, settings.image_variants))
         live.watch(partial(_replace_renditions, renditions))
         signer = Signer(opened.value, hosts, url_cache, renditions=renditions, metrics=metrics, now=clock.now)
         strict = settings.cos.strict_buckets
-        public_urls = PublicUrls(signer, renditions, lambda url: lifetime.is_usable(url, clock.now()), strict)
+        public_urls = PublicUrls(signer, lambda url: lifetime.is_usable(url, clock.now()), strict)
         yield Signing(clock, opened.value, opened, metrics, hosts, renditions, lifetime, signer, public_urls)
 
 
@@ -81,6 +81,6 @@ def _open_credentials(
     return open_credentials(cos.source, cos.regions, metrics, own=cos.own_sources, now=clock.now)
 
 
-def _replace_renditions(renditions: Renditions, old: Settings, new: Settings) -> None:
+def _replace_renditions(renditions: Live[Renditions], old: Settings, new: Settings) -> None:
     if (old.image_styles, old.image_variants) != (new.image_styles, new.image_variants):
-        renditions.replace(new.image_styles, new.image_variants)
+        renditions.replace(Renditions(new.image_styles, new.image_variants, renditions.value))

@@ -121,9 +121,7 @@ def _redis_stores(
         with_links=settings.access.signed_links is not None,
         tombstone_ttl=2 * settings.postgres.timeout + 20,
     )
-    entries = UrlEntries(
-        shards, EntryCodec(mac, signing.signer), renditions, signing.lifetime, rules, signing.clock.now
-    )
+    entries = UrlEntries(shards, EntryCodec(mac, signing.signer), signing.lifetime, rules, signing.clock.now)
     usage, queue = UsageStore(shards), RefreshQueue(shards, live.map(partial(_queue_limits, signing)))
     channel = InvalidationChannel(shards)
     return RedisStores(

@@ -67,7 +67,7 @@ async def open_urls(
     resolver = UrlResolver(stores.catalog, urls, entries, local, trust, metrics, new_variants)
     channel = redis.channel if redis is not None else None
     invalidation = Invalidation(changes.log, boot_time, trust, entries, channel, purges)
-    renditions.watch(resolver.forget_renditions)
+    renditions.watch(lambda old, new: resolver.forget_renditions(new.differing_from(old)))
     changes.log.add_cache(resolver)
     usage = UsageCounter(
         redis.usage if redis is not None else None,

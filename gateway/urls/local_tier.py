@@ -64,7 +64,7 @@ class LocalTier:
     def __init__(
         self,
         settings: Live[UrlCacheSettings],
-        renditions: Renditions,
+        renditions: Live[Renditions],
         log: ChangeLog,
         *,
         unknown_ttl: float,
@@ -155,7 +155,7 @@ class LocalTier:
 
     def drop(self, image_id: str) -> None:
         """Remove the image in every rendition."""
-        for rendition in (None, *self._renditions.names):
+        for rendition in (None, *self._renditions.value.names):
             key = _key(ImageVariant(image_id, rendition))
             self._entries.pop(key, None)
             self._missing.pop(key, None)

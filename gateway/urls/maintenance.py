@@ -56,7 +56,7 @@ class SharedMaintenance:
     entries: UrlEntries
     usage: UsageStore
     queue: RefreshQueue
-    renditions: Renditions
+    renditions: Live[Renditions]
     settings: Live[UrlCacheSettings]
     _turn: int = field(default=0, init=False)
     _too_large: set[Shard] = field(default_factory=set, init=False)
@@ -86,7 +86,7 @@ class SharedMaintenance:
 
     async def remove_usage(self, image_ids: Sequence[str]) -> None:
         """Remove the usage of images that do not exist."""
-        variants = [ImageVariant(*pair) for pair in product(image_ids, (None, *self.renditions.names))]
+        variants = [ImageVariant(*pair) for pair in product(image_ids, (None, *self.renditions.value.names))]
         for some in in_groups(variants, _REMOVED_AT_ONCE):
             await self.usage.remove(some)
 

@@ -35,7 +35,7 @@ class NewVariants:
     """
 
     def __init__(
-        self, renditions: Renditions, per_minute: Live[int], now: Callable[[], float] = time.monotonic
+        self, renditions: Live[Renditions], per_minute: Live[int], now: Callable[[], float] = time.monotonic
     ) -> None:
         self._renditions = renditions
         self._now = now
@@ -54,7 +54,7 @@ class NewVariants:
 
     def admit(self, variant: ImageVariant, client: str) -> bool:
         """Return whether the variant may be made for ``client``. Log a refusal at most once a minute."""
-        if variant.rendition is None or self._renditions.get(variant.rendition).width is None:
+        if variant.rendition is None or self._renditions.value.get(variant.rendition).width is None:
             return True
         # In this order, a client beyond its share takes nothing of the others'.
         if self._by_client.wait(client) > 0:

@@ -63,7 +63,7 @@ class RefreshBatch:
                 idle.append(variant)
             elif header.expires_at is not None and (due := self.urls.lifetime.fresh_until(header.expires_at)) > now:
                 fresh[variant] = due
-            elif not self.urls.signer.renditions.has(variant.rendition):
+            elif not self.urls.signer.renditions.value.has(variant.rendition):
                 idle.append(variant)
             else:
                 work.append((variant, header.tombstone))

@@ -115,7 +115,7 @@ class UrlResolver:
         except ImageMissing:
             self.metrics.url_cache_lookups.add(_LOCAL_UNKNOWN)
             raise ImageNotFound from None
-        if image is None and rendition is not None and not self.urls.signer.renditions.has(rendition):
+        if image is None and rendition is not None and not self.urls.signer.renditions.value.has(rendition):
             raise UnknownStyle  # a reload that removes a rendition drops its images here
         self.metrics.url_cache_lookups.add(_LOCAL_MISS if image is None else _LOCAL_HIT)
         return image

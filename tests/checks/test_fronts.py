@@ -10,6 +10,7 @@ from gateway.net.bounded_http import BoundedHttp
 from gateway.presign.style_variants import Renditions
 from gateway.purge.target import Addresses, TargetUnavailable
 from gateway.purge.webhook import Webhook
+from gateway.settings import Live
 from tests.answering import answering
 
 
@@ -53,11 +54,11 @@ async def test_a_failure_comes_with_advice(code: str | None, verdict: str, advic
 
 async def test_a_webhook_is_connected_to_and_sent_nothing() -> None:
     async with BoundedHttp() as http, answering() as service:
-        webhook = Webhook(http, service.url, Addresses((), Renditions({})))
+        webhook = Webhook(http, service.url, Addresses((), Live(Renditions({}))))
         found = await diagnose_purge(webhook, "webhook")
         assert (found.is_well, service.seen) == (True, [])
         assert "127.0.0.1 accepts connections" in found.what
-        nobody = Webhook(http, "https://127.0.0.1:1/", Addresses((), Renditions({})))
+        nobody = Webhook(http, "https://127.0.0.1:1/", Addresses((), Live(Renditions({}))))
         found = await diagnose_purge(nobody, "webhook")
         assert not found.is_well
         assert "127.0.0.1 cannot be reached" in found.what

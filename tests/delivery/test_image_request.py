@@ -14,9 +14,9 @@ from gateway.delivery.parameters import Parameters, VariantRequests
 from gateway.errors import InvalidRequest
 from gateway.net.http_fields import content_disposition
 from gateway.presign.style_variants import Renditions
-from gateway.settings import Live, VariantSettings
+from gateway.settings import Live
 
-VARIANTS = VariantRequests(Renditions({}), Live(VariantSettings()))
+VARIANTS = VariantRequests(Live(Renditions({})))
 
 
 def asked(headers: dict[str, str], method: str = "GET") -> ImageRequest:

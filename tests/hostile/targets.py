@@ -54,7 +54,7 @@ RENDITIONS = Renditions(
     {"thumb": "imageMogr2/thumbnail/10x10", "card": StyleSettings(formats=("avif", "webp"))},
     VariantSettings(negotiate="accept"),
 )
-VARIANTS = VariantRequests(RENDITIONS, Live(VariantSettings()))
+VARIANTS = VariantRequests(Live(RENDITIONS))
 HOSTS = Hosts(COS)
 SIGNER = Signer(Credentials("AKID", SECRET), HOSTS, Live(url_cache()), metrics=Metrics().presign)
 ENTRIES = EntryCodec(EntryMac(Live((SECRET, None))), SIGNER)

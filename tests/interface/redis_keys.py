@@ -63,7 +63,8 @@ async def _described(url: str) -> list[str]:
         settings = RedisSettings(url=SecretStr(url), timeout=30, shards=count)
         async with open_redis(settings) as shards:
             assert shards.of(IMAGE.image_id).number == 3 % count
-            tier = make_tier(shards, Clock(time.time()), renditions=Renditions({"style": "imageMogr2/thumbnail/8x"}))
+            renditions = Live(Renditions({"style": "imageMogr2/thumbnail/8x"}))
+            tier = make_tier(shards, Clock(time.time()), renditions=renditions)
             await _write(tier, settings)
             redis = shards.servers.all[0].client
             found = {key: await _values(redis, key) async for key in redis.scan_iter()}

@@ -184,7 +184,7 @@ class Gateway:
             metrics.origin,
             Live(ResumptionLimits(resumes, lambda _: 0.0, PROGRESS)),
         )
-        renditions = Renditions({})
+        renditions = Live(Renditions({}))
         refused = RefusedVariants(renditions, self.cache.changed_at)
         self.source = ObjectSource(access, VariantSource(access, renditions, refused), LIMITS)
 

@@ -7,7 +7,7 @@ from gateway.errors import ImageTooLarge, OriginRejected
 from gateway.objects.variant_source import RefusedVariants
 from gateway.presign.signer import PresignedUrl, SignedImage
 from gateway.presign.style_variants import Renditions
-from gateway.settings import StyleSettings
+from gateway.settings import Live, StyleSettings
 from tests.signed_images import signed_image
 from tests.tier import Clock
 
@@ -23,7 +23,7 @@ def variant_of(key: str, image_format: str = "avif") -> SignedImage:
 
 def refused_variants(clock: Clock, changed_at: Callable[[str], float] = lambda _: float("-inf")) -> RefusedVariants:
     """Return an empty memory; no row has ever changed."""
-    return RefusedVariants(Renditions({"card": STYLE}), changed_at, clock)
+    return RefusedVariants(Live(Renditions({"card": STYLE})), changed_at, clock)
 
 
 def test_a_refusal_is_held_for_ten_minutes() -> None:

@@ -11,7 +11,6 @@ from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.public_url import PublicUrls
 from gateway.presign.signer import AuthorizedImage, Signer
-from gateway.presign.style_variants import Renditions
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, Live
 from gateway_dev.cos_emulator.faults import Fault, Headers
@@ -136,7 +135,7 @@ class TestTokens:
 
         lifetime = lifetime_of(3600, 60, 900)
         here = signer(Credentials("HERE", "key", "token", NOW + left))
-        urls = PublicUrls(here, Renditions({}), lambda presigned: lifetime.is_usable(presigned, clock()))
+        urls = PublicUrls(here, lambda presigned: lifetime.is_usable(presigned, clock()))
         return urls, signed_image(record(), signer(Credentials("THERE", "key")).sign(record(), fresh=True))
 
     def test_a_url_that_ends_too_soon_is_not_given_out(self) -> None:

@@ -40,7 +40,7 @@ def signer(clock: Clock, *, credentials: Credentials = CREDENTIALS, ttl: int = 3
         credentials,
         hosts(),
         Live(url_cache(ttl, window=window)),
-        renditions=Renditions(RULES),
+        renditions=Live(Renditions(RULES)),
         metrics=Metrics().presign,
         now=clock,
     )
@@ -271,9 +271,9 @@ def test_an_original_is_not_named_yet(clock: Clock) -> None:
     assert signer(clock).sign_image(record()).named is None
 
 
-def test_a_rendition_is_named_by_the_revision_of_its_rule(clock: Clock) -> None:
+def test_a_rendition_is_named_by_its_rule(clock: Clock) -> None:
     signs = signer(clock)
-    assert signs.sign_image(record(), "thumb").named == ObjectId.of(record(), "thumb", revision=0)
+    assert signs.sign_image(record(), "thumb").named == ObjectId.of(record(), "thumb", RULES["thumb"])
 
 
 class TestTheSigningWindow:

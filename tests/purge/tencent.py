@@ -12,6 +12,7 @@ from gateway.presign.credentials.rotation import BucketCredentials
 from gateway.presign.style_variants import Renditions
 from gateway.purge.target import Addresses
 from gateway.purge.tencent import EdgeOne, TencentCdn
+from gateway.settings import Live
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.purge_services import PurgeLimits, PurgeServices
 
@@ -48,16 +49,16 @@ class Cloud:
     http: BoundedHttp
     keys: Keys = field(default_factory=Keys)
 
-    def cdn(self, renditions: Renditions | None = None, most_targets: int = 1000) -> TencentCdn:
+    def cdn(self, renditions: Live[Renditions] | None = None, most_targets: int = 1000) -> TencentCdn:
         """Return Tencent CDN as a target."""
         api = TencentApi(self.http, self.services.url, service=TencentCdn.SERVICE, version=TencentCdn.VERSION)
-        addresses = Addresses((BASE,), renditions or Renditions({}))
+        addresses = Addresses((BASE,), renditions or Live(Renditions({})))
         return TencentCdn(api, self.keys, "purge", addresses, most_targets=most_targets)
 
     def edgeone(self, *, by_tag: bool = False, url: str | None = None) -> EdgeOne:
         """Return EdgeOne as a target, at ``url`` if another service answers for it."""
         api = TencentApi(self.http, url or self.services.url, service=EdgeOne.SERVICE, version=EdgeOne.VERSION)
-        addresses = None if by_tag else Addresses((BASE,), Renditions({}))
+        addresses = None if by_tag else Addresses((BASE,), Live(Renditions({})))
         return EdgeOne(api, self.keys, "purge", addresses, self.services.zone)
 
 

@@ -7,6 +7,7 @@ import pytest
 from gateway.presign.credentials import Credentials
 from gateway.presign.style_variants import Renditions
 from gateway.purge.target import PurgeRefused, Target, TargetUnavailable
+from gateway.settings import Live
 from gateway_dev.cos_emulator.purge_services import PurgeFault, PurgeLimits
 from tests.answering import answering
 from tests.purge.tencent import BASE, SECRET_ID, Cloud, cloud_of
@@ -15,14 +16,14 @@ from tests.purge.tencent import BASE, SECRET_ID, Cloud, cloud_of
 
 
 async def test_a_purge_names_every_address_of_the_images_once(cloud: Cloud) -> None:
-    await cloud.cdn(Renditions({"thumb": "imageMogr2/thumbnail/300x"})).purge(["a", "b"])
+    await cloud.cdn(Live(Renditions({"thumb": "imageMogr2/thumbnail/300x"}))).purge(["a", "b"])
     paths = [f"{path}{query}" for path in ("/i/{}", "/api/v1/images/{}/proxy") for query in ("", "?style=thumb")]
     assert cloud.services.purged == [BASE + path.format(image_id) for image_id in ("a", "b") for path in paths]
     assert len(cloud.services.purges) == 1
 
 
 async def test_a_request_names_as_many_images_as_have_a_thousand_addresses(cloud: Cloud) -> None:
-    target = cloud.cdn(Renditions({f"s{number}": "imageMogr2/strip" for number in range(9)}))
+    target = cloud.cdn(Live(Renditions({f"s{number}": "imageMogr2/strip" for number in range(9)})))
     assert target.most == 50
     await target.purge([f"id-{number}" for number in range(50)])
     assert len(cloud.services.purged) == 1000

@@ -18,7 +18,7 @@ from gateway.settings import Live, StyleSettings, VariantSettings
 from tests.answering import Service
 
 CARD = StyleSettings(process="imageMogr2/thumbnail/{width}x", widths=(320, 640), formats=("webp",))
-RENDITIONS = Renditions({"thumb": "imageMogr2/thumbnail/300x300", "card": CARD})
+RENDITIONS = Live(Renditions({"thumb": "imageMogr2/thumbnail/300x300", "card": CARD}))
 QUERIES = ["", "?style=thumb"] + [
     f"?style=card{width}{image_format}"
     for width in ("", "&w=320", "&w=640")
@@ -38,14 +38,14 @@ def test_an_image_has_an_address_for_each_base_path_and_rendition_and_each_once(
 def test_every_address_that_the_documents_show_is_purged_and_can_be_requested() -> None:
     """Except those with ``dpr``, which are without end."""
     card = StyleSettings(widths=(320, 640, 960), formats=("avif", "webp"))
-    renditions = Renditions({"card": card}, VariantSettings(negotiate="accept"))
+    renditions = Live(Renditions({"card": card}, VariantSettings(negotiate="accept")))
     purged = Addresses(("",), renditions).of("sunrise")
     shown = re.findall(
         r'/i/sunrise\?style=card[^` "]*', (Path(__file__).parents[2] / "docs" / "variants.md").read_text()
     )
     assert {address for address in shown if "dpr" not in address} <= set(purged)
     assert "/i/sunrise?style=card&w=640&format=auto" in shown
-    variant = VariantRequests(renditions, Live(VariantSettings())).variant
+    variant = VariantRequests(renditions).variant
     for address in purged:
         variant(dict(parse_qsl(urlsplit(address).query)), CIMultiDict())
 
@@ -102,9 +102,9 @@ async def test_a_webhook_that_hangs_or_is_not_there_is_for_later(service: Servic
 def test_a_request_names_a_thousand_addresses_at_most_also_after_a_reload(http: BoundedHttp) -> None:
     for bases, most in ((), 200), (BASES[:1], 45), (BASES, 22):
         assert Webhook(http, "http://x", Addresses(bases, RENDITIONS)).most == most
-    renditions = Renditions({})
+    renditions = Live(Renditions({}))
     addresses = Addresses(BASES, renditions)
     webhook = Webhook(http, "http://x", addresses)
     assert webhook.most == 200
-    renditions.replace({"card": CARD})
+    renditions.replace(Renditions({"card": CARD}))
     assert webhook.most == 1000 // addresses.per_image < 200

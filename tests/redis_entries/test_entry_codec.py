@@ -23,7 +23,7 @@ SECRET, SOURCES = "secret", "sources"
 
 
 def signer(
-    credentials: Credentials = CREDENTIALS, renditions: Renditions = RENDITIONS, life: int = 3600, **cos: Any
+    credentials: Credentials = CREDENTIALS, renditions: Live[Renditions] = RENDITIONS, life: int = 3600, **cos: Any
 ) -> Signer:
     return signer_of(credentials, Metrics(), lambda: float(NOW), url_cache(life), renditions=renditions, **cos)
 
@@ -104,7 +104,7 @@ def test_a_url_that_no_signer_made_is_not_encoded() -> None:
         CODEC.encode(signed_image(record(), PresignedUrl("https://host/a.png?q", NOW, NOW + 3600)))
 
 
-_OTHER_RULE = Renditions({"thumb": "imageMogr2/thumbnail/200x200"})
+_OTHER_RULE = Live(Renditions({"thumb": "imageMogr2/thumbnail/200x200"}))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ _OTHER_RULE = Renditions({"thumb": "imageMogr2/thumbnail/200x200"})
         codec(signer(domain="images.example.com")),
         codec(signer(buckets={"more-1250000000": {"domain": "images.example.com"}})),
         codec(signer(renditions=_OTHER_RULE)),
-        codec(signer(renditions=Renditions({}))),
+        codec(signer(renditions=Live(Renditions({})))),
         codec(signer(life=600)),
         codec(secret="another secret"),
         codec(sources="other sources"),
@@ -129,10 +129,10 @@ def test_an_entry_of_another_configuration_is_refused(other: EntryCodec) -> None
 
 
 def test_an_image_that_was_signed_by_the_rule_before_a_reload_is_not_current() -> None:
-    renditions = Renditions({"thumb": "imageMogr2/thumbnail/300x300", "other": "imageMogr2/thumbnail/10x"})
+    renditions = Live(Renditions({"thumb": "imageMogr2/thumbnail/300x300", "other": "imageMogr2/thumbnail/10x"}))
     signs = signer(renditions=renditions)
     images = {name: signs.sign_image(record(), name, read_at=NOW) for name in (None, "thumb", "other")}
-    renditions.replace({"thumb": "imageMogr2/thumbnail/200x200", "other": "imageMogr2/thumbnail/10x"})
+    renditions.replace(Renditions({"thumb": "imageMogr2/thumbnail/200x200", "other": "imageMogr2/thumbnail/10x"}))
     current = {name: codec(signs).is_current(image) for name, image in images.items()}
     assert current == {None: True, "thumb": False, "other": True}
 

@@ -77,7 +77,7 @@ async def test_an_image_whose_id_spells_a_variant_of_another_shares_nothing_with
     tier: Tier, redis_client: "redis.Redis", rendition: str
 ) -> None:
     sized = Renditions({"thumb": "imageMogr2/thumbnail/10x", "card": StyleSettings(widths=(320,), formats=("webp",))})
-    tier = make_tier(tier.shards, tier.clock, renditions=sized)
+    tier = make_tier(tier.shards, tier.clock, renditions=Live(sized))
     original = signed(tier, image_id=f"pub:{rendition}")
     variant = signed(tier, rendition, image_id="pub")
     both = {ImageVariant(f"pub:{rendition}"): holding(original), ImageVariant("pub", rendition): holding(variant)}

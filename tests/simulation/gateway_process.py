@@ -64,7 +64,7 @@ _POSTGRES: Final = PostgresSettings.model_validate({"dsn": "postgresql://gateway
 _PRIVATE: Final = _POSTGRES.model_copy(update={"columns": _POSTGRES.columns.model_copy(update={"public": None})})
 _POLICY: Final = CachePolicy(10, "Cookie", shared_max_age=86_400)
 _METADATA: Final = ObjectMetadata(1, '"x"', None, "image/png", None)
-_RENDITIONS: Final = Renditions({})
+_RENDITIONS: Final = Live(Renditions({}))
 _SECRETS: Final = Live[tuple[str, str | None]](("y", None))
 _CREDENTIALS, _HOSTS = Credentials("x", "y"), Hosts(_COS)
 
@@ -167,7 +167,7 @@ class Gateway:
         )
         rules = EntryRules(tombstone_ttl=2 * TIMEOUT + 20)
         codec = EntryCodec(EntryMac(_SECRETS, str(settings.sources)), signer)
-        entries = UrlEntries(shards, codec, _RENDITIONS, lifetime, rules, clocks.cos)
+        entries = UrlEntries(shards, codec, lifetime, rules, clocks.cos)
         name = secrets.token_hex(8)
         self.log = ChangeLog([Source.ROWS, Source.REPLICAS], name, steady())
         self.nginx_list = NginxList(self.log, name, lambda: self.setup.settings, clocks.wall() - steady())
@@ -188,7 +188,7 @@ class Gateway:
         access = NginxDecisions(Live(AccessSettings()), lifetime, CosClock(clocks.cos, steady))
         images = ImageProxySettings(delivery="accel" if setup.keeps_decisions else "stream")
         self.memory = Memory(self.resolver)
-        self.rules = Rules(images, _POLICY, _caller_of, _RENDITIONS, None, access)  # type: ignore[arg-type]
+        self.rules = Rules(images, _POLICY, _caller_of, _RENDITIONS.value, None, access)  # type: ignore[arg-type]
 
     def hears(self) -> bool:
         """Return whether this process says that it hears all changes."""

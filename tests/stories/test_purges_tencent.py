@@ -24,7 +24,7 @@ from gateway.redis_connection.client import open_redis
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.redis_replicas.replica_store import ReplicaStore
 from gateway.service.metrics import Metrics
-from gateway.settings import RedisSettings
+from gateway.settings import Live, RedisSettings
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.purge_services import PurgeFault, PurgeLimits, PurgeServices
 from gateway_dev.database import ImageRow
@@ -145,7 +145,7 @@ async def test_nothing_is_lost_when_the_gateway_is_killed_in_the_middle_of_a_bur
         gateway.process.kill()
         await gateway.exit_code()
     assert redis_client.zcard("image:purge:queue") > 0
-    target_addresses = Addresses((BASE,), Renditions(styles))
+    target_addresses = Addresses((BASE,), Live(Renditions(styles)))
     async with open_redis(RedisSettings(url=SecretStr(redis_url), timeout=10)) as shards, BoundedHttp(5) as http:
         queue, metrics = PurgeQueue(shards, per_second=15), Metrics()
         api = TencentApi(http, services.url, service=TencentCdn.SERVICE, version=TencentCdn.VERSION)

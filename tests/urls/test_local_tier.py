@@ -28,7 +28,7 @@ def log() -> ChangeLog:
 
 
 def made(log: ChangeLog, clock: Clock, **settings: Any) -> LocalTier:
-    renditions = Renditions({"thumb": "imageMogr2/thumbnail/10x"})
+    renditions = Live(Renditions({"thumb": "imageMogr2/thumbnail/10x"}))
     return LocalTier(Live(UrlCacheSettings(local_ttl=30, **settings)), renditions, log, unknown_ttl=3, steady=clock)
 
 

@@ -221,8 +221,8 @@ async def test_of_all_variants_only_those_in_use_are_queued_and_renewed(
 ) -> None:
     """10,000 rows in 6 widths and 3 formats: 180,000 variants are possible, 600 requested, 60 of them every hour."""
     del redis_client  # it has emptied Redis
-    renditions = Renditions({"card": StyleSettings(formats=("avif", "webp"))})
-    names = renditions.names
+    renditions = Live(Renditions({"card": StyleSettings(formats=("avif", "webp"))}))
+    names = renditions.value.names
     assert len(names) == 18
     async with open_redis(RedisSettings(url=SecretStr(redis_url), timeout=10)) as shards:
         tier = make_tier(shards, clock, max_size=200_000, renditions=renditions)

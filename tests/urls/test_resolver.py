@@ -155,7 +155,7 @@ async def test_an_image_that_cannot_be_signed_leaves_the_others_alone(tier: Tier
 
 async def test_a_new_variant_that_must_be_admitted_leaves_the_others_alone(tier: Tier, resolver: UrlResolver) -> None:
     tier.table.add("a")
-    name = next(name for name in RENDITIONS.names if name is not None)
+    name = next(name for name in RENDITIONS.value.names if name is not None)
     checked, original, admitted = await asyncio.gather(
         resolver.look_up("a", name, may_be_new=False),
         resolver.look_up("a"),
