@@ -175,6 +175,9 @@ def test_every_table_that_speaks_of_an_image_has_a_trigger(application: Applicat
         """
         CREATE TABLE app.files (id int, image text, deleted_at timestamptz, note json);
         CREATE TABLE app.shares (picture text, viewer text, note text);
+        CREATE FUNCTION app.tell() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN PERFORM pg_notify(''image_gateway'', ''told''); RETURN NULL; END';
+        CREATE TRIGGER image_gateway_told AFTER DELETE ON app.shares EXECUTE FUNCTION app.tell();
         CREATE VIEW app.pictures AS SELECT o.* FROM app."Order" o JOIN app.files f ON f.image = o."Nr";
         """
     )
@@ -206,7 +209,7 @@ def test_every_table_that_speaks_of_an_image_has_a_trigger(application: Applicat
         ("INSERT INTO app.shares VALUES ('a', 'bob')", ["a"]),
         ("UPDATE app.shares SET note = 'x'", []),
         ("UPDATE app.shares SET viewer = 'carol'", ["a"]),
-        ("DELETE FROM app.shares", ["a"]),
+        ("DELETE FROM app.shares", ["a", "told"]),
     ):
         application.execute(statement)
         assert application.notified() == ids, statement
@@ -226,6 +229,14 @@ def test_two_ids_of_one_table_have_a_trigger_each_until_their_columns_are_gone(a
     application.execute("""DELETE FROM app."Order" WHERE id = 'b'""")
     assert application.notified() == ["b", "b.png"]
     assert application.warnings == []
+
+
+def test_a_generated_column_is_watched(application: Application) -> None:
+    application.execute('ALTER TABLE app."Order" ADD seen boolean GENERATED ALWAYS AS (views > 0) STORED')
+    application.execute(changes_sql(settings(public="seen")))
+    for ids in (["a", "b"], []):
+        application.execute('UPDATE app."Order" SET views = views + 1')
+        assert application.notified() == ids
 
 
 def test_installing_does_not_block_a_busy_table(application: Application, postgres_dsn: str) -> None:

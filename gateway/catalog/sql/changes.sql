@@ -55,7 +55,7 @@ BEGIN
     -- A trigger that sends another column of the table may be of another gateway, and stays.
     FOR name IN
         SELECT tgname FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
-        WHERE tgrelid = images AND tgname LIKE 'image\_gateway\_%' AND NOT EXISTS (
+        WHERE tgrelid = images AND tgname ~ '^image_gateway_(changed|updated$|deleted$)' AND NOT EXISTS (
             SELECT FROM pg_attribute WHERE attrelid = images AND attname <> id_column AND NOT attisdropped
             AND attname = substring(prosrc FROM 'image_id := OLD\."?(\w+)'))
     LOOP
