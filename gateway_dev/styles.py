@@ -11,6 +11,12 @@ STYLES: Final[dict[str, Any]] = {
         "widths": [96, 192],
         "formats": ["webp"],
     },
+    "cover": {
+        "process": "imageMogr2/auto-orient/crop/{width}x{height}/gravity/{focus}/strip",
+        "ratios": ["16:9", "1:1"],
+        "widths": [320, 640],
+        "formats": ["webp"],
+    },
     "hero": {"widths": [1280, 1920], "formats": ["avif", "webp"]},
     # So small that it shows only colours: everybody may see it, also of private images.
     "teaser": {"widths": [24], "formats": ["webp"], "public": True},
@@ -20,7 +26,7 @@ STYLES: Final[dict[str, Any]] = {
 EXAMPLES: Final = (
     "style=card&w=640&format=avif",
     "style=thumb",
-    "style=square&w=192&format=webp",
+    "style=cover&w=640&r=16:9&format=webp",
     "style=card&w=320&dpr=2&format=webp",
     "style=hero&w=1280&format=avif",
 )

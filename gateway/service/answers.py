@@ -29,16 +29,16 @@ async def answer_of(service: Service, image_id: str | None) -> ReplicaAnswer:
     """Return the answer to a question about an image, or with None about this process alone."""
     redis, renditions = service.stores.redis, (None, *service.signing.renditions.value.names)
     return ReplicaAnswer(
-        service.diagnostics.replica.name,
-        VERSION,
-        sys.prefix,
-        _fingerprint(service.settings.value, service.reloader.need_restart),
-        redis.mac.fingerprint if redis is not None else "",
-        await _state_of_changes(service.changes),
-        {name: round(seconds, 1) for name, seconds in service.metrics.nginx.nginx_asked.seconds().items()},
-        _last_error(service.metrics.server.recent_errors),
+        name=service.diagnostics.replica.name,
+        version=VERSION,
+        program=sys.prefix,
+        settings=_fingerprint(service.settings.value, service.reloader.need_restart),
+        entry_key=redis.mac.fingerprint if redis is not None else "",
+        changes=await _state_of_changes(service.changes),
+        nginx={name: round(seconds, 1) for name, seconds in service.metrics.nginx.nginx_asked.seconds().items()},
+        last_error=_last_error(service.metrics.server.recent_errors),
         # At any age: what cannot be read again is served as it was.
-        image_id is not None
+        holds=image_id is not None
         and any(
             service.urls.local.get_stale(ImageVariant(image_id, rendition)) is not None for rendition in renditions
         ),

@@ -83,12 +83,12 @@ class Metrics:
     def gauges(self) -> Gauges:
         """What is judged for the list of current problems."""
         return Gauges(
-            self.monitoring.change_trigger_installed,
-            self.reload.config_last_reload_successful,
-            self.urls.refresh_lag,
-            self.urls.refresh_dead,
-            self.purge.purge_lag,
-            self.purge.purge_dead,
-            self.nginx.nginx_asked,
-            self.canary,
+            trigger_installed=self.monitoring.change_trigger_installed,
+            reload_successful=self.reload.config_last_reload_successful,
+            refresh_lag=self.urls.refresh_lag,
+            dead=self.urls.refresh_dead,
+            purge_lag=self.purge.purge_lag,
+            purge_dead=self.purge.purge_dead,
+            nginx=self.nginx.nginx_asked,
+            canary=self.canary,
         )

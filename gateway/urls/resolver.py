@@ -120,13 +120,6 @@ class UrlResolver:
         self.metrics.url_cache_lookups.add(_LOCAL_MISS if image is None else _LOCAL_HIT)
         return image
 
-    def cached_here(self, image_id: str, rendition: str | None) -> SignedImage | None:
-        """Return the image cached here, or None. This does not count as a look-up."""
-        try:
-            return self._usable_here(ImageVariant(image_id, rendition))
-        except ImageMissing:
-            return None
-
     async def look_up(
         self, image_id: str, rendition: str | None = None, *, may_be_new: bool = True, client: str = ""
     ) -> Resolved[SignedImage]:

@@ -842,11 +842,12 @@ function template(choice) {
 		"</template>"
 	];
 }
-function attributesOf({ image, style, widths, formats, mode, size }) {
+function attributesOf({ image, style, widths, formats, ratio, mode, size }) {
 	const found = [["image-id", image], ["alt", image]];
 	if (style) found.push(["style-name", style]);
 	if (widths.length) found.push(["widths", widths.join(" ")]);
 	if (formats.length) found.push(["formats", formats.join(" ")]);
+	if (ratio) found.push(["ratio", ratio]);
 	found.push(["width", size.width], ["height", size.height]);
 	if (mode !== "proxy") found.push(["mode", mode]);
 	return found;
@@ -897,6 +898,7 @@ var Trying = class {
 	#image = byId("image", HTMLSelectElement);
 	#style = byId("style", HTMLSelectElement);
 	#width = byId("width", HTMLSelectElement);
+	#ratio = byId("ratio", HTMLSelectElement);
 	#format = byId("format", HTMLSelectElement);
 	#mode = byId("mode", HTMLSelectElement);
 	#fresh = byId("fresh", HTMLButtonElement);
@@ -914,7 +916,11 @@ var Trying = class {
 		this.#image.append(...images.map(({ image_id }) => make("option", { value: image_id }, image_id)));
 		this.#image.addEventListener("input", () => this.#begin());
 		this.#style.addEventListener("input", () => this.#chooseStyle());
-		for (const field of [this.#width, this.#format]) field.addEventListener("input", () => this.#load());
+		for (const field of [
+			this.#width,
+			this.#ratio,
+			this.#format
+		]) field.addEventListener("input", () => this.#load());
 		this.#mode.addEventListener("input", () => this.#chooseStyle());
 		byId("choices", HTMLFormElement).addEventListener("submit", (event) => {
 			event.preventDefault();
@@ -957,9 +963,12 @@ var Trying = class {
 		if (isUrl) this.#style.value = "";
 		const style = this.#meta.styles?.[this.#style.value];
 		fill(this.#width, [["", "to fit"], ...(style?.widths ?? []).map((width) => [String(width), `${width} px`])], this.#width.value || String(FIRST.width));
+		const ratios = style?.ratios ?? [];
+		fill(this.#ratio, [["", "its own"], ...ratios.map((ratio) => [ratio, ratio])], this.#ratio.value);
 		fill(this.#format, [["", "automatic"], ...(style?.formats ?? []).map((format) => [format, format])], this.#format.value);
 		this.#style.disabled = isUrl;
 		this.#width.disabled = !style?.widths.length;
+		this.#ratio.disabled = !ratios.length;
 		this.#format.disabled = !style?.formats.length;
 		this.#fresh.disabled = isUrl;
 		this.#load();
@@ -971,16 +980,18 @@ var Trying = class {
 		const { value: format } = this.#format;
 		const isChosen = wanted !== null || format !== "";
 		const space = Math.min(wanted ?? SPACE.width, width || SPACE.width);
-		const ratio = width && height ? height / width : SPACE.height / SPACE.width;
+		const [across = 0, down = 0] = this.#ratio.value.split(":").map(Number);
+		const own = width && height ? height / width : SPACE.height / SPACE.width;
 		return {
 			image: this.#image.value,
 			style: this.#style.value,
 			widths: wanted ? [wanted] : isChosen ? style?.widths ?? [] : [],
 			formats: format ? [format] : isChosen ? style?.formats ?? [] : [],
+			ratio: this.#ratio.value,
 			mode: this.#mode.value,
 			size: {
 				width: space,
-				height: Math.round(space * ratio)
+				height: Math.round(space * (across ? down / across : own))
 			}
 		};
 	}
@@ -989,7 +1000,7 @@ var Trying = class {
 		if (!image) return;
 		const choice = this.#choice();
 		this.#writeCode(choice);
-		const { style, widths, formats, mode } = choice;
+		const { style, widths, formats, ratio, mode } = choice;
 		const width = widths.length === 1 ? widths[0] : Math.round(this.#stage.clientWidth);
 		const picture = make("smart-image", {
 			"image-id": image.image_id,
@@ -998,6 +1009,7 @@ var Trying = class {
 			version: style ? this.#meta.version ?? null : null,
 			widths: widths.join(" ") || null,
 			formats: formats.join(" ") || null,
+			ratio: ratio || null,
 			sizes: style ? `${width}px` : null,
 			mode
 		});

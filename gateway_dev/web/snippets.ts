@@ -8,6 +8,8 @@ export interface Choice {
   /** Those that the browser may choose from; empty: all that the gateway lists for the style. */
   widths: readonly number[];
   formats: readonly string[];
+  /** Empty for the image's own. */
+  ratio: string;
   mode: string;
   /** The space that the picture takes, in CSS pixels. */
   size: { width: number; height: number };
@@ -70,7 +72,7 @@ function template(choice: Choice): string[] {
   return ["<template>", `${wrapped("  <SmartImage", attributes)} />`, "</template>"];
 }
 
-function attributesOf({ image, style, widths, formats, mode, size }: Choice): Attributes {
+function attributesOf({ image, style, widths, formats, ratio, mode, size }: Choice): Attributes {
   const found: Attributes = [
     ["image-id", image],
     ["alt", image],
@@ -78,6 +80,7 @@ function attributesOf({ image, style, widths, formats, mode, size }: Choice): At
   if (style) found.push(["style-name", style]);
   if (widths.length) found.push(["widths", widths.join(" ")]);
   if (formats.length) found.push(["formats", formats.join(" ")]);
+  if (ratio) found.push(["ratio", ratio]);
   found.push(["width", size.width], ["height", size.height]);
   if (mode !== "proxy") found.push(["mode", mode]);
   return found;

@@ -9,7 +9,7 @@ interface Meta {
   version?: string | null;
   width?: number | null;
   height?: number | null;
-  styles?: Record<string, { widths: number[]; formats: string[] }>;
+  styles?: Record<string, { widths: number[]; formats: string[]; ratios?: string[] }>;
 }
 
 const SPACE = { width: 640, height: 427 };
@@ -22,6 +22,7 @@ export class Trying {
   readonly #image = byId("image", HTMLSelectElement);
   readonly #style = byId("style", HTMLSelectElement);
   readonly #width = byId("width", HTMLSelectElement);
+  readonly #ratio = byId("ratio", HTMLSelectElement);
   readonly #format = byId("format", HTMLSelectElement);
   readonly #mode = byId("mode", HTMLSelectElement);
   readonly #fresh = byId("fresh", HTMLButtonElement);
@@ -41,7 +42,7 @@ export class Trying {
     this.#image.append(...images.map(({ image_id }) => make("option", { value: image_id }, image_id)));
     this.#image.addEventListener("input", () => this.#begin());
     this.#style.addEventListener("input", () => this.#chooseStyle());
-    for (const field of [this.#width, this.#format]) field.addEventListener("input", () => this.#load());
+    for (const field of [this.#width, this.#ratio, this.#format]) field.addEventListener("input", () => this.#load());
     this.#mode.addEventListener("input", () => this.#chooseStyle());
     byId("choices", HTMLFormElement).addEventListener("submit", (event) => {
       event.preventDefault();
@@ -100,6 +101,8 @@ export class Trying {
       [["", "to fit"], ...(style?.widths ?? []).map((width): [string, string] => [String(width), `${width} px`])],
       this.#width.value || String(FIRST.width),
     );
+    const ratios = style?.ratios ?? [];
+    fill(this.#ratio, [["", "its own"], ...ratios.map((ratio): [string, string] => [ratio, ratio])], this.#ratio.value);
     fill(
       this.#format,
       [["", "automatic"], ...(style?.formats ?? []).map((format): [string, string] => [format, format])],
@@ -107,6 +110,7 @@ export class Trying {
     );
     this.#style.disabled = isUrl;
     this.#width.disabled = !style?.widths.length;
+    this.#ratio.disabled = !ratios.length;
     this.#format.disabled = !style?.formats.length;
     this.#fresh.disabled = isUrl;
     this.#load();
@@ -120,14 +124,16 @@ export class Trying {
     // The element takes all widths and formats of the style only if neither is named.
     const isChosen = wanted !== null || format !== "";
     const space = Math.min(wanted ?? SPACE.width, width || SPACE.width);
-    const ratio = width && height ? height / width : SPACE.height / SPACE.width;
+    const [across = 0, down = 0] = this.#ratio.value.split(":").map(Number);
+    const own = width && height ? height / width : SPACE.height / SPACE.width;
     return {
       image: this.#image.value,
       style: this.#style.value,
       widths: wanted ? [wanted] : isChosen ? (style?.widths ?? []) : [],
       formats: format ? [format] : isChosen ? (style?.formats ?? []) : [],
+      ratio: this.#ratio.value,
       mode: this.#mode.value,
-      size: { width: space, height: Math.round(space * ratio) },
+      size: { width: space, height: Math.round(space * (across ? down / across : own)) },
     };
   }
 
@@ -136,7 +142,7 @@ export class Trying {
     if (!image) return;
     const choice = this.#choice();
     this.#writeCode(choice);
-    const { style, widths, formats, mode } = choice;
+    const { style, widths, formats, ratio, mode } = choice;
     const width = widths.length === 1 ? widths[0] : Math.round(this.#stage.clientWidth);
     const picture = make("smart-image" as "div", {
       "image-id": image.image_id,
@@ -145,6 +151,7 @@ export class Trying {
       version: style ? (this.#meta.version ?? null) : null, // as the element asks once it knows the image
       widths: widths.join(" ") || null,
       formats: formats.join(" ") || null,
+      ratio: ratio || null,
       sizes: style ? `${width}px` : null,
       mode,
     }) as unknown as SmartImageElement;

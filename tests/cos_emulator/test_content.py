@@ -11,8 +11,6 @@ from gateway_dev.cos_emulator.store import ObjectStore
 
 from .conftest import BUCKET, Client, read
 
-DOC_SAMPLE = b"[Object Content]"
-
 
 @given(
     size=st.integers(0, 200_000),

@@ -256,7 +256,10 @@ class Gateway:
 
     def cached(self, image_id: str) -> object:
         """Return what this process keeps of an image, or None."""
-        return self.resolver.cached_here(image_id, None)
+        try:
+            return self.resolver.image_here(image_id)
+        except ImageNotFound:
+            return None
 
     async def kill_links(self, image_id: str) -> None:
         """Kill the links of an image, as its owner asks for."""

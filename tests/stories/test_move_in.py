@@ -155,7 +155,7 @@ async def run(dsn: str, *scripts: str) -> None:
 
 
 async def follow(step: Step, gateway: RunningGateway, dsn: str) -> None:
-    """Take the step. Its effect is seen within a second, or at an alias that was unknown before, within a few."""
+    """Take the step. Its effect is seen at once, or at an alias that was unknown before, within a few seconds."""
     if step.sql:
         await run(dsn, step.sql)
     headers = {}
@@ -168,7 +168,7 @@ async def follow(step: Step, gateway: RunningGateway, dsn: str) -> None:
         answer = await gateway.get(named(step.path), headers=headers)
         return (answer.status, answer.body if answer.status == 200 else None) == expected
 
-    await until(is_seen, seconds=5 if step.path.startswith("/a/") and step.key is not None else 1)
+    await until(is_seen, seconds=5 if step.path.startswith("/a/") and step.key is not None else 2)
 
 
 def test_each_recipe_of_the_page_is_tried() -> None:
@@ -320,7 +320,7 @@ async def test_an_application_moves_in_beside_its_own_proxy_and_back(
         async def is_deleted() -> bool:
             return (await site.nginx.get(f"{STORED}plain.png")).status == 404
 
-        await until(is_deleted, seconds=1)
+        await until(is_deleted, seconds=2)
         await application.execute("UPDATE images SET deleted_at = NULL WHERE cos_key = 'plain.png'")
 
         async def is_back() -> bool:

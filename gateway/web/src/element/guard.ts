@@ -3,6 +3,8 @@
  * other modules have shorter names in the served file.
  */
 
+import type { SmartImageElement } from "./smart-image.js";
+
 /** Waits for the next `load` or `error` of an image; returns whether it was loaded. */
 type Settled = (img: HTMLImageElement, signal: AbortSignal) => Promise<boolean>;
 
@@ -102,12 +104,12 @@ export async function preload(
 
 /** Let the other elements of the image display the same bytes, once for each fragment. */
 function spread(img: HTMLImageElement, address: string): void {
-  const own = img.closest("smart-image");
+  const own = img.closest<SmartImageElement>("smart-image");
   const name = (own?.imageId ?? "") + new URL(address, location.href).hash;
   if (!own || spreads.has(name)) return;
   spreads.add(name);
   for (const root of new Set([document, own.getRootNode() as ParentNode]))
-    for (const other of root.querySelectorAll("smart-image"))
+    for (const other of root.querySelectorAll<SmartImageElement>("smart-image"))
       if (other !== own && other.imageId === own.imageId && other.state === "loaded") other.reload();
 }
 
