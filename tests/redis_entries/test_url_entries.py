@@ -38,7 +38,7 @@ def signed(
 ) -> SignedImage:
     tier.clock.now = at
     row = record(image_id, f"{image_id}.png", public=public)
-    return signed_image(row, tier.signer.sign(row, style, fresh=True), style, at)
+    return tier.signer.sign_image(row, style, read_at=at, fresh=True)
 
 
 async def found(cache: UrlEntries) -> EntryLookUp:

@@ -68,7 +68,7 @@ async def keep(tier: Tier, *image_ids: str, style: str | None = None) -> None:
     tier.table.add(*image_ids)
     now = int(tier.clock())
     made = [tier.table.records[image_id] for image_id in image_ids]
-    await tier.cache.keep([Made(signed_image(row, tier.signer.sign(row, style), style, now)) for row in made])
+    await tier.cache.keep([Made(tier.signer.sign_image(row, style, read_at=now)) for row in made])
 
 
 async def cached(tier: Tier, variant: ImageVariant = A) -> SignedImage | None:
