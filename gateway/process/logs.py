@@ -24,14 +24,10 @@ class LogHandler(logging.StreamHandler[LogOutput]):
     def __init__(self, stream: LogOutput, format_name: str, worker: int | None) -> None:
         super().__init__(stream)
         self.worker = worker
-        self.set_format(format_name)
-
-    def set_format(self, name: str) -> None:
-        """Set the format: ``json`` or ``console``."""
-        if name == "json":
-            self.setFormatter(JsonFormatter(self.worker))
+        if format_name == "json":
+            self.setFormatter(JsonFormatter(worker))
         else:
-            self.setFormatter(ConsoleFormatter(self.worker, colours=self.stream.isatty()))
+            self.setFormatter(ConsoleFormatter(worker, colours=stream.isatty()))
 
     def close(self) -> None:
         """Write the lines that wait. ``logging`` calls this at the end of the process."""

@@ -39,9 +39,7 @@ class Requests:
     fallback: FallbackPicture | None
 
     def log_replaced(self, old: LoggingSettings, new: LoggingSettings) -> None:
-        """Write the log as the new settings say."""
-        if new.format != old.format and (handler := log_handler()) is not None:
-            handler.set_format(new.format)
+        """Write the log from the new level on."""
         if new.level != old.level:
             self.debug_log.set_level(logging.getLevelNamesMapping()[new.level.upper()])
 

@@ -65,7 +65,7 @@ class LoggingSettings(Section):
     """The log on standard error, and the audit log."""
 
     level: Reloaded[Literal["debug", "info", "warning", "error"]] = "info"
-    format: Reloaded[Literal["json", "console"]] = "json"
+    format: Restarted[Literal["json", "console"]] = "json"
     access: Reloaded[bool] = True
     access_sample: Reloaded[float] = Field(1.0, ge=0, le=1)  # the share of requests that get a line of ``access``
     audit: Reloaded[AuditTarget | None] = None  # a file, or ``-`` for standard error

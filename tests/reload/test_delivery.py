@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import json
 import logging
 import time
 from collections.abc import Iterator
@@ -11,9 +10,6 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gateway.process.logs import configure_logging
-from gateway.server.request_log import LOGGER
-from gateway.settings import LoggingSettings
 from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
@@ -145,25 +141,6 @@ async def test_lines_of_requests_are_written_as_it_says_now(
     assert await lines() == 0
     await gateway.reload(logging={"access": True, "access_sample": 1})
     assert await lines() == 1
-
-
-@proves("logging.format")
-async def test_the_form_of_the_log_changes(
-    access_lines: io.StringIO,
-    gateway: RunningGateway,
-    images: Images,
-    root_logger: logging.Logger,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    await images.add("a")
-    configure_logging(LoggingSettings())
-    await gateway.reload(logging={"format": "console"})
-    assert (await gateway.get("/i/a")).status == 200
-    gateway.flush_request_log()
-    with pytest.raises(json.JSONDecodeError):
-        json.loads(access_lines.getvalue())
-    logging.getLogger(LOGGER).warning("of another kind")
-    assert "[warning  ] of another kind" in capsys.readouterr().err
 
 
 async def test_reloads_follow_one_another_and_each_sees_the_newest(gateway: RunningGateway, images: Images) -> None:
