@@ -6,13 +6,11 @@ from typing import Final, Literal
 from gateway.redis_connection.guarded_client import Command, Script
 from gateway.redis_connection.shards import Shard
 
-_MARKER_LIFE: Final = 24 * 3600  # seconds within which a batch is sent again
-
-# Add a batch, unless ``marker`` says that it, or a later one of its writer, was added. A count that cannot be added to,
-# such as an infinite one, starts again from the new count. A hash replaces a value of another type.
+# Add a batch, unless ``marker``, which lasts a day, says that it or a later one of its writer was added. A count that
+# cannot be added to, such as an infinite one, starts again from the new count. A hash replaces a value of another type.
 _ADD: Final = Script(
     keys="counts marker",
-    arguments="kind batch lines life marker_life",
+    arguments="kind batch lines life",
     body="""
 if (tonumber(redis.call('GET', marker)) or 0) >= tonumber(batch) then
     return 0
@@ -31,7 +29,7 @@ for name, number in string.gmatch(lines, '(%S+) (%S+)') do
     end
 end
 redis.call('EXPIRE', counts, life)
-redis.call('SET', marker, batch, 'EX', marker_life)
+redis.call('SET', marker, batch, 'EX', 86400)
 return 1
 """,
 )
@@ -60,6 +58,4 @@ class IdempotentBatches:
         lines: a name and a number each. They are a single argument: packing an argument costs as much as counting.
         """
         marker = shard.key("marker", f"{{{key}}}", self._writer)
-        return _ADD.command(
-            counts=key, marker=marker, kind=kind, batch=batch, lines=lines, life=life, marker_life=_MARKER_LIFE
-        )
+        return _ADD.command(counts=key, marker=marker, kind=kind, batch=batch, lines=lines, life=life)

@@ -98,20 +98,21 @@ async def _serving(port: Port, stall_timeout: float, metrics: PortMetrics) -> As
         await runner.cleanup()
 
 
+@dataclass(slots=True, eq=False)
 class _Draining:
     """What is still in flight of a server that stops, until the deadline or ``force_stop``."""
 
-    def __init__(self, in_flight: InFlight, server: web.Server, deadline: float, force_stop: asyncio.Event) -> None:
-        self._in_flight = in_flight
-        self._server = server
-        self._deadline = deadline
-        self._force_stop = force_stop
-        self._newest, self._looks = in_flight.started, 0
+    in_flight: InFlight
+    server: web.Server
+    deadline: float
+    force_stop: asyncio.Event
+    _newest: int = -1
+    _looks: int = 0
 
     async def until(self, condition: Callable[[], bool]) -> bool:
         """Return whether the condition has become true in time. It is looked at every ``_POLL_INTERVAL``."""
         while not condition():
-            if self._force_stop.is_set() or time.monotonic() >= self._deadline:
+            if self.force_stop.is_set() or time.monotonic() >= self.deadline:
                 return False
             await asyncio.sleep(_POLL_INTERVAL)
         return True
@@ -122,13 +123,13 @@ class _Draining:
         Seconds in which the loop did not run, and has read no request, do not count.
         """
         self._looks += 1
-        if self._in_flight.started != self._newest or self._in_flight.transports:
-            self._newest, self._looks = self._in_flight.started, 0
-        return not self._server.connections or self._looks * _POLL_INTERVAL >= _QUIET
+        if self.in_flight.started != self._newest or self.in_flight.transports:
+            self._newest, self._looks = self.in_flight.started, 0
+        return not self.server.connections or self._looks * _POLL_INTERVAL >= _QUIET
 
     def unsent(self) -> list[asyncio.Transport]:
         """Return the connections that still have bytes of finished responses to send."""
-        transports = [connection.transport for connection in self._server.connections]
+        transports = [connection.transport for connection in self.server.connections]
         return [transport for transport in transports if transport is not None and transport.get_write_buffer_size()]
 
 
