@@ -5,9 +5,10 @@ import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from tests.limits import LIMIT
+from tests.waiting import running
 
 # Seconds: a gateway that stops closes connections without a request for a second, which a busy machine may take.
 _LONGEST_PAUSE = 0.7
@@ -71,18 +72,7 @@ class _Clients:
 async def direct_clients(host: str, port: int, path: str) -> AsyncIterator[Counter[str]]:
     """Run clients that ask for ``path`` in each way; yield the count of each outcome (``new: 200``, ``kept: 200``)."""
     clients = _Clients(host, port, path)
-    tasks = [asyncio.create_task(clients.connect_for_each_request(), name=f"new-{n}") for n in range(6)]
-    tasks += [
-        asyncio.create_task(clients.keep_connections(pause), name=f"kept-{n}")
-        for n, pause in enumerate((0.005, 0.02, 0.1, 0.4))
-    ]
-    try:
+    new = (clients.connect_for_each_request() for _ in range(6))
+    kept = (clients.keep_connections(pause) for pause in (0.005, 0.02, 0.1, 0.4))
+    async with running(*new, *kept):
         yield clients.outcomes
-        for task in tasks:
-            assert not task.done(), task
-    finally:
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with suppress(asyncio.CancelledError):
-                await task

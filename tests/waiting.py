@@ -3,7 +3,9 @@
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import aiohttp
 import redis
@@ -13,6 +15,21 @@ from gateway_dev.cos_emulator.request_log import LoggedRequest
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import RunningGateway
 from tests.limits import LIMIT
+
+
+@asynccontextmanager
+async def running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run endless ``work`` until the context ends; fail if any of it has ended before."""
+    tasks = [asyncio.create_task(each, name="running") for each in work]
+    try:
+        yield
+        assert not [task for task in tasks if task.done()]
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
 
 
 async def until(

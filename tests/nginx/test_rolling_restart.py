@@ -6,7 +6,7 @@ import re
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from tests.nginx.scripted import answer, scripted
 from tests.nginx.test_gateway_conf import with_cache
 from tests.ports import reserved_port
 from tests.processes import GATEWAY, gateway_process
-from tests.waiting import until
+from tests.waiting import running, until
 
 pytestmark = pytest.mark.usefixtures("forked_commands")
 
@@ -131,16 +131,8 @@ async def load(nginx: Nginx) -> AsyncIterator[Counter[str]]:
         while True:
             await send("POST", "/api/v1/images/urls", json={"image_ids": ["a0", "a1"]})
 
-    clients = [asyncio.create_task(read(number), name=f"reader-{number}") for number in range(READERS)]
-    clients += [asyncio.create_task(write(), name=f"writer-{number}") for number in range(WRITERS)]
-    try:
+    async with running(*(read(number) for number in range(READERS)), *(write() for _ in range(WRITERS))):
         yield outcomes
-    finally:
-        for client in clients:
-            client.cancel()
-        for client in clients:
-            with suppress(asyncio.CancelledError):
-                await client
 
 
 async def restart_in_turn(nginx: Nginx, replicas: list[Replica]) -> None:

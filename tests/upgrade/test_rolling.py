@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from tests.nginx.test_rolling_restart import RawSettings, Replica, upstream_of
 from tests.ports import reserved_port
 from tests.processes import GATEWAY, run_gateway
 from tests.upgrade.conftest import ROOT, Release
-from tests.waiting import until
+from tests.waiting import running, until
 
 pytestmark = pytest.mark.usefixtures("forked_commands")
 
@@ -69,16 +69,8 @@ class Load:
     async def running(self) -> AsyncIterator[None]:
         """Send requests of every kind until the context ends."""
         ways = (self._image, self._private, self._style, self._redirect, self._batch, self._link, self._renewal)
-        clients = [asyncio.create_task(self._repeat(way), name=way.__name__) for way in (*ways, self._image)]
-        try:
+        async with running(*(self._repeat(way) for way in (*ways, self._image))):
             yield
-            assert not [client for client in clients if client.done()]
-        finally:
-            for client in clients:
-                client.cancel()
-            for client in clients:
-                with suppress(asyncio.CancelledError):
-                    await client
 
     async def more(self) -> None:
         """Return when each client has had some more answers."""
