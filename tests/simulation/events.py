@@ -204,6 +204,11 @@ class Events:
     def cut_off_from_postgres(self, target: int, value: float) -> None:
         self._cut_off(self._at(target), value, self._world.postgres)
 
+    def cut_off_shortly(self, target: int) -> None:
+        """Let Postgres refuse a gateway for a moment."""
+        host = self._at(target)
+        self._unreadable_to(host, 1.0, partial(self._world.postgres.refuse, host.name, 1.0), lambda: None)
+
     def cut_off_from_redis(self, target: int, value: float) -> None:
         self._cut_off(self._at(target), value, self._world.redis)
 

@@ -46,7 +46,7 @@ class Front:
         """Return the answer to a request for an image, and the copy that it is, if it is one."""
         copy = self._copies.get(image_id)
         if copy is not None and copy.until > self._now():
-            return copy.answer, copy
+            return copy.answer._replace(viewer=viewer), copy
         purges = self._purges.get(image_id)
         answer = await self._ask(image_id, viewer)
         lasts = answer.kept_for(is_shared=self.is_shared)

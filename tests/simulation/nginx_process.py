@@ -152,7 +152,7 @@ class Nginx:
             return await self._pass_on(image_id, viewer), False
         copy = self._copies.get((epoch, image_id))
         if copy is not None and copy.until > self._now():
-            return copy.answer, True
+            return copy.answer._replace(viewer=viewer), True
         answer = await self._pass_on(image_id, viewer)
         if answer.is_for_nginx and (lasts := answer.kept_for(is_shared=True)):
             self._copies[epoch, image_id] = Copy(answer, self._now() + lasts)
@@ -161,7 +161,7 @@ class Nginx:
     async def _decided(self, image_id: str, viewer: str) -> tuple[Answer, bool]:
         keys, kept = self._scripts.kept(image_id, viewer)
         if kept:
-            return self._answers[int(kept)], True
+            return self._answers[int(kept)]._replace(viewer=viewer), True
         answer = await self._pass_on(image_id, viewer)
         if answer.status == 200:
             self._answers.append(answer)

@@ -54,17 +54,21 @@ _FAULTS: Final = (
     ("step_clock_of_gateway", "step_clock_of_nginx"),
     ("slow_network",),
     ("upgrade_gateway",),
-    ("refuse_rows",),
-    ("cut_off_from_redis",),
+)
+# Those by which parts differ: what one gateway alone does not reach, hear or know.
+_DIFFERENCES: Final = (
+    ("cut_off_from_postgres", "refuse_rows"),
+    ("cut_off_from_redis", "cut_off_from_both"),
     ("cut_off_from_nginx",),
     ("deafen_gateway",),
     ("cut_connection_for_rows",),
     ("change_sources",),
+    ("drop_trigger",),
 )
 
 
-def make_plan(random: Random, focus: Sequence[str] = ()) -> Plan:
-    """Return the plan of a seed. ``focus``: the only faults, if there are any."""
+def make_plan(random: Random, focus: Sequence[str] | None = None) -> Plan:
+    """Return the plan of a seed. ``focus``: the only faults, or none by which parts differ, if it is empty."""
     gateways, seconds = random.choice((2, 2, 3)), random.choice(_SECONDS)
     lag = random.choice((None, None, 0.3, 3.0))
     steps = [
@@ -79,18 +83,22 @@ def make_plan(random: Random, focus: Sequence[str] = ()) -> Plan:
     if random.random() < 0.2:
         steps.append(Step(random.uniform(0, seconds), "change_rights", 0, random.random()))
     chosen: Sequence[Sequence[str]] = random.sample(_FAULTS, random.choice((0, 1, 1, 2, 2, 3)))
-    for kinds in [[kind] for kind in focus] or chosen:
-        for _ in range(random.choice((1, 1, 2, 4))):
-            length = random.choice((random.uniform(0, 1), random.uniform(0, 12), random.uniform(8, 25)))
-            steps.append(Step(random.uniform(0, seconds), random.choice(kinds), random.randrange(3), length))
+    for kinds in [[kind] for kind in focus or ()] or chosen:
+        steps += _faults(random, kinds, seconds)
+    skews = tuple(random.choice((0.0, 0.0, -2.0, 2.0, -10.0, 10.0)) for _ in range(gateways + 1))
+    keeps_decisions = random.random() < 0.3
+    jump = random.choice((0.0, random.uniform(0, 60), random.uniform(0, _LONGEST_JUMP)))
+    if focus is None:
+        for kinds in random.sample(_DIFFERENCES, random.choice((0, 0, 1, 1, 2))):
+            steps += _faults(random, kinds, seconds)
     steps.sort()
-    return Plan(
-        gateways,
-        lag,
-        tuple(random.choice((0.0, 0.0, -2.0, 2.0, -10.0, 10.0)) for _ in range(gateways + 1)),
-        random.random() < 0.3,
-        random.random() < 0.5,
-        seconds,
-        tuple(steps),
-        random.choice((0.0, random.uniform(0, 60), random.uniform(0, _LONGEST_JUMP))),
-    )
+    return Plan(gateways, lag, skews, keeps_decisions, random.random() < 0.5, seconds, tuple(steps), jump)
+
+
+def _faults(random: Random, kinds: Sequence[str], seconds: float) -> list[Step]:
+    """Return some faults of one kind."""
+    steps = []
+    for _ in range(random.choice((1, 1, 2, 4))):
+        length = random.choice((random.uniform(0, 1), random.uniform(0, 12), random.uniform(8, 25)))
+        steps.append(Step(random.uniform(0, seconds), random.choice(kinds), random.randrange(3), length))
+    return steps

@@ -43,8 +43,8 @@ class Result:
     notes: list[tuple[float, str]] = field(default_factory=list)
 
 
-# The only faults of all plans, if there are any: what a mutant breaks.
-focus: Sequence[str] = ()
+# The only faults of all plans: what the mechanism is for that a mutant breaks. None: the seeds choose.
+focus: Sequence[str] | None = None
 # The seed of all plans, if there is one; the seed of a run still chooses the order.
 planned: int | None = None
 

@@ -22,6 +22,7 @@ _LONGEST_WAIT: Final = promise.ANSWER + 60  # seconds; a process may be paused m
 _CONNECT_TIMEOUT: Final = 3.0  # seconds (proxy_connect_timeout)
 _FORGOTTEN: Final = 2.0  # seconds in which nginx has heard of a change and uses copies again
 _OWNERS_SHARE: Final = 0.3  # of the requests
+_LIFE_OF_URL, _LOCAL_TTL = 3600.0, 31.0  # seconds
 _CALM: Final = 3.0  # seconds from the start of all processes until the first step
 # The clocks by which rows are dated may differ by five seconds (``CLOCK_SKEW``), so each by half of that.
 _LARGEST_SKEW: Final = 2.4
@@ -245,6 +246,8 @@ class World:
         await asyncio.sleep(promise.RECOVERY)
         await self._check_recovery()
         self.skipped += self.plan.jump
+        if self.plan.jump > _LIFE_OF_URL and len({host.setup.is_private for host in self.hosts}) == 1:
+            await self._check_without_rows()
         for _ in range(3):
             self.events.change(self.random.randrange(len(IMAGES)), self.random.random())
             await asyncio.sleep(self.random.choice((0.1, 0.5, 1.5, 2.1)))
@@ -296,7 +299,7 @@ class World:
         began = self.loop.time()
         answer, copy = await front.answer(image_id, viewer)
         if copy is not None:
-            self.check_front(front, copy, image_id, began)
+            self.check_front(front, copy._replace(answer=answer), image_id, began)
         return answer
 
     async def ask_nginx(self, image_id: str, viewer: str) -> Answer:
@@ -336,7 +339,8 @@ class World:
             return ""
         replaced, since = self._replaced(image_id, answer)
         if replaced >= began:
-            if not since:
+            # A stranger's 404 names no version: the image may have been hidden before, too.
+            if not since and (answer.key is not None or answer.viewer == OWNER):
                 host.sent[image_id] = self.postgres.history[image_id][-1].position, self.loop.time()
             return ""
         age = began - replaced
@@ -468,6 +472,19 @@ class World:
             for reply, began in waiting.items():
                 if not reply.done() and now - began > promise.ANSWER:
                     self._fail(f"{process.name} has not answered a request for {now - began:.0f} s")
+
+    async def _check_without_rows(self) -> None:
+        """Check that a gateway that cannot read rows, whose URLs have ended, uses those that another one has made."""
+        await asyncio.sleep(_LOCAL_TTL)  # the memory of a gateway does not know of the quiet time
+        deprived = len(self.hosts) - 1
+        for image_id in IMAGES:
+            await self.ask(0, image_id, OWNER)
+        self.events.cut_off_shortly(deprived)
+        for image_id in IMAGES:
+            row, answer = self.postgres.current(image_id), await self.ask(deprived, image_id, OWNER)
+            if answer.key != key_for(row, OWNER, is_private=True):
+                self._fail(f"{self.hosts[deprived].name} answers {answer} without {row}, whose URL is in Redis")
+        await asyncio.sleep(promise.UNREADABLE)
 
     def _fail(self, reason: str) -> None:
         self.note(reason)

@@ -46,7 +46,8 @@ _FEED: Final = "gateway.catalog.change_feed"
 _TIER: Final = "gateway.urls.local_tier"
 _RESOLVER: Final = "gateway.urls.resolver"
 _OUTAGE: Final = "gateway.urls.outage"
-_HEARING: Final = "hearing.js"
+_WORKER: Final = "gateway.purge.worker"
+_HEARING, _DECISIONS = "hearing.js", "decisions.js"
 
 MUTANTS: Final = {
     # What a trial from outside found, as it was.
@@ -165,6 +166,7 @@ MUTANTS: Final = {
     "no_new_subscription": _mutant(
         "a subscription without heartbeats is kept",
         ("gateway.redis_replicas.invalidation_channel", "if heartbeat.is_lost(self._steady()):", "if False:"),
+        ("gateway.redis_replicas.invalidation_channel", "_SILENCE: Final = 15.0", "_SILENCE: Final = 1e9"),
         faults="deafen_channel",
     ),
     "memory_without_lease": _mutant(
@@ -243,6 +245,76 @@ MUTANTS: Final = {
     ),
     "asker_dead": _mutant(
         "copies are used although nobody asks", (_HEARING, "ALIVE = 2000", "ALIVE = 3600000"), faults="pause_nginx"
+    ),
+    # Parts that differ.
+    "decision_without_cookie": _mutant(
+        "nginx keeps a decision about a caller with a cookie for everybody",
+        (_DECISIONS, "headers.Authorization, headers.Cookie, r.", "headers.Authorization, r."),
+        faults="refuse_lists",
+        plan=1,
+    ),
+    "private_order_for_all": _mutant(
+        "nginx keeps what a gateway says of a private image for everybody",
+        (_DECISIONS, "keep(r, is_public ? 0 : 1, r", "keep(r, 0, r"),
+        faults="refuse_lists",
+        plan=1,
+    ),
+    "hit_not_checked": _mutant(
+        "nobody checks who may see an image that is not public",
+        ("gateway.access.policy", "Audience.EVERYBODY if image.public else", "Audience.EVERYBODY if True else"),
+        faults="refuse_lists",
+    ),
+    "sources_not_compared": _mutant(
+        "an entry of Redis is used that a gateway with other columns wrote",
+        ("gateway.redis_entries.url_entries", '"\\n".join((_FORMAT, *context))', "_FORMAT"),
+        faults="change_sources",
+        plan=2,
+    ),
+    "dead_subscription_kept": _mutant(
+        "a connection to Redis that the kernel has given up is asked again and again",
+        (
+            "gateway.redis_replicas.invalidation_channel",
+            "    if message is None:\n        raise",
+            "    if False:\n        raise",
+        ),
+        ("gateway.redis_replicas.invalidation_channel", "_SILENCE: Final = 15.0", "_SILENCE: Final = 1e9"),
+        faults="cut_off_from_redis",
+    ),
+    "purged_once": _mutant(
+        "a CDN is purged once, while a deaf gateway still trusts the earlier row",
+        (_WORKER, "sent(sent, claimed_at, self._listed, REPEAT_AFTER)", "sent(sent, claimed_at)"),
+        faults="deafen_gateway",
+        plan=1,
+    ),
+    "purged_again_too_early": _mutant(
+        "a CDN is purged again while a deaf gateway still trusts the earlier row",
+        (_WORKER, "REPEAT_AFTER: Final = LEASE + 2.0", "REPEAT_AFTER: Final = 2.0"),
+        faults="deafen_gateway",
+        plan=1,
+    ),
+    "unread_kept_by_nginx": _mutant(
+        "nginx keeps what a gateway sends that cannot read its row",
+        (
+            "gateway.delivery.headers",
+            'return headers | {"X-Accel-Expires": "0"} if policy.unread else headers',
+            "return headers",
+        ),
+        ("gateway.delivery.cache_policy", "self.within(_UNREAD)._replace(shared_max_age=None, ", "self._replace("),
+        faults="cut_off_from_postgres",
+    ),
+    "unread_kept_by_caches": _mutant(
+        "a CDN and browsers keep what a gateway sends that cannot read its row",
+        ("gateway.delivery.cache_policy", "self.within(_UNREAD)._replace(shared_max_age=None, ", "self._replace("),
+        faults="cut_off_from_postgres",
+    ),
+    "unread_decision_kept": _mutant(
+        "nginx keeps a decision by a row that could not be read",
+        ("gateway.delivery.nginx_decisions", "value.decision_ttl or policy.unread:", "value.decision_ttl:"),
+        faults="cut_off_from_postgres",
+    ),
+    "ended_url_wins": _mutant(
+        "while no row can be read, a URL in memory that has ended hides the one in Redis",
+        (_OUTAGE, "        for entry in (latest, *entries):", "        for entry in entries[:1]:"),
     ),
 }
 
