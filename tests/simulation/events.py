@@ -130,10 +130,19 @@ class Events:
         return self._world.hosts[target % len(self._world.hosts)]
 
     def pause_gateway(self, target: int, value: float) -> None:
-        gateway = self._at(target).gateway
-        if gateway is not None:
-            self._delay_purges(value)
-            self._for(value, gateway.process.pause, gateway.process.resume)
+        """Pause a process. If it could not read rows as the pause began, its look-ups of then still fail after it."""
+        host, began = self._at(target), self._world.loop.time()
+        gateway = host.gateway
+        if gateway is None:
+            return
+
+        def resume() -> None:
+            gateway.process.resume()
+            if not self._world.could_read(host, began):
+                host.readable_since = self._world.loop.time()
+
+        self._delay_purges(value)
+        self._for(value, gateway.process.pause, resume)
 
     def kill_gateway(self, target: int, value: float) -> None:
         host = self._at(target)
@@ -205,9 +214,9 @@ class Events:
         self._cut_off(self._at(target), value, self._world.postgres)
 
     def cut_off_shortly(self, target: int) -> None:
-        """Let Postgres refuse a gateway for a moment."""
-        host = self._at(target)
-        self._unreadable_to(host, 1.0, partial(self._world.postgres.refuse, host.name, 1.0), lambda: None)
+        """Let Postgres refuse a gateway for some seconds."""
+        host, seconds = self._at(target), 6.0
+        self._unreadable_to(host, seconds, partial(self._world.postgres.refuse, host.name, seconds), lambda: None)
 
     def cut_off_from_redis(self, target: int, value: float) -> None:
         self._cut_off(self._at(target), value, self._world.redis)
@@ -269,9 +278,10 @@ class Events:
 
     def cut_connection_for_rows(self, target: int, _value: float) -> None:
         """Lose a connection of a gateway's pool, of which nobody is told."""
-        name = self._at(target).name
-        kept = [connection for connection in self._world.postgres.connections if connection.is_for_rows(name)]
+        host = self._at(target)
+        kept = [connection for connection in self._world.postgres.connections if connection.is_for_rows(host.name)]
         if kept:
+            host.has_lost_connections = True
             self._for(0, self._world.random.choice(kept).disappear, lambda: None)
 
     def change_sources(self, target: int, value: float) -> None:

@@ -123,6 +123,10 @@ class Redis:
         found = self._values.get(key)
         return found[0] if found is not None and found[1] > self.now() else None
 
+    def has_url(self, image_id: str) -> bool:
+        """Return whether there is an entry of the image, and no tombstone."""
+        return not (self.get(f"image:url:{image_id}") or b"-").startswith(b"-")
+
     def _publish(self, channel: str, message: str | bytes) -> int:
         data = message if isinstance(message, bytes) else message.encode()
         receivers = [subscription for subscription in self.subscriptions if subscription.channel == channel]
