@@ -84,6 +84,7 @@ MUTANTS: Final = {
                         notifications.is_waking = False
 """,
         ),
+        plan=74,
     ),
     "refusals_ignored": _mutant(
         "nginx goes on with its copies when gateways refuse its question",
@@ -105,7 +106,7 @@ MUTANTS: Final = {
     "no_marks": _mutant(
         "a row that was read before a change is kept after it",
         (_TIER, "if mark < self._renditions_changed or self._log.changed_since(variant.image_id, mark):", "if False:"),
-        plan=5,
+        plan=35,
     ),
     "no_skew": _mutant(
         "clocks of replicas do not differ",
@@ -229,6 +230,7 @@ MUTANTS: Final = {
     "settings_ignored": _mutant(
         "nginx keeps what a process with other settings has made",
         (_HEARING, "if (!known && event.question.page === 0 && ", "if (false && "),
+        (_HEARING, "if (state.mixed && !is_mixed) {", "if (false) {"),
         faults="upgrade_gateway",
         plan=51,
     ),
