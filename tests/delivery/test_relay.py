@@ -37,14 +37,14 @@ async def until_ended(gateway: RunningGateway, status: str) -> None:
     await until_counted(gateway.registry, "requests_total", route="short", delivery="stream", status=status)
 
 
-async def two_requests(connection: RawConnection, length: int = len(DATA)) -> bytes:
+async def two_requests(connection: RawConnection) -> bytes:
     """Ask for the image, and in the same breath for something else; all that comes after the first head."""
     await connection.get("/i/cat")
     await connection.get("/healthz")
     head = await connection.read_head()
     assert head.status == 200
     if "content-length" in head.headers:
-        assert head.headers["content-length"] == str(length)
+        assert head.headers["content-length"] == str(len(DATA))
     else:
         assert head.headers["transfer-encoding"] == "chunked"
     return await connection.read_rest()
@@ -53,28 +53,24 @@ async def two_requests(connection: RawConnection, length: int = len(DATA)) -> by
 @pytest.mark.parametrize(
     "action",
     [
-        Cut(at=5_900_000),
-        Cut(at=5_900_000, reset=True),
-        Hang(at=5_900_000),
+        Cut(at=200_000),
+        Cut(at=200_000, reset=True),
+        Hang(at=200_000),
         Headers(remove=[CRC], add=[(CRC, "12345")]),
     ],
 )
 async def test_a_body_that_ends_short_of_its_length_ends_the_connection(
     start_gateway: StartGateway, images: Images, caplog: pytest.LogCaptureFixture, action: Action
 ) -> None:
-    """The next answer on the connection would be read as the rest of the image.
-
-    A body of 6 MB ends when some of it is sent. The gateway may have the whole of a smaller one before, and answer 502.
-    """
-    data = DATA * 20
+    """The next answer on the connection would be read as the rest of the image."""
     gateway = await start_gateway(image_proxy={"timeout": 2, "retry_count": 0})
-    await images.add("cat", data)
+    await images.add("cat", DATA)
     images.cos.faults.add(Fault(key=KEY, action=action))
     images.cos.faults.add(STAYS_AWAY)
     async with connect(gateway.ports.public) as connection:
-        rest = await two_requests(connection, len(data))
-    assert len(rest) < len(data)
-    assert data.startswith(rest), "nothing but bytes of the image"
+        rest = await two_requests(connection)
+    assert len(rest) < len(DATA)
+    assert DATA.startswith(rest), "nothing but bytes of the image"
     await until_ended(gateway, "aborted")
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
