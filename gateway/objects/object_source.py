@@ -11,11 +11,11 @@ from gateway.objects.content import COS_FAILURES, STALE_IF_ERROR, Content, Entry
 from gateway.objects.transfer_state import Budget, BufferLimits, Need, Piece, TransferState
 from gateway.objects.variant_source import VariantSource
 from gateway.origin.client import MOST_UNATTENDED
+from gateway.origin.cos_errors import BodyLost
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signer import AuthorizedImage, ObjectId
 
 _NO_CONDITIONS: Final[Mapping[str, str]] = {}
-_LONGEST_KEPT: Final = 5.0  # seconds after its request to COS in which a complete body that readers keep is joined
 # The object, and the conditional header fields that COS was sent.
 TransferKey = tuple[ObjectId, tuple[tuple[str, str], ...]]
 
@@ -24,8 +24,7 @@ TransferKey = tuple[ObjectId, tuple[tuple[str, str], ...]]
 class SharedTransfer:
     """A transfer of one body from COS for any number of readers (requests of clients), as ``TransferState`` says.
 
-    The request runs in its own task, and goes on when the reader that began it leaves. After it there is no task, and
-    no pace but the readers': the one whose turn it is reads.
+    There is no task, and no pace but the readers': the one whose turn it is requests and reads.
     """
 
     owner: "ObjectSource"
@@ -33,7 +32,6 @@ class SharedTransfer:
     body: ObjectBody
     conditions: Mapping[str, str]
     state: TransferState = field(init=False)
-    _opening: asyncio.Task[None] | None = None
     _waiting: list[asyncio.Future[None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -41,28 +39,18 @@ class SharedTransfer:
 
     async def join(self, *, is_collapsed: bool) -> "Reader":
         """Return one more reader, from the first byte, once COS has answered. Raises as ``ObjectBody.open``."""
-        state = self.state
-        state.readers += 1
+        self.state.readers += 1
         try:
-            if state.body is None:
-                if self._opening is None:
-                    self._opening = asyncio.create_task(self._open(), name="shared-transfer")
-                await asyncio.wait([self._opening])
-        except asyncio.CancelledError:
+            while self.state.body is None:
+                await self.advance(self.state.turn())
+        except BaseException:
             self.leave()
             raise
-        if state.body is None and state.failure is not None:  # else readers get it with the next piece
-            try:
-                raise without_traceback(state.failure)
-            finally:
-                self.leave()
         return Reader(self, is_collapsed)
 
     def leave(self) -> None:
         """Take a reader off. The last reader stops the transfer."""
         if self.state.left():
-            if self._opening is not None:
-                self._opening.cancel()
             self._finish()
 
     async def advance(self, need: Need) -> None:
@@ -74,7 +62,10 @@ class SharedTransfer:
             return
         state = self.state
         try:
-            state.arrived(await self.body.read())
+            if state.body is None:
+                await self._open()
+            else:
+                state.arrived(await self.body.read())
         except Exception as error:
             state.ended(error)
             raise
@@ -89,18 +80,14 @@ class SharedTransfer:
 
     async def _open(self) -> None:
         state, owner = self.state, self.owner
-        try:
-            await self.body.open(self.conditions)
-            body = self.body.state
-            state.opened(body, owner.answered(self), owner.beginnings)
-            if not body.is_over and body.length is not None and body.length <= owner.limits.at_once:
+        await self.body.open(self.conditions)
+        body = self.body.state
+        state.opened(body, owner.answered(self), owner.beginnings)
+        if not body.is_over and body.length is not None and body.length <= owner.limits.at_once:
+            try:
                 state.arrived(self.body.read_nowait())
-        except Exception as error:  # noqa: BLE001 - each reader raises it
-            state.ended(without_traceback(error))
-        finally:
-            self._opening = None
-        if state.is_over or state.failure is not None:
-            self._finish()
+            except BodyLost as error:  # readers get it with the next piece
+                state.ended(without_traceback(error))
 
     def _finish(self) -> None:
         if self.state.body is not None:
@@ -192,7 +179,6 @@ class ObjectSource:
             transfer is not None
             and transfer.state.is_joinable
             and transfer.body.requested_at > self.memory.changed_at(image.record.image_id)
-            and (not transfer.state.is_over or self.memory.now() - transfer.body.requested_at < _LONGEST_KEPT)
         )
         if transfer is not None and is_joinable:
             self._access.metrics.coalesced_requests.inc()
@@ -214,11 +200,10 @@ class ObjectSource:
         return self.kept if is_kept else None
 
     def finished(self, transfer: SharedTransfer) -> None:
-        """Store the body if memory keeps it. Forget the transfer, unless its readers keep the body."""
-        body, state = transfer.body, transfer.state
-        is_kept = state.readers and state.whole is not None and not state.keeps_all and not transfer.conditions
-        if not is_kept and self._running.get(transfer.key) is transfer:
+        """Forget the transfer, and store its body if it was kept whole."""
+        if self._running.get(transfer.key) is transfer:
             del self._running[transfer.key]
+        body, state = transfer.body, transfer.state
         if state.is_over and state.keeps_all:
             self.memory.update(body.object_id, body.state.head.metadata, body.requested_at, state.whole)
 

@@ -18,10 +18,9 @@ class BufferLimits(NamedTuple):
     """How many bytes of bodies from COS a process keeps in memory for readers (requests of clients)."""
 
     window: int = 2 * 1024 * 1024  # between the readers of a large body: one that falls behind gets its own connection
-    whole: int = 4 * 1024 * 1024  # a body up to this size is kept for readers that join while others read it
-    alone: int = 512 * 1024  # the beginning that a transfer of a larger one with one reader keeps for such readers
+    alone: int = 512 * 1024  # the beginning that a transfer with one reader keeps for readers that may still join
     at_once: int = 128 * 1024  # a body up to this size has mostly arrived with its header
-    beginnings: int = 32 * 1024 * 1024  # of all transfers together
+    beginnings: int = 16 * 1024 * 1024  # of all transfers together
 
 
 class ResumptionLimits(NamedTuple):
@@ -160,7 +159,7 @@ class TransferState:
 
     The first reader that needs the next piece fetches it, the others wait for it. Nothing is read ahead of the fastest
     reader, so slow readers hold COS back. When a reader leaves while it fetches, the next one continues. When the last
-    one leaves, the transfer stops. The body is kept whole until then, for readers that join late, or within a window.
+    one leaves, the transfer stops. The body is kept whole for readers that join late, or within a window.
 
     body: None until COS has answered.
     is_over: the body is complete.
@@ -231,13 +230,9 @@ class TransferState:
             self._budget, self._reserved = kept, size
         elif size is not None and size <= limits.at_once:
             self._most_alone = limits.at_once
-        else:
-            for most in (size, limits.alone):
-                # It is not taken if many other transfers keep their beginning.
-                if most is not None and most <= limits.whole and beginnings.take(most):
-                    self._most_alone = most
-                    self._budget, self._reserved = beginnings, most
-                    break
+        elif beginnings.take(limits.alone):  # else many other transfers keep their beginning
+            self._most_alone = limits.alone
+            self._budget, self._reserved = beginnings, limits.alone
         if body.is_over:
             self.ended()
 
@@ -258,22 +253,19 @@ class TransferState:
         """End the transfer: it is complete, or failed."""
         self.failure = failure
         self.is_over = failure is None
-        if self.keeps_all or not self.is_over:  # else its readers still keep it
-            self._release()
+        self._release()
         if self.is_over and self._dropped == 0:
             self._join_pieces()
 
     def left(self) -> bool:
-        """Take a reader off. Return whether it was the last one of a transfer that runs, or that readers have kept."""
+        """Take a reader off. Return whether the transfer has to stop: it was the last one, before the end."""
         self.readers -= 1
-        if self.readers:
+        if self.readers or self.is_over:
             return False
-        is_known = self.failure is None and not (self.is_over and self.keeps_all)
-        self._release()
-        if not self.is_over:
-            # The traceback of a failure leads to its readers: a reference cycle that would hold all pieces.
-            self.ended(BodyLost("all readers left"))
-        return is_known
+        is_running = self.failure is None
+        # The traceback of a failure leads to its readers: a reference cycle that would hold all pieces.
+        self.ended(BodyLost("all readers left"))
+        return is_running
 
     def _drop_first(self) -> None:
         self._kept_bytes -= len(self._pieces.pop(0))

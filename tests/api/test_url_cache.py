@@ -28,7 +28,7 @@ async def test_the_daily_statistics_count_every_address_of_one_image(gateway: Ru
     of_an_image = {
         resource.name
         for resource in applications(gateway.service)[0].router.resources()
-        if "{image_id}" in resource.canonical
+        if "{image_id}" in resource.canonical or "{alias}" in resource.canonical
     }
     assert of_an_image == IMAGE_ROUTES
 

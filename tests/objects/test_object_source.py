@@ -11,7 +11,6 @@ from gateway_dev.cos_emulator.content import SyntheticContent
 from gateway_dev.cos_emulator.faults import Drip, Fault, Hang, Headers, NoLength, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
-from tests.stories.content import add_large
 from tests.stories.test_variants import photo
 from tests.valve import Valve
 from tests.waiting import until, until_asked
@@ -124,33 +123,3 @@ async def test_a_style_with_neither_length_nor_chunks_is_refused(
     await images.add("a", photo(), content_type="image/jpeg")
     cos.faults.add(Fault(action=NoLength(cut_at=1000), times=None))
     assert (await gateway.get("/i/a?style=small")).status == 502
-
-
-async def test_clients_of_an_image_that_memory_does_not_keep_fetch_it_once_whoever_leaves_and_joins(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
-    """It is larger than the window between readers."""
-    content = SyntheticContent(3_000_000)
-    await add_large(images, content)
-    async with Valve.before(cos.port) as valve:
-        gateway = await start_gateway(cos={"domain": f"127.0.0.1:{valve.port}"})
-        source, image = gateway.source, AuthorizedImage((await gateway.resolver.look_up("a")).image)
-        valve.close()
-        opening = [asyncio.create_task(source.join(image, {}), name=f"reader-{number}") for number in range(4)]
-        await valve.holds.wait()
-        for leaving in opening[:3]:
-            leaving.cancel()
-            await asyncio.gather(leaving, return_exceptions=True)
-        valve.open()
-        first = await opening[3]
-        received = 0
-        while received < 2_500_000:
-            received += len(await first.read())
-        second = await source.join(image, {})
-        first.close()
-        assert len(await second.read_whole()) == 3_000_000
-        third = await source.join(image, {})
-        second.close()
-        assert len(await third.read_whole()) == 3_000_000
-        third.close()
-    assert len(cos.request_log.of("objects/a.png")) == 1

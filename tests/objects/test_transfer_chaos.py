@@ -31,7 +31,7 @@ from tests.limits import LIMIT
 from tests.signed_images import signed_image
 
 # Of kilobytes, so that readers of small bodies get to their ends.
-LIMITS = BufferLimits(window=3000, whole=2500, alone=800, at_once=300)
+LIMITS = BufferLimits(window=3000, alone=800, at_once=300)
 PROGRESS = 500
 KEPT = MemoryCacheSettings(max_bytes=4000, max_object_bytes=2000)
 SIZES = (0, 1, 250, 1000, 1900, 6000)

@@ -126,5 +126,5 @@ async def test_an_entry_of_one_replica_is_used_by_the_other_and_lives_as_long_as
 def _secret_id_of_entry(redis_client: "redis.Redis") -> str:
     entry = redis_client.get("image:url:a")
     assert isinstance(entry, bytes)
-    secret_id: str = json.loads(entry.split(b" ", 2)[2])["ak"]
+    secret_id: str = json.loads(entry.split(b" ", 2)[2])[2]
     return secret_id

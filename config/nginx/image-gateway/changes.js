@@ -5,7 +5,7 @@
 
 import hearing from 'hearing.js';
 
-const VERSION = 4;
+const VERSION = 5;
 const PAUSE = 200;                // between the starts of two questions
 const RUN = 1900;                 // of `ask`, which js_periodic starts every 2 s
 const MOST_REPORTED = 1000000;    // epochs, with a question
