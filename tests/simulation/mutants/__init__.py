@@ -313,6 +313,7 @@ MUTANTS: Final = {
         "nginx keeps a decision by a row that could not be read",
         ("gateway.delivery.nginx_decisions", "value.decision_ttl or policy.unread:", "value.decision_ttl:"),
         faults="cut_off_from_postgres",
+        plan=14,
     ),
     "ended_url_wins": _mutant(
         "while no row can be read, a URL in memory that has ended hides the one in Redis",
