@@ -5,7 +5,7 @@ import tracemalloc
 from bench.local_memory import keeper
 
 _IMAGES = 2000
-_GOAL = 1048  # bytes: 100 MiB for 100,000
+_GOAL = 1072  # bytes: 100 MiB for 100,000, and the two fields of a row that most tables lack (viewers, alias)
 
 
 def test_a_url_takes_no_more_than_its_goal() -> None:
