@@ -1,29 +1,31 @@
 """A finding on host names of Redis, Postgres and COS that nobody knows. Where DNS is blocked, no gateway can serve."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from gateway.catalog.server_addresses import ServerAddresses, system_addresses
 from gateway.checks.finding import Finding
 from gateway.concurrency.time_limits import loop_timeout
 from gateway.presign.hosts import Hosts
-from gateway.settings import Settings
+from gateway.settings import PostgresSettings, RedisSettings
 
 _ADVICE = "see /etc/resolv.conf and its servers; in Kubernetes, that a network policy admits CoreDNS (egress, port 53)"
 
 
-async def diagnose_names(settings: Settings, hosts: Hosts) -> Finding | None:
+async def diagnose_names(
+    redis: RedisSettings | None, postgres: PostgresSettings, hosts: Hosts, buckets: Mapping[str, str]
+) -> Finding | None:
     """Return a finding on the settings of whose hosts none has an address, or None if all have.
 
-    Waits at most for ``postgres.timeout``. No name is shown: after a mistake, a password stands where a host belongs.
+    ``buckets``: with their regions. Waits at most for ``postgres.timeout``. No name is shown: after a mistake, a password
+    stands where a host belongs.
     """
-    limit = settings.postgres.timeout
-    redis = settings.redis.parts()
-    of_redis = redis.netloc.rpartition("@")[2].split(",") if settings.url_cache.enabled and redis.netloc else []
-    of_cos = [urlsplit(hosts.origin_of(*place).base).netloc for place in settings.cos.regions.items()]
+    limit, netloc = postgres.timeout, redis.parts().netloc if redis is not None else ""
+    of_redis = netloc.rpartition("@")[2].split(",") if netloc else []
+    of_cos = [urlsplit(hosts.origin_of(*place).base).netloc for place in buckets.items()]
     problems = await asyncio.gather(
-        _of_postgres(settings.postgres.dsn.get_secret_value(), limit),
+        _of_postgres(postgres.dsn.get_secret_value(), limit),
         _of_hosts("redis.url", of_redis, limit),
         *(_of_hosts("cos", [host], limit) for host in of_cos),
     )

@@ -117,7 +117,9 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
         open_purge_target(settings, opened.metrics.presign, opened.signing) as purges,
     ):
         yield await asyncio.to_thread(diagnose_signature, opened.signing.hosts, settings.cos.regions)
-        if (about_names := await diagnose_names(settings, opened.signing.hosts)) is not None:
+        redis = settings.redis if settings.url_cache.enabled else None
+        about_names = await diagnose_names(redis, settings.postgres, opened.signing.hosts, settings.cos.regions)
+        if about_names is not None:
             yield about_names
         for findings in (_of_credentials(opened, purges), _of_services(opened, origin), _of_canary(opened, origin)):
             async for finding in findings:
