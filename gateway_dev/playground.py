@@ -156,8 +156,9 @@ class Playground:
 
 def _read_package() -> Mapping[str, bytes]:
     """Return the files by name; blocks."""
-    folder = resources.files("gateway_dev").joinpath("static")
-    return {name: folder.joinpath(name).read_bytes() for name in _CONTENT_TYPES}
+    package = resources.files("gateway_dev")
+    folders = {name: "static" if name.endswith(".js") else "web" for name in _CONTENT_TYPES}
+    return {name: package.joinpath(folder, name).read_bytes() for name, folder in folders.items()}
 
 
 def this_machine_only(handler: Handler) -> Handler:
