@@ -173,11 +173,6 @@ def test_a_start_kills_a_server_that_still_runs_in_its_folder(tmp_path: Path) ->
         assert client.get("kept") == b"yes"
 
 
-def fake_program(path: Path) -> Path:
-    path.touch(mode=0o755)
-    return path
-
-
 @pytest.mark.parametrize("package", ["no_such_package", "json"])
 def test_without_any_redis_the_error_names_three_ways_to_get_one(tmp_path: Path, package: str) -> None:
     with pytest.raises(ServerError, match=r"make install.*PATH.*GATEWAY_REDIS__URL"):

@@ -35,9 +35,7 @@ __all__ = ["mortal_postgres", "stage"]
 pytestmark = pytest.mark.usefixtures("forked_commands")
 
 RawSettings = dict[str, dict[str, Any]]
-OTHER = "other-1250000000"
 KEY = "objects/cat.png"
-LINKS = {"signed_links": {"keys": {"k1": "a-secret-of-at-least-thirty-two-bytes"}}}
 
 
 class Operator:
