@@ -49,8 +49,9 @@ STAND_INS: Final = {
     " && printf '#!/bin/sh\\n' >$3/bin/pip && chmod +x $3/bin/*",
     "psql": '{python} -c "import psycopg2, sys; c = psycopg2.connect(sys.argv[1]); c.autocommit = True; '
     'c.cursor().execute(open(sys.argv[2]).read())" "$1" "$5"',
-    "nginx": "rm -rf {root}/tried && cp -r {root}/etc/nginx {root}/tried && sed -i -E {ports} -e 's#/(var|etc)/#{root}/\\1/#'"
-    " {root}/tried/*.conf {root}/tried/*/* && exec {nginx} -t -c {root}/tried/nginx.conf",
+    "nginx": "rm -rf {root}/tried && cp -r {root}/etc/nginx {root}/tried"
+    " && sed -i -E {ports} -e 's#/(var|etc)/#{root}/\\1/#' {root}/tried/*.conf {root}/tried/*/*"
+    " && exec {nginx} -t -c {root}/tried/nginx.conf",
 }
 # As Debian's package leaves it, apart from the folders of a user who is not root.
 DEBIAN: Final = """load_module /usr/lib/nginx/modules/ngx_http_js_module.so;
