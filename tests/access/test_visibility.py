@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway_dev.database import ImagesTable
-from tests.access.callers import ACCEPTED, BAD_CREDENTIALS, PATHS, STRANGERS, Sent
+from tests.access.callers import ACCEPTED, BAD_CREDENTIALS, PATHS, STRANGERS, Sent, forwarded
 from tests.access.credentials import (
     ACCESS,
     USER_HEADER,
@@ -131,6 +131,19 @@ async def test_unknown_deleted_and_forbidden_get_the_same_response(delivering: R
         answers = await asyncio.gather(*(ask(delivering, f"/i/{image_id}", sent) for image_id in image_ids))
         assert {answer.status for answer in answers} == {status}
         assert len({_without_request_id(answer) for answer in answers}) == 1
+
+
+@pytest.mark.usefixtures("links_table")
+async def test_a_forwarded_user_of_an_untrusted_peer_is_ignored(start_gateway: StartGateway, images: Images) -> None:
+    """Forwarding headers do not change the peer address, which is that of the socket."""
+    elsewhere = {"header": USER_HEADER, "trusted_proxies": ["10.0.0.0/8"]}
+    gateway = await start_gateway(access={**ACCESS, "forwarded_user": elsewhere})
+    await images.add("mine", BODY, owner="alice", public=False)
+    for claimed in ({}, {"X-Forwarded-For": "10.0.0.1"}, {"Forwarded": "for=10.0.0.1"}, {"X-Real-IP": "10.0.0.1"}):
+        answer = await ask(gateway, "/i/mine", forwarded("alice"), headers=claimed)
+        assert (answer.status, reveals_nothing(answer)) == (404, True)
+        # A 401 for two values would reveal that the header is read.
+        assert (await ask(gateway, "/i/mine", forwarded("alice", "bob"), headers=claimed)).status == 404
 
 
 async def test_credentials_that_are_not_configured_are_ignored(
