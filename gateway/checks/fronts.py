@@ -7,6 +7,7 @@ from typing import Final
 from gateway.findings.finding import Finding, well
 from gateway.metrics.canary import CanaryOutcome
 from gateway.purge.target import Target, TargetUnavailable
+from gateway.settings import PurgeSettings, VariantSettings
 
 _FRONT: Final = "look at the error log of {via}, at its certificate, and whether it leads to this gateway"
 _PURGE: Final = "purge"
@@ -31,6 +32,14 @@ def diagnose_canary(outcomes: Sequence[CanaryOutcome]) -> Iterator[Finding]:
                 yield Finding.of("canary_fails", name, outcome.what, _FRONT.format(via=outcome.via))
             case None:
                 yield Finding.of("canary_wrong", name, outcome.what)
+
+
+def diagnose_negotiation(variants: VariantSettings, purge: PurgeSettings | None) -> Finding | None:
+    """Return whether a CDN may keep the answer to one browser's ``Accept`` for all. None without a CDN."""
+    if variants.negotiate != "accept" or purge is None or purge.target == "webhook":
+        return None
+    what = f"image_variants.negotiate is accept, and {purge.target} keeps one copy for all unless its key has Accept"
+    return Finding.of("front_negotiates", "formats", what)
 
 
 async def diagnose_purge(target: Target, name: str) -> Finding:

@@ -21,7 +21,7 @@ from gateway.checks.configuration import (
 )
 from gateway.checks.cos import CosCheck, check_variants
 from gateway.checks.database import DatabaseCheck
-from gateway.checks.fronts import diagnose_canary, diagnose_purge
+from gateway.checks.fronts import diagnose_canary, diagnose_negotiation, diagnose_purge
 from gateway.checks.names import diagnose_names
 from gateway.checks.nginx import diagnose_nginx, diagnose_nginx_cache, diagnose_nginx_changes
 from gateway.checks.redis import check_redis
@@ -112,6 +112,8 @@ def _print_finding(finding: Finding) -> bool:
 
 async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Finding]:
     yield diagnose_placeholders(settings.postgres, settings.cos)
+    if (about_formats := diagnose_negotiation(settings.image_variants, settings.purge)) is not None:
+        yield about_formats
     if settings.image_proxy.fallback is not None:
         yield await asyncio.to_thread(diagnose_fallback, settings.image_proxy.fallback)
     async with (

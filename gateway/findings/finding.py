@@ -67,7 +67,15 @@ class Finding:
         stops_start: bool = False,
     ) -> "Finding":
         """Return a finding of that name of the catalogue. ``level`` None: as grave as its kind."""
-        return cls(name, level or CATALOGUE[name].level, values or {}, None, where, what, remedy, stops_start)
+        return cls(
+            name,
+            level or CATALOGUE[name].level,
+            values or {},
+            where=where,
+            what=what,
+            remedy=remedy,
+            stops_start=stops_start,
+        )
 
     @property
     def kind(self) -> Kind | None:
@@ -123,7 +131,7 @@ class Finding:
 
 def well(where: str, what: str) -> Finding:
     """Return that a try of ``check`` was well."""
-    return Finding("well", "ok", {}, None, where, what)
+    return Finding("well", "ok", where=where, what=what)
 
 
 class FindingLog:
