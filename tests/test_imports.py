@@ -90,7 +90,7 @@ ALLOWED: dict[str, set[str]] = {
         "gateway.access.identity",
         "gateway.api",
         "gateway.delivery",
-        "gateway.canary.request_id",
+        "gateway.access.canary_mark",
         "gateway.catalog.image_id",
         "gateway.process",
         "gateway.tracing.spans",
