@@ -31,6 +31,7 @@ WHAT_KEEPS_IT_RIGHT: Final = {
     "redis_replicas": "what replicas say to each other through Redis: invalidations, questions, points, canary rounds",
     "redis_queue": "queues in Redis with leases: renewals and purges",
     "purge": "changes reach the edge: the worker that tells caches in front",
+    "findings": "what can be found wrong: the catalogue as data, from which every surface takes its words",
     "monitoring": "health, history, symptoms, lag of the loop, probes, watch over the trigger",
     "workers": "`serve --workers N`: the supervisor of N processes on one port",
     "canary": "asks for images through the fronts as users do: rules, client, shared rounds",
