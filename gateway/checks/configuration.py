@@ -17,7 +17,7 @@ PLACEHOLDERS = {
     "cos.bucket": "your-bucket-1250000000",
 }
 # Advice by the source that gives no credentials.
-_OF_CREDENTIALS = {
+OF_CREDENTIALS = {
     "static": "renew cos.token with its secret_id, secret_key and token_expires_at",
     "environment": "renew TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY and TENCENTCLOUD_TOKEN",
     "file": "check the path in cos.credentials, and the program that writes that file",
@@ -47,7 +47,7 @@ async def diagnose_credentials(credentials: RotatingCredentials, buckets: Sequen
     name = " ".join(["credentials", *buckets])
     what = f"source {credentials.name}: " + ("they never end" if left is None else f"{left:.0f} s are left")
     if not is_refreshed:
-        what, advice = f"{what}; refresh failed: {credentials.reason}", _OF_CREDENTIALS[credentials.name]
+        what, advice = f"{what}; refresh failed: {credentials.reason}", OF_CREDENTIALS[credentials.name]
         return warning(name, what, advice) if left else Finding(name, False, what, advice, stops_start=True)
     if credentials.is_near_end:
         return warning(name, what, "the source gives credentials that end soon: look at what renews them")

@@ -23,6 +23,7 @@ from gateway.checks.cos import CosCheck, check_variants
 from gateway.checks.database import DatabaseCheck
 from gateway.checks.finding import Finding
 from gateway.checks.fronts import diagnose_canary, diagnose_purge
+from gateway.checks.names import diagnose_names
 from gateway.checks.nginx import diagnose_nginx, diagnose_nginx_cache, diagnose_nginx_changes
 from gateway.checks.redis import check_redis
 from gateway.commands.check_deep import print_probes
@@ -116,6 +117,10 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
         open_purge_target(settings, opened.metrics.presign, opened.signing) as purges,
     ):
         yield await asyncio.to_thread(diagnose_signature, opened.signing.hosts, settings.cos.regions)
+        redis = settings.redis if settings.url_cache.enabled else None
+        about_names = await diagnose_names(redis, settings.postgres, opened.signing.hosts, settings.cos.regions)
+        if about_names is not None:
+            yield about_names
         for findings in (_of_credentials(opened, purges), _of_services(opened, origin), _of_canary(opened, origin)):
             async for finding in findings:
                 yield finding

@@ -47,7 +47,9 @@ async def print_probes(
         signer = ProbeSigner(credentials, signing.hosts, rules)
         all_well, timeout, is_strict = True, settings.image_proxy.timeout, image.bucket in settings.cos.strict_buckets
         async with open_deep_session(timeout) as session:
-            subject = Subject(image, session, signer, tuple(rules), oversized, not_image, keys, timeout, is_strict)
+            subject = Subject(
+                image, session, signer, tuple(rules), oversized, not_image, keys, timeout=timeout, is_strict=is_strict
+            )
             console.print(f"probes of {image.bucket} with the image {image.image_id}", markup=False)
             async for number, result in run_probes(subject, numbers):
                 all_well &= result.verdict is not Verdict.FAIL

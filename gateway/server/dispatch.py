@@ -5,7 +5,6 @@ itself: the router, the middlewares and the signals of an application together c
 from memory takes. ``Dispatch.at_once`` answers requests that need nothing but memory, without a request object.
 """
 
-import asyncio
 import re
 import time
 from collections.abc import Awaitable, Mapping
@@ -58,7 +57,7 @@ class InFlight:
     """Clients' requests in flight on a port, numbered in the order in which they started.
 
     ``started``: the number of the newest request.
-    ``transports``: the connections of the requests in flight, by number.
+    ``requests``: those in flight, by number.
     ``closes_connections``: each response that starts now announces the end of its connection: the gateway stops.
 
     The dispatch updates the first two for each request, so they are plain attributes.
@@ -67,8 +66,8 @@ class InFlight:
     def __init__(self, gauge: Gauge) -> None:
         self.started = 0
         self.closes_connections = False
-        self.transports: dict[int, asyncio.Transport | None] = {}
-        gauge.set_function(lambda: len(self.transports))
+        self.requests: dict[int, web.BaseRequest] = {}
+        gauge.set_function(lambda: len(self.requests))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +129,7 @@ class Dispatch:
         current_request_id.set(context.request_id)  # aiohttp runs each request in its own task
         in_flight = self._in_flight
         in_flight.started = number = in_flight.started + 1
-        in_flight.transports[number] = request.transport
+        in_flight.requests[number] = request
         if in_flight.closes_connections:
             _close_after_response(request)
         response: web.StreamResponse | None = None
@@ -154,7 +153,7 @@ class Dispatch:
             context.outcome = context.outcome or str(response.status)
             return response
         finally:
-            del in_flight.transports[number]
+            del in_flight.requests[number]
             if context.route is None:  # the router has parsed the address
                 context.image_id = image_id_in_path(request)
             context.outcome = context.outcome or CLIENT_DISCONNECTED  # if the handler was cancelled

@@ -74,12 +74,28 @@ async def listening(
     """
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
         raise PurePythonParser("aiohttp was installed without its C extensions; install it from a wheel")
-    async with (
-        _serving(public, stall_timeout, metrics) as (runner, public_url),
-        _serving(admin, stall_timeout, metrics) as (_, admin_url),
-    ):
-        yield Listening(public_url, admin_url)
-        await _drain(drain, runner, force_stop or asyncio.Event())
+    try:
+        async with (
+            _serving(public, stall_timeout, metrics) as (runner, public_url),
+            _serving(admin, stall_timeout, metrics) as (_, admin_url),
+        ):
+            yield Listening(public_url, admin_url)
+            await _drain(drain, runner, force_stop or asyncio.Event())
+    finally:
+        await _end(drain.in_flight)
+
+
+async def _end(in_flight: InFlight) -> None:
+    """Wait for the requests that the drain aborted, or whose clients have left: aiohttp does not know them any more.
+
+    What they use is closed after this, and a command to Redis in flight then would open a connection anew.
+    """
+    tasks = {request.task for request in in_flight.requests.values()}
+    for task in tasks:
+        if not task.cancelling():
+            task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=_CLEANUP_TIMEOUT)
 
 
 @asynccontextmanager
@@ -123,7 +139,7 @@ class _Draining:
         Seconds in which the loop did not run, and has read no request, do not count.
         """
         self._looks += 1
-        if self.in_flight.started != self._newest or self.in_flight.transports:
+        if self.in_flight.started != self._newest or self.in_flight.requests:
             self._newest, self._looks = self.in_flight.started, 0
         return not self.server.connections or self._looks * _POLL_INTERVAL >= _QUIET
 
@@ -145,15 +161,15 @@ async def _drain(drain: Drain, runner: web.AppRunner, force_stop: asyncio.Event)
     drain.begin()
     logger.info("draining")
     draining = _Draining(in_flight, server, time.monotonic() + drain.grace(), force_stop)
-    await draining.until(lambda: min(in_flight.transports, default=newest + 1) > newest)
+    await draining.until(lambda: min(in_flight.requests, default=newest + 1) > newest)
     for site in list(runner.sites):
         await site.stop()
     in_flight.closes_connections = True
     await draining.until(draining.look)
     server.pre_shutdown()  # no further request on kept-alive connections
-    if not await draining.until(lambda: not in_flight.transports and not draining.unsent()):
+    if not await draining.until(lambda: not in_flight.requests and not draining.unsent()):
         reason = "second signal to stop" if force_stop.is_set() else "shutdown_grace is over"
         logger.warning("%s: aborting the requests still in flight", reason)
         # Other connections are closed in order: the kernel may still be sending complete responses on them.
-        for transport in [*in_flight.transports.values(), *draining.unsent()]:
+        for transport in [*(request.transport for request in in_flight.requests.values()), *draining.unsent()]:
             reset(transport)

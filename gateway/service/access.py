@@ -63,7 +63,7 @@ async def open_access(
         guard = AdminGuard(live.map(lambda settings: settings.admin), metrics.admin_attempts)
         links, address, origins = signed_links(live), ClientAddress(server), CorsOrigins(server)
         authenticator = Authenticator(access, lambda: key_set.value, links)
-        yield Access(guard, authenticator, key_set, links, address, origins, metrics, rights_changed)
+        yield Access(guard, authenticator, key_set, links, address, origins, metrics, rights_changed=rights_changed)
 
 
 def signed_links(live: Live[Settings]) -> SignedLinks | None:

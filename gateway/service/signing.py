@@ -71,7 +71,9 @@ async def open_signing(live: Live[Settings], metrics: PresignMetrics) -> AsyncIt
         signer = Signer(opened.value, hosts, url_cache, renditions=renditions, metrics=metrics, now=clock.now)
         strict = settings.cos.strict_buckets
         public_urls = PublicUrls(signer, lambda url: lifetime.is_usable(url, clock.now()), strict)
-        yield Signing(clock, opened.value, opened, metrics, hosts, renditions, lifetime, signer, public_urls)
+        yield Signing(
+            clock, opened.value, opened, metrics, hosts, renditions, lifetime, signer=signer, public_urls=public_urls
+        )
 
 
 def _open_credentials(

@@ -82,7 +82,7 @@ async def open_urls(
         stack.push_async_callback(usage.close)
         if aliases is not None:
             stack.push_async_callback(aliases.close)
-        yield Urls(metrics, signing, stores, changes, local, resolver, invalidation, usage, aliases)
+        yield Urls(metrics, signing, stores, changes, local, resolver, invalidation, usage=usage, aliases=aliases)
 
 
 async def rows_missed(catalog: PostgresCatalog, invalidation: Invalidation) -> None:

@@ -6,7 +6,7 @@ Tencent's own tools set the variables ``TENCENTCLOUD_*`` and ``TKE_*``: their na
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Final, Literal, Union
+from typing import Annotated, Final, Literal, Union, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
@@ -139,3 +139,9 @@ CredentialsSettings = Annotated[
 ]
 
 AssumeRoleCredentialsSettings.model_rebuild()
+
+CREDENTIAL_SOURCES: Final = frozenset(
+    name
+    for kind in get_args(get_args(CredentialsSettings)[0])
+    for name in get_args(kind.model_fields["source"].annotation)
+)

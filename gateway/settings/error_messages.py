@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from gateway.net.printable import printable
 from gateway.settings import Settings
 from gateway.settings.base import Section
+from gateway.settings.credentials import CREDENTIAL_SOURCES
 from gateway.settings.images import FIXED_MARK, SIZED_MARK
 
 HIDDEN: Final = "***"
@@ -24,7 +25,6 @@ _BUCKET: Final = re.compile(r"[a-z0-9-]{1,50}-[0-9]{5,12}")
 _NUMBER: Final = re.compile(r"[0-9]{1,4}")  # the index of a list
 _MOST_LETTERS_MORE: Final = 3  # of a misspelt name
 _SOURCES: Final = frozenset({"credentials", "base"})  # keys with a choice of sections by their ``source``
-_SOURCE_NAMES: Final = frozenset({"static", "environment", "file", "cvm_role", "tke_oidc", "assume_role"})
 _KEY_MARK: Final = "[key]"  # pydantic's mark in a location for the key of a mapping, as opposed to its value
 _MARKS: Final = frozenset({_KEY_MARK, FIXED_MARK, SIZED_MARK})
 
@@ -102,7 +102,7 @@ def _required_in(model: type[BaseModel] | None) -> Sequence[tuple[str, ...]]:
 def _without_tags(location: list[str]) -> list[str]:
     """Return the location without the source that pydantic puts after ``credentials`` and ``base``."""
     pairs = zip(["", *location], location, strict=False)
-    return [part for before, part in pairs if before not in _SOURCES or part not in _SOURCE_NAMES]
+    return [part for before, part in pairs if before not in _SOURCES or part not in CREDENTIAL_SOURCES]
 
 
 def _model_at(location: list[str]) -> type[BaseModel] | None:

@@ -2,9 +2,17 @@
 
 import pytest
 
-from gateway.checks.configuration import PLACEHOLDERS, diagnose_credentials, diagnose_open_files, diagnose_placeholders
+from gateway.checks.configuration import (
+    OF_CREDENTIALS,
+    PLACEHOLDERS,
+    diagnose_credentials,
+    diagnose_open_files,
+    diagnose_placeholders,
+)
 from gateway.presign.credentials import CredentialsUnavailable
+from gateway.presign.credentials.sources import POLL
 from gateway.settings import CosSettings, PostgresSettings
+from gateway.settings.credentials import CREDENTIAL_SOURCES
 from tests.presign.credentials.test_rotation import rotation
 from tests.tier import NOW, Clock
 
@@ -36,6 +44,10 @@ def test_a_limit_of_open_files_below_what_is_needed_is_a_warning(limit: int | No
     found = diagnose_open_files(limit, 2256)
     assert (found.is_well, found.is_warning) == (True, warns)
     assert str(limit or "no limit") in found.what
+
+
+def test_each_kind_of_source_has_its_advice_and_its_pause() -> None:
+    assert set(OF_CREDENTIALS) == set(POLL) == CREDENTIAL_SOURCES
 
 
 FAILS = CredentialsUnavailable("the metadata service: status 500")

@@ -107,13 +107,18 @@ async def test_a_failure_comes_with_advice(
         ),
         ({"GATEWAY_COS__SECRET_KEY": "wrong"}, 1, ["cos"]),
         ({"GATEWAY_POSTGRES__TABLE": "pictures"}, 1, ["postgres:"]),
+        ({"GATEWAY_REDIS__URL": "redis://redis.invalid:6379/0"}, 1, ["names:", "redis:"]),
+        ({"GATEWAY_REDIS__URL": "redis+sentinel://a.invalid,b.invalid/main"}, 1, ["names:", "redis:"]),
+        ({"GATEWAY_REDIS__URL": "redis+sentinel://a.invalid,127.0.0.1:1/main"}, 0, ["redis:"]),
+        ({"GATEWAY_POSTGRES__DSN": "host=a.invalid,b.invalid dbname=app"}, 1, ["names:", "postgres:"]),
+        ({"GATEWAY_COS__DOMAIN": "cos.invalid"}, 1, ["names:", "cos"]),
     ],
 )
 @pytest.mark.usefixtures("images_table")
-async def test_before_a_start_a_server_that_does_not_answer_is_no_failure(
+async def test_before_a_start_a_server_that_does_not_answer_is_no_failure_but_a_name_that_nobody_knows_is(
     config_file: Path, environment: dict[str, str], exit_code: int, failed: list[str]
 ) -> None:
-    """``serve`` starts without them, so an init container must let it."""
+    """``serve`` starts without them, so an init container must let it. Names that no resolver knows are a mistake."""
     output = await said(exit_code, "check", "--config", config_file, "--before-start", environment=environment)
     assert [line.split()[1] for line in output.splitlines() if line.startswith("fail")] == failed
 

@@ -14,7 +14,7 @@ from gateway.delivery.accel import CONFIG_VERSION
 from gateway.delivery.nginx_files import ACCEL_CONF, GATEWAY_CACHE_CONF, GATEWAY_CONF, PRIVATE_CACHE_CONF, VERSION
 from gateway.settings import AdminSettings, ImageProxySettings, ServerSettings
 from tests.config.files import ROOT, read
-from tests.nginx.test_gateway_conf import CACHE_LINE
+from tests.nginx.conftest import text_of
 
 # Each is the whole configuration of nginx in front of the gateway.
 SITES = ["gateway.conf", "gateway-cache.conf", "accel.conf", "private-cache.conf"]
@@ -148,7 +148,7 @@ def test_the_port_at_which_nginx_asks_itself_stands_in_one_file() -> None:
 
 def test_gateway_cache_conf_is_gateway_conf_with_its_cache_and_epochs() -> None:
     """Whoever changes one of both files changes the other one."""
-    cached = CACHE_LINE.sub(r"\1", read("config/nginx/gateway.conf"))
+    cached = text_of("gateway.conf")
     with_epochs = read("config/nginx/gateway-cache.conf")
     added, removed = (
         {line.strip() for line in file.splitlines() if not line.lstrip().startswith("#")}

@@ -3,6 +3,7 @@
 import re
 from configparser import ConfigParser
 
+import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -19,6 +20,11 @@ def test_aiohttp_is_limited_to_the_minor_release_whose_private_state_the_server_
     major, minor, _ = pinned.split(".")
     assert pinned in SpecifierSet(allowed)
     assert f"{major}.{int(minor) + 1}.0" not in SpecifierSet(allowed)
+
+
+def test_every_supported_python_is_tested() -> None:
+    supported = re.findall(r"Programming Language :: Python :: (3\.\d+)$", read("setup.cfg"), flags=re.MULTILINE)
+    assert yaml.safe_load(read(".github/workflows/ci.yml"))["jobs"]["test"]["strategy"]["matrix"]["python"] == supported
 
 
 def pinned(file: str) -> dict[str, set[str]]:

@@ -1,9 +1,10 @@
-"""Real proxies, started with the recipes of ``docs/fronts.md``: their text is cut from the page.
+"""Real proxies: nginx with the files of ``config/nginx``, and others with the recipes of ``docs/fronts.md``.
 
-Debian has Varnish, Squid, HAProxy, Apache and nginx. The wheels of the extra ``fronts`` bring Caddy, Traefik and Envoy.
+`make test` runs the first, and `make fronts` the others, whose text is cut from the page. Debian has Varnish, Squid,
+HAProxy, Apache and nginx. The wheels of the extra ``fronts`` bring Caddy, Traefik and Envoy.
 """
 
-import asyncio
+import os
 import re
 import shutil
 import sys
@@ -13,14 +14,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import pytest
-import yarl
 
 from gateway_dev.processes import free_port
 from tests.certificates import write_certificate
-from tests.conftest import Answer, RunningGateway, StartGateway
-from tests.waiting import until
+from tests.conftest import RunningGateway, StartGateway
+from tests.fronts.front import Front, running
+from tests.nginx.conftest import in_front_of, starting_nginx
 
 PAGE = Path(__file__).parents[2] / "docs" / "fronts.md"
 SITE = "img.example.com"
@@ -86,30 +86,12 @@ RECIPES: Mapping[str, Recipe] = {
     "envoy": Recipe("envoy --use-dynamic-base-id --concurrency 2 --log-level error -c {file}"),
     "nginx": Recipe("nginx -p {folder} -c {file}", before=_NGINX, after="}}", caches=True),
 }
-CACHES = [name for name, recipe in RECIPES.items() if recipe.caches]
+# The files of nginx that keep public images; those of ``accel`` have tests of their own.
+FILES = ("gateway.conf", "private-cache.conf")
+FRONTS = [*(RECIPES if (has_recipes := "GATEWAY_TEST_FRONTS" in os.environ) else FILES)]
+CACHES = [name for name in FRONTS if name in FILES or RECIPES[name].caches]
+collect_ignore = [] if has_recipes else [f"test_{name}.py" for name in ("idle", "purge", "versions", "warnings")]
 _ENDINGS = {"caddy": "Caddyfile", "traefik": "traefik.yml", "envoy": "envoy.yaml"}
-
-
-@dataclass
-class Front:
-    """A running proxy, and a client that follows and decodes nothing."""
-
-    name: str
-    url: str
-    session: aiohttp.ClientSession
-
-    async def request(self, method: str, path: str, **headers: str) -> Answer:
-        """Send a request. An underscore in the name of a header argument becomes a dash."""
-        named = {"Host": SITE} | {name.replace("_", "-"): value for name, value in headers.items()}
-        url = yarl.URL(self.url + path, encoded=True)
-        async with self.session.request(
-            method, url, headers=named, allow_redirects=False, ssl=False, server_hostname=SITE
-        ) as answer:
-            return Answer(answer.status, answer.headers, await answer.read())
-
-    async def get(self, path: str, **headers: str) -> Answer:
-        """Send a GET, as ``request`` does."""
-        return await self.request("GET", path, **headers)
 
 
 _LANGUAGES = {"varnish": "vcl"}
@@ -157,13 +139,18 @@ async def running_front(
     has_tls: bool = False,
     readiness: int = 200,
 ) -> AsyncIterator[Front]:
-    """Run a proxy with its recipe, in which ``changes`` replaces texts.
+    """Run a proxy with its recipe or file, in which ``changes`` replaces texts.
 
     address: where it finds the gateway.
     has_tls: its clients speak TLS; a certificate is where the page has it.
     readiness: the status of ``/readyz`` that is waited for.
     """
-    address = address or gateway.ports.public.removeprefix("http://")
+    address = address or gateway.address
+    if name in FILES:
+        with tempfile.TemporaryDirectory() as temporary:
+            async with starting_nginx(Path(temporary)) as start:
+                yield await start(in_front_of(address, name), changes)
+        return
     text = recipe_of(name)
     for old, new in (changes or {}).items():
         assert old in text, old
@@ -183,31 +170,13 @@ async def running_front(
         called, *arguments = recipe.command.format(folder=folder, file=file, port=port).split()
         program = shutil.which(called, path=f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin")
         assert program is not None, f"{called} is not installed: make fronts says from where"
-        with (folder / "output").open("wb") as output:
-            process = await asyncio.create_subprocess_exec(program, *arguments, stdout=output, stderr=output)
-        try:
-            async with aiohttp.ClientSession(auto_decompress=False) as session:
-                front = Front(name, f"http{'s' * has_tls}://127.0.0.1:{port}", session)
-                await until(
-                    lambda: _answers(front, process, readiness), what=f"{name}: {(folder / 'output').read_text()}"
-                )
-                yield front
-        finally:
-            if process.returncode is None:
-                process.terminate()
-            await process.wait()
-            process._transport.close()  # type: ignore[attr-defined]
+        url = f"http{'s' * has_tls}://127.0.0.1:{port}"
+        front = Front(name, url, folder, (program, *arguments), SITE, "/readyz", readiness)
+        async with running(front):
+            yield front
 
 
-async def _answers(front: Front, process: asyncio.subprocess.Process, status: int) -> bool:
-    assert process.returncode is None, f"{front.name} ended with {process.returncode}"
-    try:
-        return (await front.get("/readyz")).status == status
-    except aiohttp.ClientError:
-        return False
-
-
-@pytest.fixture(params=RECIPES)
+@pytest.fixture(params=FRONTS)
 def front_name(request: pytest.FixtureRequest) -> str:
     """Each proxy in turn."""
     name: str = request.param

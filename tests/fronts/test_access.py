@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import AsyncIterator
+from copy import copy
 from typing import Any
 
 import aiohttp
@@ -11,7 +12,8 @@ import pytest
 from gateway_dev.database import ImagesTable
 from tests.access.credentials import ACCESS, COOKIE, bearer, link_query, token
 from tests.conftest import Images, RunningGateway, StartGateway
-from tests.fronts.conftest import Front, running_front
+from tests.fronts.conftest import running_front
+from tests.fronts.front import Front
 from tests.waiting import until, until_answered, until_listening_to_changes
 
 BODY = b"bytes of a private image" * 100
@@ -26,8 +28,8 @@ async def gateway(start_gateway: StartGateway, links_table: ImagesTable) -> Runn
 
 @pytest.fixture
 async def front(front_name: str, gateway: RunningGateway) -> AsyncIterator[Front]:
-    """Each proxy in front of that gateway. nginx's recipe says where the name of the cookie belongs."""
-    changes = {"$arg_sig": f"$arg_sig$cookie_{COOKIE}"} if front_name == "nginx" else None
+    """Each proxy in front of that gateway. nginx's recipe and file say where the name of the cookie belongs."""
+    changes = {"$arg_sig": f"$arg_sig$cookie_{COOKIE}"} if front_name in {"nginx", "gateway.conf"} else None
     async with running_front(front_name, gateway, changes) as front:
         yield front
 
@@ -69,7 +71,9 @@ async def test_the_gateway_counts_by_the_client_and_not_by_what_the_client_says(
     async with running_front(front_name, gateway) as front:
         connector = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
         async with aiohttp.ClientSession(connector=connector) as session:
-            answer = await Front(front_name, front.url, session).get("/i/a", X_Forwarded_For="203.0.113.9")
+            other = copy(front)
+            other.session = session
+            answer = await other.get("/i/a", X_Forwarded_For="203.0.113.9")
             assert answer.status == 200
 
         def clients() -> set[str]:

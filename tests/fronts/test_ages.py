@@ -10,7 +10,8 @@ from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.documented_ages import BOUND, CLOCK, gone_within_bound
-from tests.fronts.conftest import CACHES, Front, running_front
+from tests.fronts.conftest import CACHES, running_front
+from tests.fronts.front import Front
 from tests.waiting import until_answered, until_listening_to_changes
 
 
@@ -82,7 +83,8 @@ async def test_nor_while_no_gateway_can_be_reached(front: Front, promise: Promis
     assert await until_gone(front, end=time.time() + promise.while_away) >= 502
 
 
-@pytest.mark.parametrize("front_name", CACHES)
+# After an error of COS, ``gateway.conf`` has no limit: the gateway that answers has read the row.
+@pytest.mark.parametrize("front_name", [name for name in CACHES if name != "gateway.conf"])
 async def test_nor_while_cos_fails_and_a_stale_image_is_sent_more_than_once(
     front_name: str, start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:

@@ -4,7 +4,8 @@ import pytest
 
 from tests.conftest import Images, StartGateway
 from tests.cos_emulator.pictures import gradient
-from tests.fronts.conftest import Front, running_front
+from tests.fronts.conftest import running_front
+from tests.fronts.front import Front
 
 BODY = bytes(range(256)) * 400
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Images, RunningGateway
-from tests.fronts.conftest import PAGE, SITE, Front, recipe_of, running_front
+from tests.fronts.conftest import PAGE, SITE, recipe_of, running_front
+from tests.fronts.front import Front
 
 BODIES = [bytes([number]) * 300_000 for number in range(20)]
 _ROWS = re.findall(r"^\| (\w+) \| `([^`]+)` \| (`.*`) \| ([23](?: and 3)?) \|$", PAGE.read_text(), re.MULTILINE)

@@ -12,8 +12,9 @@ from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImagesTable
 from tests.access.credentials import ACCESS, bearer, token
 from tests.conftest import Images, RunningGateway, StartGateway
-from tests.fronts.conftest import Front, running_front
-from tests.fronts.test_failures import far_away
+from tests.fronts.conftest import running_front
+from tests.fronts.front import Front
+from tests.fronts.test_idle import far_away
 from tests.waiting import until, until_listening_to_changes
 
 BODY = bytes(range(256)) * 1000

@@ -3,24 +3,19 @@
 ``GATEWAY_TEST_NGINX`` names another program.
 """
 
-import asyncio
 import os
 import re
 import shutil
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import pytest
-import yarl
 
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.processes import free_port
-from tests.conftest import Answer, RunningGateway, StartGateway
-from tests.limits import LIMIT
+from tests.conftest import RunningGateway, StartGateway
+from tests.fronts.front import Front, running
 
 CONFIG = Path(__file__).parents[2] / "config" / "nginx"
 
@@ -42,34 +37,8 @@ http {{
 """
 
 
-@dataclass
-class Nginx:
-    """A running nginx and a client. An underscore in the name of a header argument becomes a dash."""
-
-    url: str
-    folder: Path
-    session: aiohttp.ClientSession
-    process: asyncio.subprocess.Process
-    command: Sequence[str]
-
-    async def stop(self, *, kill: bool = False) -> None:
-        """Stop it, with all its processes."""
-        if self.process.returncode is None:
-            # A killed parent would leave its workers, which keep the port.
-            workers = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-            pids = [self.process.pid, *map(int, workers.read_text().split())] if kill else []
-            for pid in pids:
-                os.kill(pid, signal.SIGKILL)
-            if not kill:
-                self.process.terminate()
-        await self.process.wait()
-        self.process._transport.close()  # type: ignore[attr-defined]
-
-    async def restart(self, *, kill: bool = False) -> None:
-        """Stop it, and start it again with the same folder and port."""
-        await self.stop(kill=kill)
-        self.process = await asyncio.create_subprocess_exec(*self.command, stderr=asyncio.subprocess.PIPE)
-        await _answers(self, self.process)
+class Nginx(Front):
+    """A running nginx."""
 
     @property
     def log(self) -> str:
@@ -80,17 +49,6 @@ class Nginx:
     def access_log(self) -> str:
         """Access log."""
         return (self.folder / "log" / "access.log").read_text()
-
-    async def request(self, method: str, path: str, **headers: str) -> Answer:
-        """Send a request without following redirects, decoding the body or normalizing the path."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        url = yarl.URL(self.url + path, encoded=True)
-        async with self.session.request(method, url, headers=named, allow_redirects=False) as answer:
-            return Answer(answer.status, answer.headers, await answer.read())
-
-    async def get(self, path: str, **headers: str) -> Answer:
-        """Send a GET, as ``request`` does."""
-        return await self.request("GET", path, **headers)
 
 
 StartNginx = Callable[..., Awaitable[Nginx]]
@@ -170,14 +128,8 @@ async def _running(
         _change(old, new, configuration, *(folder / "image-gateway").iterdir())
     for name in ("cache", "log", "logs"):
         (folder / name).mkdir()
-    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-    async with aiohttp.ClientSession(auto_decompress=False) as session:
-        nginx = Nginx(f"http://127.0.0.1:{port}", folder, session, process, command)
-        try:
-            await _answers(nginx, process)
-            yield nginx
-        finally:
-            await nginx.stop()
+    async with running(Nginx("nginx", f"http://127.0.0.1:{port}", folder, command)) as nginx:
+        yield nginx
 
 
 def _change(old: str, new: str, *files: Path) -> None:
@@ -185,19 +137,6 @@ def _change(old: str, new: str, *files: Path) -> None:
     assert any(old in text for text in texts.values()), old
     for file, text in texts.items():
         file.write_text(text.replace(old, new))
-
-
-async def _answers(nginx: Nginx, process: asyncio.subprocess.Process) -> None:
-    async with asyncio.timeout(LIMIT):
-        while True:
-            if process.returncode is not None and process.stderr is not None:
-                raise AssertionError((await process.stderr.read()).decode())
-            try:
-                await nginx.get("/healthz")
-            except aiohttp.ClientConnectionError:
-                await asyncio.sleep(0.02)
-            else:
-                return
 
 
 @pytest.fixture
@@ -209,12 +148,27 @@ async def gateway(start_gateway: StartGateway) -> RunningGateway:
 @pytest.fixture
 async def nginx(start_nginx: StartNginx, gateway: RunningGateway, cos: CosEmulator) -> Nginx:
     """nginx with ``accel.conf`` in front of that gateway."""
-    return await start_nginx(accel(gateway.ports.public.removeprefix("http://"), cos.port))
+    return await start_nginx(in_front_of(gateway.address, "accel.conf", cos.port))
 
 
-def accel(gateway: str, cos: int) -> str:
-    """Return ``accel.conf`` with upstreams for a gateway (host and port) and for COS (port)."""
+# "#directive" and "#    content of its block" are commented out; "# text" is prose. TLS stays commented out.
+_CACHE_LINE = re.compile(r"^( *)#(?=\S|    )(?!listen|http2|ssl_)", re.MULTILINE)
+
+
+def text_of(file: str, *, has_cache: bool = True) -> str:
+    """Return a shipped file, with the lines of the cache uncommented."""
+    text = (CONFIG / file).read_text()
+    return _CACHE_LINE.sub(r"\1", text) if has_cache and file == "gateway.conf" else text
+
+
+def upstreams(gateway: str, cos: int = 9) -> str:
+    """Return upstreams for a gateway (host and port) and for COS (port), by default one that nothing listens on."""
     return (
         f"upstream image_gateway {{ server {gateway}; keepalive 8; }}\n"
-        f"upstream cos {{ server 127.0.0.1:{cos}; keepalive 8; }}\n" + (CONFIG / "accel.conf").read_text()
+        f"upstream cos {{ server 127.0.0.1:{cos}; keepalive 8; }}\n"
     )
+
+
+def in_front_of(gateway: str, file: str, cos: int = 9, *, has_cache: bool = True) -> str:
+    """Return a shipped file with its upstreams, and with the lines of its cache uncommented."""
+    return upstreams(gateway, cos) + text_of(file, has_cache=has_cache)

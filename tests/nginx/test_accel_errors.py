@@ -6,7 +6,7 @@ import pytest
 from gateway_dev.cos_emulator.faults import Fault, Redirect, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Answer, Images
-from tests.nginx.conftest import Nginx, StartNginx, accel
+from tests.nginx.conftest import Nginx, StartNginx, in_front_of
 from tests.nginx.scripted import accel_redirect, answer, scripted
 from tests.nginx.test_accel import SMALL
 
@@ -68,7 +68,7 @@ async def test_a_gateway_that_fails_after_a_failure_of_cos_is_reported_and_not_c
         return None if "X-Accel-Failed" in head else accel_redirect("http://cos.example/a", '"1"', 5)
 
     async with scripted(gateway) as gateway_port, scripted(lambda _: answer(503, "<Error/>")) as failing_cos:
-        nginx = await start_nginx(accel(f"127.0.0.1:{gateway_port}", failing_cos))
+        nginx = await start_nginx(in_front_of(f"127.0.0.1:{gateway_port}", "accel.conf", failing_cos))
         response = await nginx.get("/i/a")
     assert (response.status, response.json()["code"]) == (503, "gateway_unreachable")
     assert fields(response, "Cache-Control") == ["no-store"]
@@ -77,7 +77,7 @@ async def test_a_gateway_that_fails_after_a_failure_of_cos_is_reported_and_not_c
 
 async def test_an_unreachable_gateway_is_reported_in_the_form_of_other_errors(start_nginx: StartNginx) -> None:
     async with scripted(lambda _: None) as silent:
-        nginx = await start_nginx(accel(f"127.0.0.1:{silent}", silent))
+        nginx = await start_nginx(in_front_of(f"127.0.0.1:{silent}", "accel.conf", silent))
         response = await nginx.get("/i/a")
     assert (response.status, response.json()["code"]) == (503, "gateway_unreachable")
     assert response.headers["Content-Type"] == "application/json"
@@ -101,7 +101,7 @@ async def test_an_unrequested_206_or_204_of_cos_is_kept_by_no_cache(start_nginx:
         return accel_redirect(f"http://cos.example{head.split()[1].removeprefix('/i')}", '"1"', 5)
 
     async with scripted(gateway) as gateway_port, scripted(cos) as cos_port:
-        nginx = await start_nginx(accel(f"127.0.0.1:{gateway_port}", cos_port))
+        nginx = await start_nginx(in_front_of(f"127.0.0.1:{gateway_port}", "accel.conf", cos_port))
         for name in unasked:
             for times in (1, 2):
                 assert fields(await nginx.get(f"/i{name}"), "Cache-Control") == ["no-store"]
@@ -113,5 +113,5 @@ async def test_an_unrequested_304_of_cos_is_an_error(start_nginx: StartNginx) ->
         return answer(502, "no") if "X-Accel-Failed" in head else accel_redirect("http://cos.example/a", '"1"', 5)
 
     async with scripted(gateway) as gateway_port, scripted(lambda _: answer(304)) as cos_port:
-        nginx = await start_nginx(accel(f"127.0.0.1:{gateway_port}", cos_port))
+        nginx = await start_nginx(in_front_of(f"127.0.0.1:{gateway_port}", "accel.conf", cos_port))
         assert (await nginx.get("/i/a")).status == 502

@@ -8,7 +8,7 @@ import pytest
 from gateway_dev.cos_emulator.faults import Fault, Gzip, Html, NoLength, WrongLength
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway
-from tests.nginx.conftest import Nginx, StartNginx, accel
+from tests.nginx.conftest import Nginx, StartNginx, in_front_of
 from tests.nginx.test_accel import SMALL
 from tests.waiting import until
 
@@ -40,7 +40,7 @@ async def test_an_expired_entry_is_revalidated_and_not_replaced_by_wrong_bytes(
     start_nginx: StartNginx, gateway: RunningGateway, images: Images, cos: CosEmulator
 ) -> None:
     """nginx serves the old entry and renews it in the background: the check must apply to both responses."""
-    configuration = accel(gateway.ports.public.removeprefix("http://"), cos.port)
+    configuration = in_front_of(gateway.address, "accel.conf", cos.port)
     nginx = await start_nginx(configuration, {"proxy_cache_valid 200 7d;": "proxy_cache_valid 200 1s;"})
     await images.add("a", SMALL)
     await nginx.get("/i/a")

@@ -11,7 +11,7 @@ from gateway_dev.cos_emulator.faults import Fault, Hang
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway
-from tests.nginx.conftest import Nginx, StartNginx, accel
+from tests.nginx.conftest import Nginx, StartNginx, in_front_of
 from tests.nginx.scripted import accel_redirect, answer, scripted
 from tests.nginx.test_accel import SMALL
 
@@ -22,7 +22,7 @@ async def test_a_long_key_a_long_token_and_a_long_file_name_fit(
     token = "t" * 3000
     cast("dict[str, Any]", cos.credentials)[SECRET_ID] = Credential(SECRET_KEY, token)
     gateway = await start_gateway(image_proxy={"delivery": "accel"}, cos={"token": token})
-    nginx = await start_nginx(accel(gateway.ports.public.removeprefix("http://"), cos.port))
+    nginx = await start_nginx(in_front_of(gateway.address, "accel.conf", cos.port))
     await images.add("a", SMALL, key="图" * 280)
     answered = await nginx.get(f"/i/a?download={quote('图' * 200)}")
     assert (answered.status, answered.body) == (200, SMALL)
@@ -57,7 +57,7 @@ def written_to(folder: Path) -> list[Path]:
 async def test_the_gateway_fetches_the_object_after_nginx_has_timed_out_once(
     start_nginx: StartNginx, gateway: RunningGateway, images: Images, cos: CosEmulator
 ) -> None:
-    configuration = accel(gateway.ports.public.removeprefix("http://"), cos.port)
+    configuration = in_front_of(gateway.address, "accel.conf", cos.port)
     address = f"server 127.0.0.1:{cos.port};"
     shorter = {"proxy_read_timeout 15s;": "proxy_read_timeout 1s;", "upstream_timeout 5s;": "upstream_timeout 500ms;"}
     nginx = await start_nginx(configuration.replace(address, address * 2), shorter)
@@ -81,7 +81,7 @@ async def test_each_bucket_uses_the_upstream_that_is_configured_for_it(start_ngi
         scripted(bucket("here.example")) as here,
         scripted(bucket("there.example")) as there,
     ):
-        configuration = accel(f"127.0.0.1:{gateway_port}", here).replace(
+        configuration = in_front_of(f"127.0.0.1:{gateway_port}", "accel.conf", here).replace(
             "{ default cos; }", "{ default cos; there.example cos_there; }"
         )
         nginx = await start_nginx(f"upstream cos_there {{ server 127.0.0.1:{there}; }}\n{configuration}")

@@ -4,7 +4,7 @@ from gateway_dev.cos_emulator.faults import Fault, Reset
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.processes import free_port
 from tests.conftest import Images, RunningGateway
-from tests.nginx.conftest import Nginx, StartNginx, accel
+from tests.nginx.conftest import Nginx, StartNginx, in_front_of
 from tests.nginx.test_accel import SMALL
 from tests.waiting import until
 
@@ -22,7 +22,7 @@ async def test_failures_of_cos_are_logged_without_the_presigned_url(
 async def test_an_unreachable_cos_is_logged_without_the_presigned_url(
     start_nginx: StartNginx, gateway: RunningGateway, images: Images
 ) -> None:
-    nginx = await start_nginx(accel(gateway.ports.public.removeprefix("http://"), free_port()))
+    nginx = await start_nginx(in_front_of(gateway.address, "accel.conf", free_port()))
     await images.add("a", SMALL)
     assert (await nginx.get("/i/a")).body == SMALL  # streamed
     assert "q-sign" not in nginx.log

@@ -10,9 +10,8 @@ from gateway.delivery.nginx_files import GATEWAY_CONF, PRIVATE_CACHE_CONF
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
-from tests.nginx.conftest import CONFIG, Nginx, StartNginx, accel
+from tests.nginx.conftest import Nginx, StartNginx, in_front_of
 from tests.nginx.test_accel import LARGE, SMALL
-from tests.nginx.test_gateway_conf import upstream, with_cache
 from tests.raw_client import exchange, statuses
 
 ASKED_BY_OTHERS: tuple[tuple[str, str, dict[str, str]], ...] = (
@@ -35,9 +34,7 @@ async def test_accel_behind_gateway_conf_is_reported(
     caplog: pytest.LogCaptureFixture,
     has_cache: bool,
 ) -> None:
-    to_gateway = upstream(gateway.ports.public.removeprefix("http://"))
-    http = with_cache(to_gateway) if has_cache else to_gateway + (CONFIG / "gateway.conf").read_text()
-    nginx = await start_nginx(http)
+    nginx = await start_nginx(in_front_of(gateway.address, "gateway.conf", has_cache=has_cache))
     await images.add("a", SMALL)
     for _ in range(3):
         answer = await nginx.get("/i/a")
@@ -92,7 +89,7 @@ async def test_accel_conf_with_another_prefix_is_reported(
     start_nginx: StartNginx, start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
     gateway = await start_gateway(image_proxy={"delivery": "accel", "accel_prefix": "/_other/"})
-    nginx = await start_nginx(accel(gateway.ports.public.removeprefix("http://"), cos.port))
+    nginx = await start_nginx(in_front_of(gateway.address, "accel.conf", cos.port))
     await images.add("a", SMALL)
     images.cos.store.put(BUCKET, "large.png", LARGE)
     await images.add_row(ImageRow("large", None, "large.png", public=True))

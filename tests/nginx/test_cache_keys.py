@@ -18,9 +18,7 @@ import pytest
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.cos_emulator.pictures import gradient
-from tests.nginx.conftest import Nginx, StartNginx, accel
-from tests.nginx.test_gateway_conf import upstream, with_cache
-from tests.nginx.test_private_cache import private_cache
+from tests.nginx.conftest import Nginx, StartNginx, in_front_of
 from tests.raw_client import exchange, statuses
 from tests.waiting import until
 
@@ -72,12 +70,7 @@ async def test_no_answer_is_stored_under_the_key_of_another_address(
     cached = FILES[file]
     await add_images(images)
     gateway = await start_gateway(**cached.settings)
-    address = gateway.ports.public.removeprefix("http://")
-    http = {
-        "gateway.conf": lambda: with_cache(upstream(address)),
-        "private-cache.conf": lambda: private_cache(address),
-        "accel.conf": lambda: accel(address, cos.port),
-    }[file]()
+    http = in_front_of(gateway.address, file, cos.port)
     nginx = await start_nginx(logging_keys(http, cached.key), BYPASSED)
     stored = await stored_by(nginx, cached)
     if cached.delivery == "stream":

@@ -5,13 +5,14 @@ import pytest
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.processes import free_port
 from tests.conftest import Images, StartGateway
-from tests.nginx.conftest import CONFIG, StartNginx, accel
+from tests.nginx.conftest import StartNginx, in_front_of
 from tests.waiting import until
 
 
-@pytest.mark.parametrize("delivery", ["stream", "accel"])
+@pytest.mark.parametrize(("delivery", "file"), [("stream", "gateway.conf"), ("accel", "accel.conf")])
 async def test_behind_nginx_the_canary_is_known_and_sees_that_nginx_ends(
     delivery: str,
+    file: str,
     start_nginx: StartNginx,
     start_gateway: StartGateway,
     images: Images,
@@ -24,8 +25,7 @@ async def test_behind_nginx_the_canary_is_known_and_sees_that_nginx_ends(
     await images.add("private", owner="alice", public=False)
     port = free_port()
     address = f"127.0.0.1:{port}"
-    streaming = (CONFIG / "gateway.conf").read_text() + f"upstream image_gateway {{ server {address}; }}"
-    nginx = await start_nginx(streaming if delivery == "stream" else accel(address, cos.port))
+    nginx = await start_nginx(in_front_of(address, file, cos.port, has_cache=False))
     gateway = await start_gateway(
         server={"port": port},
         image_proxy={"delivery": delivery},

@@ -5,9 +5,8 @@ import pytest
 from gateway_dev.database import ImagesTable
 from tests.access.credentials import ACCESS, bearer, link_query, token
 from tests.conftest import Answer, Images, RunningGateway, StartGateway
-from tests.nginx.conftest import CONFIG, Nginx, StartNginx
+from tests.nginx.conftest import Nginx, StartNginx, in_front_of, text_of
 from tests.nginx.scripted import scripted
-from tests.nginx.test_gateway_conf import upstream
 from tests.paintings import POSTGRES, hang, paintings_table
 
 HOST = "image-auth.example.com"
@@ -15,14 +14,14 @@ HOST = "image-auth.example.com"
 
 def both(gateway: str) -> str:
     """Return ``gateway.conf`` and ``cdn-auth.conf`` with an upstream for the gateway at that host and port."""
-    return upstream(gateway) + "".join((CONFIG / name).read_text() for name in ("gateway.conf", "cdn-auth.conf"))
+    return in_front_of(gateway, "gateway.conf", has_cache=False) + text_of("cdn-auth.conf")
 
 
 @pytest.fixture
 async def nginx(start_nginx: StartNginx, start_gateway: StartGateway, links_table: ImagesTable) -> Nginx:
     """nginx with both files in front of a gateway that knows tokens and links."""
     gateway: RunningGateway = await start_gateway(access={**ACCESS, "forwarded_user": None})
-    return await start_nginx(both(gateway.ports.public.removeprefix("http://")))
+    return await start_nginx(both(gateway.address))
 
 
 async def ask(nginx: Nginx, path: str, method: str = "GET", **headers: str) -> Answer:
@@ -62,7 +61,7 @@ async def test_an_alias_is_checked_for_the_image_whose_alias_it_is(
         gateway = await start_gateway(
             postgres=POSTGRES, access={**ACCESS, "forwarded_user": None, "signed_links": None}
         )
-        nginx = await start_nginx(both(gateway.ports.public.removeprefix("http://")))
+        nginx = await start_nginx(both(gateway.address))
         for path, headers, status in (
             ("/a/my/cat.png", bearer(token()), 200),
             ("/a/my%2Fcat.png?style=none", bearer(token()), 403),

@@ -7,8 +7,7 @@ from gateway_dev.cos_emulator.content import SyntheticContent
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images, StartGateway
-from tests.nginx.conftest import Nginx, StartNginx, accel
-from tests.nginx.test_gateway_conf import upstream, with_cache
+from tests.nginx.conftest import Nginx, StartNginx, in_front_of
 from tests.waiting import until
 
 DISK = 256 * 1024  # bytes that nginx can write
@@ -22,14 +21,12 @@ async def logged(nginx: Nginx, request_id: str) -> str:
     return line.partition(f'"{request_id}" ')[2]
 
 
-@pytest.mark.parametrize("delivery", ["stream", "accel"])
+@pytest.mark.parametrize(("delivery", "file"), [("stream", "gateway.conf"), ("accel", "accel.conf")])
 async def test_a_full_disk_of_the_cache_is_visible_in_the_access_log(
-    start_nginx: StartNginx, start_gateway: StartGateway, images: Images, cos: CosEmulator, delivery: str
+    start_nginx: StartNginx, start_gateway: StartGateway, images: Images, cos: CosEmulator, delivery: str, file: str
 ) -> None:
     gateway = await start_gateway(image_proxy={"delivery": delivery})
-    address = gateway.ports.public.removeprefix("http://")
-    http = accel(address, cos.port) if delivery == "accel" else with_cache(upstream(address))
-    nginx = await start_nginx(http, file_size=DISK)
+    nginx = await start_nginx(in_front_of(gateway.address, file, cos.port), file_size=DISK)
     await images.add("small")
     cos.store.put(BUCKET, "larger.png", LARGER, content_type="image/png")
     await images.add_row(ImageRow("larger", None, "larger.png", public=True))
@@ -43,13 +40,12 @@ async def test_a_full_disk_of_the_cache_is_visible_in_the_access_log(
     assert await logged(nginx, "the-cut-answer") == '"" "MISS"'
 
 
-@pytest.mark.parametrize("delivery", ["stream", "accel"])
+@pytest.mark.parametrize(("delivery", "file"), [("stream", "gateway.conf"), ("accel", "accel.conf")])
 async def test_responses_without_a_body_are_logged_as_complete(
-    start_nginx: StartNginx, start_gateway: StartGateway, images: Images, cos: CosEmulator, delivery: str
+    start_nginx: StartNginx, start_gateway: StartGateway, images: Images, cos: CosEmulator, delivery: str, file: str
 ) -> None:
     gateway = await start_gateway(image_proxy={"delivery": delivery})
-    address = gateway.ports.public.removeprefix("http://")
-    nginx = await start_nginx(accel(address, cos.port) if delivery == "accel" else with_cache(upstream(address)))
+    nginx = await start_nginx(in_front_of(gateway.address, file, cos.port))
     await images.add("a")
     etag = (await nginx.get("/i/a")).headers["ETag"]
     await nginx.request("HEAD", "/i/a", X_Request_Id="the-head-answer")

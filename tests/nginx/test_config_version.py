@@ -5,9 +5,8 @@ import pytest
 from gateway.delivery.nginx_files import ACCEL_CONF, GATEWAY_CONF, VERSION
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
-from tests.nginx.conftest import CONFIG, Nginx, StartNginx, accel
+from tests.nginx.conftest import Nginx, StartNginx, in_front_of
 from tests.nginx.test_accel import SMALL
-from tests.nginx.test_gateway_conf import upstream
 
 FIELD = "X-Gateway-Config-Version"
 
@@ -30,8 +29,7 @@ async def test_gateway_conf_sends_its_version(
     start_nginx: StartNginx, start_gateway: StartGateway, images: Images
 ) -> None:
     gateway = await start_gateway()
-    address = gateway.ports.public.removeprefix("http://")
-    nginx = await start_nginx(upstream(address) + (CONFIG / "gateway.conf").read_text())
+    nginx = await start_nginx(in_front_of(gateway.address, "gateway.conf", has_cache=False))
     await images.add("a", SMALL)
     assert (await nginx.request("GET", "/i/a", **{FIELD: "gateway.conf 0"})).status == 200
     assert gateway.sample("nginx_config_mismatches_total") == 0, "nginx replaces what the client sends"
@@ -47,7 +45,7 @@ async def test_an_older_file_behind_accel_is_logged_once_and_counted(
     file: str,
 ) -> None:
     older = f"{file.partition(' ')[0]} 0"
-    nginx = await start_nginx(accel(gateway.ports.public.removeprefix("http://"), cos.port), changes={file: older})
+    nginx = await start_nginx(in_front_of(gateway.address, "accel.conf", cos.port), changes={file: older})
     await images.add("a", SMALL)
     for _ in range(3):
         assert (await nginx.get("/i/a")).status == 200

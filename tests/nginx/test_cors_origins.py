@@ -4,10 +4,8 @@ import pytest
 
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, StartGateway
-from tests.nginx.conftest import StartNginx, accel
+from tests.nginx.conftest import StartNginx, in_front_of
 from tests.nginx.test_accel import SMALL
-from tests.nginx.test_gateway_conf import upstream, with_cache
-from tests.nginx.test_private_cache import private_cache
 from tests.stories.test_cors_origins import values
 
 LISTED, OTHER = "https://www.example.com", "https://other.example"
@@ -21,13 +19,7 @@ async def test_each_origin_gets_its_own_response(
 ) -> None:
     delivery = "accel" if file == "accel.conf" else "stream"
     gateway = await start_gateway(server={"cors_origins": [LISTED]}, image_proxy={"delivery": delivery})
-    address = gateway.ports.public.removeprefix("http://")
-    files = {
-        "gateway.conf": with_cache(upstream(address)),
-        "private-cache.conf": private_cache(address),
-        "accel.conf": accel(address, cos.port),
-    }
-    nginx = await start_nginx(files[file], {NO_ORIGINS: ORIGINS})
+    nginx = await start_nginx(in_front_of(gateway.address, file, cos.port), {NO_ORIGINS: ORIGINS})
     for image_id in ("first", "second"):
         await images.add(image_id, SMALL)
     for path, origins in (("/i/first", [None, OTHER, LISTED, None]), ("/i/second", [LISTED, OTHER, None, LISTED])):

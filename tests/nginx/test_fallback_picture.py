@@ -1,6 +1,5 @@
 """``image_proxy.fallback`` behind nginx: the picture arrives with its status, and no cache keeps it."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,32 +7,25 @@ import pytest
 from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
-from tests.nginx.conftest import Nginx, StartNginx, accel
+from tests.nginx.conftest import Nginx, StartNginx, in_front_of
 from tests.nginx.test_accel import SMALL
 from tests.nginx.test_accel_errors import fields
-from tests.nginx.test_gateway_conf import upstream, with_cache
-from tests.nginx.test_private_cache import private_cache
 
 PICTURE = Path(__file__).parents[2] / "config" / "fallback.svg"
 IMG = {"Sec-Fetch-Dest": "image", "Accept": "image/avif,image/webp,image/*,*/*;q=0.8"}
-CONFIGURATIONS: dict[str, Callable[[str, int], str]] = {
-    "stream": lambda gateway, _: with_cache(upstream(gateway)),
-    "private-cache": lambda gateway, _: private_cache(gateway),
-    "accel": accel,
-}
 
 
-@pytest.fixture(params=CONFIGURATIONS)
+@pytest.fixture(params=["gateway.conf", "private-cache.conf", "accel.conf"])
 async def nginx(
     start_nginx: StartNginx, start_gateway: StartGateway, cos: CosEmulator, request: pytest.FixtureRequest
 ) -> Nginx:
     """nginx with its cache on, in front of a gateway with the picture."""
-    delivery = "accel" if request.param == "accel" else "stream"
+    delivery = "accel" if request.param == "accel.conf" else "stream"
     gateway: RunningGateway = await start_gateway(
         image_proxy={"delivery": delivery, "fallback": {"path": str(PICTURE)}, "retry_count": 0},
         server={"reuse_port": False},
     )
-    return await start_nginx(CONFIGURATIONS[request.param](gateway.ports.public.removeprefix("http://"), cos.port))
+    return await start_nginx(in_front_of(gateway.address, request.param, cos.port))
 
 
 async def assert_picture(nginx: Nginx, path: str, status: int, code: str) -> None:

@@ -1,19 +1,15 @@
 """``gateway.conf`` with its optional cache: it caches public images and affects no other request."""
 
 import asyncio
-import re
 
 import pytest
 
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway, token_for
 from tests.limits import LIMIT
-from tests.nginx.conftest import CONFIG, Nginx, StartNginx
+from tests.nginx.conftest import Nginx, StartNginx, in_front_of
 from tests.nginx.scripted import answer, scripted
 from tests.nginx.test_accel import SMALL
-
-# "#directive" and "#    content of its block" are commented out; "# text" is prose. TLS stays commented out.
-CACHE_LINE = re.compile(r"^( *)#(?=\S|    )(?!listen|http2|ssl_)", re.MULTILINE)
 
 
 @pytest.fixture
@@ -25,17 +21,7 @@ async def gateway(start_gateway: StartGateway) -> RunningGateway:
 @pytest.fixture
 async def nginx(start_nginx: StartNginx, gateway: RunningGateway) -> Nginx:
     """nginx with ``gateway.conf`` and its cache in front of that gateway."""
-    return await start_nginx(with_cache(upstream(gateway.ports.public.removeprefix("http://"))))
-
-
-def upstream(gateway: str) -> str:
-    """Return an upstream for the gateway at that host and port."""
-    return f"upstream image_gateway {{ server {gateway}; keepalive 8; }}\n"
-
-
-def with_cache(upstream: str) -> str:
-    """Return the upstream and ``gateway.conf`` with the lines of the cache uncommented."""
-    return upstream + CACHE_LINE.sub(r"\1", (CONFIG / "gateway.conf").read_text())
+    return await start_nginx(in_front_of(gateway.address, "gateway.conf"))
 
 
 @pytest.fixture
@@ -59,26 +45,6 @@ async def test_concurrent_requests_are_one_request_to_cos(nginx: Nginx, images: 
     answers = await asyncio.gather(*(nginx.get("/i/a") for _ in range(20)))
     assert {answered.body for answered in answers} == {SMALL}
     assert len(cos.request_log.requests) == 1
-
-
-async def test_ranges_conditions_and_head_work_for_private_images(nginx: Nginx, images: Images, alice: str) -> None:
-    await images.add("mine", SMALL, owner="alice", public=False)
-    whole = await nginx.get("/i/mine", Authorization=alice)
-    part = await nginx.get("/i/mine", Authorization=alice, Range="bytes=0-9")
-    assert (part.status, part.body) == (206, SMALL[:10])
-    same = await nginx.get("/i/mine", Authorization=alice, If_None_Match=whole.headers["ETag"])
-    assert same.status == 304
-    assert (await nginx.request("HEAD", "/i/mine", Authorization=alice)).status == 200
-    assert (await nginx.get("/i/mine")).status == 404
-
-
-async def test_a_redirect_of_head_leads_to_a_url_that_is_signed_for_head(
-    nginx: Nginx, images: Images, gateway: RunningGateway
-) -> None:
-    await images.add("a", SMALL)
-    redirect = await nginx.request("HEAD", "/i/a?redirect=true")
-    async with gateway.session.head(redirect.headers["Location"]) as found:
-        assert found.status == 200
 
 
 async def test_concurrent_requests_for_uncached_responses_do_not_wait_for_each_other(
@@ -131,7 +97,7 @@ async def test_a_stale_image_is_served_instead_of_an_error_of_cos_and_no_other(s
         return answer(status, "an error", Cache_Control="no-store")
 
     async with scripted(gateway) as port:
-        nginx = await start_nginx(with_cache(upstream(f"127.0.0.1:{port}")))
+        nginx = await start_nginx(in_front_of(f"127.0.0.1:{port}", "gateway.conf"))
         await nginx.get("/i/a")
         for status, sent in ((500, 500), (502, 200), (503, 503), (504, 200)):
             errors = 0

@@ -43,7 +43,7 @@ async def gateway(start_gateway: StartGateway) -> RunningGateway:
 @pytest.fixture
 async def nginx(start_nginx: StartNginx, gateway: RunningGateway) -> Nginx:
     """A caching reverse proxy without any rule for images."""
-    return await start_nginx(_CONFIGURATION.format(gateway=gateway.ports.public.removeprefix("http://")))
+    return await start_nginx(_CONFIGURATION.format(gateway=gateway.address))
 
 
 async def test_a_transfer_that_fails_half_way_is_not_cached(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
@@ -73,7 +73,7 @@ async def test_a_resumed_image_is_cached_as_a_whole(
     start_gateway: StartGateway, start_nginx: StartNginx, images: Images, cos: CosEmulator
 ) -> None:
     gateway = await start_gateway()
-    nginx = await start_nginx(_CONFIGURATION.format(gateway=gateway.ports.public.removeprefix("http://")))
+    nginx = await start_nginx(_CONFIGURATION.format(gateway=gateway.address))
     await add_large(images)
     cos.faults.add(Fault(action=Cut(at=1_000_000), times=3))
     cos.faults.add(Fault(action=NoLength(cut_at=1_000), times=1, skip=9))
@@ -99,7 +99,7 @@ async def test_a_redirect_is_not_cached_for_longer_than_its_url_is_valid(
     start_gateway: StartGateway, start_nginx: StartNginx, images: Images
 ) -> None:
     gateway = await start_gateway(url_cache={"default_ttl": 100, "min_remaining": 30})
-    nginx = await start_nginx(_CONFIGURATION.format(gateway=gateway.ports.public.removeprefix("http://")))
+    nginx = await start_nginx(_CONFIGURATION.format(gateway=gateway.address))
     await images.add("a", SMALL)
     answer = await nginx.get("/i/a?redirect=true")
     assert int(answer.headers["Cache-Control"].partition("max-age=")[2]) <= 70

@@ -5,26 +5,19 @@ import itertools
 
 import pytest
 
-from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImagesTable
 from tests.access.credentials import ACCESS, bearer, link_query, token
 from tests.conftest import Answer, Images, RunningGateway, StartGateway, token_for
 from tests.cos_emulator.pictures import gradient, opened
-from tests.nginx.conftest import CONFIG, Nginx, StartNginx
+from tests.nginx.conftest import Nginx, StartNginx, in_front_of
 from tests.nginx.scripted import answer, scripted
 from tests.nginx.test_accel import SMALL
-from tests.nginx.test_gateway_conf import upstream
 from tests.raw_client import exchange
 from tests.waiting import until
 
 ALICE, BOB = ("alice", "bob")
 STYLES = {"thumb": "imageMogr2/thumbnail/10x"}
-
-
-def private_cache(gateway: str) -> str:
-    """Return the file with an upstream for the gateway at that host and port."""
-    return upstream(gateway) + (CONFIG / "private-cache.conf").read_text()
 
 
 @pytest.fixture
@@ -40,7 +33,7 @@ async def gateway(start_gateway: StartGateway, links_table: ImagesTable) -> Runn
 @pytest.fixture
 async def nginx(start_nginx: StartNginx, gateway: RunningGateway) -> Nginx:
     """nginx with the file in front of that gateway."""
-    return await start_nginx(private_cache(gateway.ports.public.removeprefix("http://")))
+    return await start_nginx(in_front_of(gateway.address, "private-cache.conf"))
 
 
 async def get(nginx: Nginx, path: str, user: str | None = None, **headers: str) -> Answer:
@@ -168,7 +161,7 @@ async def test_a_fragment_in_a_link_puts_no_original_in_the_place_of_a_style(ngi
 async def test_an_address_with_a_fragment_has_an_entry_of_its_own(start_nginx: StartNginx) -> None:
     """Older gateways ignore the fragment."""
     async with scripted(lambda head: answer(200, head.split()[1], Cache_Control="private, max-age=3600")) as port:
-        nginx = await start_nginx(private_cache(f"127.0.0.1:{port}"))
+        nginx = await start_nginx(in_front_of(f"127.0.0.1:{port}", "private-cache.conf"))
         for link in ("kid=1&exp=1&sig=1#", "kid=1&exp=1#&sig=1", "kid=#&exp=1&sig=1", "kid=1&exp=1&sig=1&#"):
             await send_as_it_is(nginx, f"/i/a?{link}&style=thumb")
         await send_as_it_is(nginx, "/i/a?kid=1&exp=1&sig=1#")
@@ -183,7 +176,7 @@ async def test_the_holder_of_a_link_puts_no_private_original_in_the_place_of_a_p
     gateway = await start_gateway(
         access=ACCESS, image_styles={"teaser": {"widths": [5], "formats": ["webp"], "public": True}}
     )
-    nginx = await start_nginx(private_cache(gateway.ports.public.removeprefix("http://")))
+    nginx = await start_nginx(in_front_of(gateway.address, "private-cache.conf"))
     await images.add("mine", gradient(40, 20), owner=ALICE, public=False)
     answered = await send_as_it_is(nginx, f"/i/mine?{link_query('/i/mine')}#&style=teaser")
     assert answered.startswith(b"HTTP/1.1 400 ")
@@ -238,13 +231,6 @@ async def purge(gateway: RunningGateway, image_id: str) -> None:
     assert purged.status == 200
 
 
-async def test_cookies_identify_callers_too(nginx: Nginx, images: Images) -> None:
-    await warmed(nginx, images)
-    mine = await nginx.get("/i/mine", Cookie=f"session={token()}")
-    assert (mine.body, is_hit(mine)) == (SMALL, True)
-    assert is_denied(await nginx.get("/i/mine", Cookie=f"session={token(sub=BOB)}"))
-
-
 async def test_a_client_cannot_speak_for_the_proxy(nginx: Nginx, images: Images) -> None:
     await warmed(nginx, images)
     await images.add("hers", owner="mallory", public=False)
@@ -254,23 +240,6 @@ async def test_a_client_cannot_speak_for_the_proxy(nginx: Nginx, images: Images)
     assert (await nginx.get("/_access")).status == 404
 
 
-async def test_public_images_are_cached_for_everybody(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
-    await images.add("open", SMALL)
-    for user in (ALICE, BOB, None):
-        assert (await get(nginx, "/i/open", user)).body == SMALL
-    assert len(cos.request_log.requests) == 1
-
-
-async def test_ranges_conditions_and_head_are_answered(nginx: Nginx, images: Images) -> None:
-    await warmed(nginx, images)
-    whole = await get(nginx, "/i/mine", ALICE)
-    part = await get(nginx, "/i/mine", ALICE, Range="bytes=0-9")
-    assert (part.status, part.body) == (206, SMALL[:10])
-    assert (await get(nginx, "/i/mine", ALICE, If_None_Match=whole.headers["ETag"])).status == 304
-    head = await nginx.request("HEAD", "/i/mine", **bearer(token()))
-    assert (head.status, head.headers["Content-Length"]) == (200, str(len(SMALL)))
-
-
 async def test_what_depends_on_more_than_the_address_is_not_cached(nginx: Nginx, images: Images) -> None:
     await images.add("mine", SMALL, owner=ALICE, public=False)
     for query in ("format=auto", "style=thumb&format=auto", "st%79le=thumb", "redirect=true"):
@@ -278,14 +247,6 @@ async def test_what_depends_on_more_than_the_address_is_not_cached(nginx: Nginx,
             answer = await get(nginx, f"/i/mine?{query}", ALICE)
             assert "nginx; hit" not in str(answer.headers)
     assert not list((nginx.folder / "cache" / "private").rglob("?" * 32))
-
-
-async def test_errors_are_not_cached(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
-    await images.add("mine", SMALL, owner=ALICE, public=False)
-    cos.faults.add(Fault(action=Refuse(status=500, code="InternalError")))
-    failed = await get(nginx, "/i/mine", ALICE)
-    assert (failed.status, failed.json()["code"]) == (502, "origin_unavailable")
-    assert (await get(nginx, "/i/mine", ALICE)).body == SMALL
 
 
 async def test_only_a_200_of_the_check_opens_the_cache(start_nginx: StartNginx) -> None:
@@ -301,7 +262,7 @@ async def test_only_a_200_of_the_check_opens_the_cache(start_nginx: StartNginx) 
 
     is_filling = True
     async with scripted(gateway) as port:
-        nginx = await start_nginx(private_cache(f"127.0.0.1:{port}"))
+        nginx = await start_nginx(in_front_of(f"127.0.0.1:{port}", "private-cache.conf"))
         assert (await nginx.get("/i/a")).body == b"an image"
         is_filling = False
         for verdict in (200, 401, 403, 302, 404, 500, 503):
@@ -324,7 +285,7 @@ async def test_a_short_life_is_not_prolonged(start_nginx: StartNginx) -> None:
         return answer(200, f"image {sent}", Cache_Control=lives[head[7]])
 
     async with scripted(gateway) as port:
-        nginx = await start_nginx(private_cache(f"127.0.0.1:{port}"))
+        nginx = await start_nginx(in_front_of(f"127.0.0.1:{port}", "private-cache.conf"))
         bodies = [(await nginx.get(f"/i/{name}")).body for name in lives for _ in range(2)]
         assert bodies == [f"image {number}".encode() for number in range(1, 7)]
 
@@ -336,7 +297,7 @@ async def test_an_unreachable_gateway_is_an_error_even_if_the_image_is_cached(st
         return None if is_down else answer(200, "" if "/access HTTP" in head else "an image")
 
     async with scripted(gateway) as port:
-        nginx = await start_nginx(private_cache(f"127.0.0.1:{port}"))
+        nginx = await start_nginx(in_front_of(f"127.0.0.1:{port}", "private-cache.conf"))
         assert (await nginx.get("/i/a")).body == b"an image"
         is_down = True
         response = await nginx.get("/i/a")
@@ -364,7 +325,7 @@ async def test_with_accel_by_mistake_no_presigned_url_leaves(
     start_nginx: StartNginx, start_gateway: StartGateway, images: Images
 ) -> None:
     gateway = await start_gateway(image_proxy={"delivery": "accel"})
-    nginx = await start_nginx(private_cache(gateway.ports.public.removeprefix("http://")))
+    nginx = await start_nginx(in_front_of(gateway.address, "private-cache.conf"))
     await images.add("open", SMALL)
     answered = await nginx.get("/i/open")
     assert (answered.status, answered.json()["code"]) == (500, "accel_not_configured")
@@ -378,7 +339,7 @@ async def test_a_cached_original_is_never_sent_to_those_who_may_see_styles_alone
         image_styles={"card": {"widths": [10]}, "teaser": {"widths": [5], "public": True}},
         image_variants={"originals": "owner", "formats": ["webp"]},
     )
-    nginx = await start_nginx(private_cache(gateway.ports.public.removeprefix("http://")))
+    nginx = await start_nginx(in_front_of(gateway.address, "private-cache.conf"))
     original = gradient(40, 20)
     await images.add("open", original, owner=ALICE)
     await images.add("mine", original, owner=ALICE, public=False)
@@ -412,7 +373,7 @@ async def test_an_original_that_stands_in_for_a_variant_is_not_kept(
     gateway = await start_gateway(
         image_styles={"card": {"widths": [10]}}, image_variants={"originals": "owner", "formats": ["webp"]}
     )
-    nginx = await start_nginx(private_cache(gateway.ports.public.removeprefix("http://")))
+    nginx = await start_nginx(in_front_of(gateway.address, "private-cache.conf"))
     await images.add("drawing", b"<svg/>", owner=ALICE, content_type="image/svg+xml")
     for _ in range(2):
         owner = await nginx.get("/i/drawing?style=card", Authorization=f"Bearer {token_for(ALICE)}")

@@ -16,10 +16,9 @@ import yaml
 
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images
-from tests.nginx.conftest import CONFIG, Nginx, StartNginx, wheel_binary
+from tests.nginx.conftest import CONFIG, Nginx, StartNginx, text_of, wheel_binary
 from tests.nginx.name_server import name_server
 from tests.nginx.scripted import answer, scripted
-from tests.nginx.test_gateway_conf import with_cache
 from tests.ports import reserved_port
 from tests.processes import GATEWAY, gateway_process
 from tests.waiting import running, until
@@ -170,9 +169,8 @@ async def test_a_rolling_restart_behind_gateway_conf_fails_no_request(
     has_cache: bool,
 ) -> None:
     replicas = await start_replicas(*two_addresses)
-    upstream = upstream_of(replicas)
-    text = with_cache(upstream) if has_cache else upstream + (CONFIG / "gateway.conf").read_text()
-    await restart_in_turn(await start_nginx(text), replicas)
+    nginx = await start_nginx(upstream_of(replicas) + text_of("gateway.conf", has_cache=has_cache))
+    await restart_in_turn(nginx, replicas)
 
 
 async def test_a_rolling_restart_behind_accel_conf_fails_no_request(
@@ -180,7 +178,7 @@ async def test_a_rolling_restart_behind_accel_conf_fails_no_request(
 ) -> None:
     replicas = await start_replicas(*two_addresses, delivery="accel")
     to_cos = f"upstream cos {{ server 127.0.0.1:{cos.port}; keepalive 8; }}\n"
-    nginx = await start_nginx(upstream_of(replicas) + to_cos + (CONFIG / "accel.conf").read_text())
+    nginx = await start_nginx(upstream_of(replicas) + to_cos + text_of("accel.conf"))
     await restart_in_turn(nginx, replicas)
 
 

@@ -4,8 +4,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tests.conftest import Images, StartGateway
-from tests.nginx.conftest import CONFIG, StartNginx
-from tests.nginx.test_gateway_conf import upstream
+from tests.nginx.conftest import CONFIG, StartNginx, upstreams
 from tests.paintings import POSTGRES, hang, paintings_table
 
 STORED = "/api/v1/img-access/"
@@ -25,7 +24,7 @@ async def test_stored_addresses_lead_to_their_images_and_back_to_the_application
         shipped.write_text((CONFIG / "stored-addresses.conf").read_text())
         application = "location / { return 418; }"
         site = f"server {{\n    listen 80;\n    {application}\n    <included>\n}}\n"
-        http = upstream(gateway.ports.public.removeprefix("http://")) + site
+        http = upstreams(gateway.address) + site
         nginx = await start_nginx(http.replace("<included>", f"include {shipped};"))
         for number, key in enumerate(KEYS):
             stored, expected = STORED + quote(key), f"bytes of image-{number}".encode()

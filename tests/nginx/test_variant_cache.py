@@ -9,8 +9,7 @@ from gateway_dev.cos_emulator.processed_answers import ProcessingOptions
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Answer, Images, RunningGateway, StartGateway, token_for
 from tests.delivery.test_accept import BROWSERS
-from tests.nginx.conftest import Nginx, StartNginx, accel
-from tests.nginx.test_gateway_conf import upstream, with_cache
+from tests.nginx.conftest import Nginx, StartNginx, in_front_of
 from tests.stories.test_variants import STYLES, photo, picture
 
 AUTO = "/i/cat?style=card&w=320&format=auto"
@@ -34,7 +33,7 @@ async def gateway(start_gateway: StartGateway, images: Images) -> RunningGateway
 @pytest.fixture
 async def nginx(start_nginx: StartNginx, gateway: RunningGateway) -> Nginx:
     """nginx with ``gateway.conf`` and its cache in front of that gateway."""
-    return await start_nginx(with_cache(upstream(gateway.ports.public.removeprefix("http://"))))
+    return await start_nginx(in_front_of(gateway.address, "gateway.conf"))
 
 
 def came_from_nginx(answer: Answer) -> bool:
@@ -92,7 +91,7 @@ async def test_in_accel_mode_the_gateway_sends_variants(
     """COS's HEAD of a processed image may describe the original: nginx could not detect a wrong answer."""
     cos.processing.options = ProcessingOptions(head="original", etag="original", crc="original")
     gateway = await start_gateway(image_styles=STYLES, image_proxy={"delivery": "accel"})
-    nginx = await start_nginx(accel(gateway.ports.public.removeprefix("http://"), cos.port))
+    nginx = await start_nginx(in_front_of(gateway.address, "accel.conf", cos.port))
     await images.add("cat", photo(), content_type="image/jpeg")
     for _ in range(2):
         answer = await nginx.get("/i/cat?style=card&w=320&format=webp")
@@ -122,7 +121,7 @@ async def test_in_accel_mode_the_original_of_a_negotiated_address_has_its_fields
     gateway = await start_gateway(
         image_styles=STYLES, image_variants={"negotiate": "accept"}, image_proxy={"delivery": "accel"}
     )
-    nginx = await start_nginx(accel(gateway.ports.public.removeprefix("http://"), cos.port))
+    nginx = await start_nginx(in_front_of(gateway.address, "accel.conf", cos.port))
     await images.add("cat", b"<svg/>", content_type="image/svg+xml")
     answer: Any = await nginx.get(AUTO, Accept="image/webp")
     assert (answer.status, answer.body) == (200, b"<svg/>")

@@ -46,7 +46,7 @@ async def test_a_cache_in_use_that_cannot_ask_is_named_after_half_a_minute_until
 ) -> None:
     gateway = await start_gateway()
     numbers = itertools.count()
-    public, admin = gateway.ports.public.removeprefix("http://"), int(gateway.ports.admin.rpartition(":")[2])
+    public, admin = gateway.address, int(gateway.ports.admin.rpartition(":")[2])
     async with Valve.before(admin) as valve:
         nginx = await start_njs(site("gateway-cache.conf", [public], [f"127.0.0.1:{valve.port}"]))
 

@@ -21,6 +21,7 @@ from gateway.server.acceptor import Endpoint, Site
 from gateway.server.listener import Listening
 from gateway.service.metrics import Metrics
 from gateway.service.ports import serve as serve_service
+from gateway.service.service import Service
 from gateway.settings import Settings
 from gateway_dev.cos_emulator.faults import Drip, Fault, Hang
 from tests.conftest import Images
@@ -296,3 +297,36 @@ async def test_a_client_that_has_left_is_not_answered_for_long(serving: Callable
             await connection.get("/i/cat")
             await until_asked(images.cos, KEY)
         await until(lambda: all(seen.client_left for seen in images.cos.request_log.of(KEY)))
+
+
+@pytest.mark.parametrize("client_leaves", [True, False])
+async def test_what_a_request_uses_is_open_until_the_request_has_ended(
+    raw_settings: RawSettings, client_leaves: bool
+) -> None:
+    """Otherwise a request goes on that nobody waits for, and opens connections that nobody closes."""
+    uses: list[str] = []
+
+    def extend(service: Service, app: web.Application) -> None:
+        async def slow(_request: web.Request) -> web.Response:
+            try:
+                return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+            finally:
+                uses.append("begun")
+                await asyncio.sleep(0.2)  # while it cleans up
+                await service.stores.catalog.probe()
+                uses.append("ended")
+
+        app.router.add_get("/slow", slow)
+
+    settings = Settings.model_validate(raw_settings | {"server": raw_settings["server"] | {"shutdown_grace": 0}})
+    others = asyncio.all_tasks()
+    async with AsyncExitStack() as client:
+        async with serve_service(settings, Metrics(), extend=extend) as running:
+            connection = await client.enter_async_context(connect(running.ports.public))
+            await connection.get("/slow")
+            await until(lambda: running.service.requests.in_flight.requests, what="the request")
+            if client_leaves:
+                await client.aclose()
+                await until(lambda: uses)
+        assert uses == ["begun", "ended"]
+        assert asyncio.all_tasks() == others

@@ -26,8 +26,7 @@ from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImagesTable
 from tests.config.files import CONFIG, read
 from tests.conftest import BUCKET, JWT_SECRET, RunningGateway, StartGateway, token_for
-from tests.nginx.conftest import Nginx, starting_nginx
-from tests.nginx.test_gateway_conf import upstream
+from tests.nginx.conftest import Nginx, starting_nginx, upstreams
 from tests.paintings import at
 from tests.processes import run_gateway
 from tests.stories.own_proxy import STORED, OwnProxy, running_own_proxy
@@ -281,7 +280,7 @@ async def test_an_application_moves_in_beside_its_own_proxy_and_back(
     assert "location ^~ /api/v1/img-access/slides/ {" in shipped.read_text()
 
     [shared] = blocks(section("A host name or shared paths"), "nginx")
-    http = upstream(gateway.ports.public.removeprefix("http://")) + (
+    http = upstreams(gateway.address) + (
         f"upstream application {{ server {application.url.removeprefix('http://')}; }}\n"
         + SITE.replace("<included>", f"# include {shipped};").replace("<shared>", shared)
     )

@@ -9,8 +9,7 @@ import pytest
 
 from tests.conftest import Images, StartGateway
 from tests.documented_ages import BOUND, CLOCK, gone_within_bound
-from tests.nginx.conftest import starting_nginx
-from tests.nginx.test_gateway_conf import upstream, with_cache
+from tests.nginx.conftest import in_front_of, starting_nginx
 from tests.waiting import until, until_answered, until_listening_to_changes
 from tests.web.browser import Site
 from tests.web.conftest import OpenWindow, in_browser
@@ -43,7 +42,7 @@ async def test_no_browser_shows_an_image_for_longer_than_promised(
     for image_id in "ab":
         await images.add(image_id)
     async with starting_nginx(tmp_path) as start_nginx, open_window() as window:
-        nginx = await start_nginx(with_cache(upstream(gateway.ports.public.removeprefix("http://"))))
+        nginx = await start_nginx(in_front_of(gateway.address, "gateway.conf"))
         await window.open(site.put("/", ""))
         await nginx.get("/i/a")
         stored = time.time()

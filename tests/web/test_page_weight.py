@@ -12,8 +12,7 @@ from playwright.async_api import Browser
 
 from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
-from tests.nginx.conftest import Nginx, starting_nginx
-from tests.nginx.test_gateway_conf import upstream, with_cache
+from tests.nginx.conftest import Nginx, in_front_of, starting_nginx
 from tests.web.browser import Site
 from tests.web.conftest import on_one_loop
 
@@ -52,7 +51,7 @@ async def gateway(start_gateway: StartGateway, images: Images) -> RunningGateway
 async def nginx(gateway: RunningGateway, tmp_path: Path) -> AsyncIterator[Nginx]:
     """nginx with ``gateway.conf`` and its cache."""
     async with starting_nginx(tmp_path) as start:
-        files = with_cache(upstream(gateway.ports.public.removeprefix("http://")))
+        files = in_front_of(gateway.address, "gateway.conf")
         yield await start(files, {"proxy_read_timeout 45s": "proxy_read_timeout 120s"})
 
 

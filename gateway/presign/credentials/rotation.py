@@ -60,10 +60,10 @@ class RotatingCredentials:
     now: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
     refusal_pause: float = _AFTER_REFUSAL
-    newest: Credentials | None = None
-    failures: int = 0
-    reason: str = "there was no refresh yet"
-    tried: asyncio.Event = field(default_factory=asyncio.Event)
+    newest: Credentials | None = field(init=False, default=None)
+    failures: int = field(init=False, default=0)
+    reason: str = field(init=False, default="there was no refresh yet")
+    tried: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _obtained_at: float = 0.0
     _is_unchanged: bool = False
     _has_warned_of_end: bool = False
@@ -281,7 +281,7 @@ async def open_credentials(
 
         def rotating(source: CredentialsSettings, *buckets: str) -> RotatingCredentials:
             fetch, name = source_of(source, http, now), source.source
-            return RotatingCredentials(fetch, name, buckets, metrics, poll=POLL.get(name), now=now)
+            return RotatingCredentials(fetch, name, buckets, metrics, poll=POLL[name], now=now)
 
         default = rotating(settings, *(bucket for bucket in buckets if bucket not in own))
         credentials = BucketCredentials(default, {bucket: rotating(own[bucket], bucket) for bucket in own}, now)

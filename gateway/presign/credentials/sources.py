@@ -33,8 +33,15 @@ from gateway.settings import (
 
 logger = logging.getLogger(__name__)
 
-# Seconds between two fetches from sources that are cheap to ask. Infinite: they are asked once.
-POLL: Final[Mapping[str, float]] = {"static": math.inf, "environment": math.inf, "file": 1.0}
+# Seconds between two fetches. Infinite: the source is asked once. None: before its credentials end.
+POLL: Final[Mapping[str, float | None]] = {
+    "static": math.inf,
+    "environment": math.inf,
+    "file": 1.0,
+    "cvm_role": None,
+    "tke_oidc": None,
+    "assume_role": None,
+}
 _MOST_BYTES: Final = 64 * 1024  # of the file, and of a pod's token
 _KEYS: Final = ("secret_id", "secret_key", "token", "expires_at")
 _METADATA_PATH: Final = "/latest/meta-data/cam/security-credentials/"

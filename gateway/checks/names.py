@@ -1,0 +1,57 @@
+"""A finding on host names of Redis, Postgres and COS that nobody knows. Where DNS is blocked, no gateway can serve."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from gateway.catalog.server_addresses import ServerAddresses, system_addresses
+from gateway.checks.finding import Finding
+from gateway.concurrency.time_limits import loop_timeout
+from gateway.presign.hosts import Hosts
+from gateway.settings import PostgresSettings, RedisSettings
+
+_ADVICE = "see /etc/resolv.conf and its servers; in Kubernetes, that a network policy admits CoreDNS (egress, port 53)"
+
+
+async def diagnose_names(
+    redis: RedisSettings | None, postgres: PostgresSettings, hosts: Hosts, buckets: Mapping[str, str]
+) -> Finding | None:
+    """Return a finding on the settings of whose hosts none has an address, or None if all have.
+
+    ``buckets``: with their regions. Waits at most for ``postgres.timeout``. No name is shown: after a mistake, a password
+    stands where a host belongs.
+    """
+    limit, netloc = postgres.timeout, redis.parts().netloc if redis is not None else ""
+    of_redis = netloc.rpartition("@")[2].split(",") if netloc else []
+    of_cos = [urlsplit(hosts.origin_of(*place).base).netloc for place in buckets.items()]
+    problems = await asyncio.gather(
+        _of_postgres(postgres.dsn.get_secret_value(), limit),
+        _of_hosts("redis.url", of_redis, limit),
+        *(_of_hosts("cos", [host], limit) for host in of_cos),
+    )
+    found = list(dict.fromkeys(problem for problem in problems if problem))
+    return Finding("names", False, "; ".join(found), _ADVICE, stops_start=True) if found else None
+
+
+async def _of_postgres(dsn: str, limit: float) -> str | None:
+    addresses = ServerAddresses(dsn, limit)
+    try:
+        await addresses.look_up()
+    except OSError as error:
+        return f"postgres.dsn: {error}"
+    finally:
+        await addresses.aclose()
+    return None
+
+
+async def _of_hosts(setting: str, places: Sequence[str], limit: float) -> str | None:
+    problem = None
+    for place in places:
+        try:
+            async with loop_timeout(limit / len(places)):
+                await system_addresses(urlsplit(f"//{place}").hostname or "localhost")
+        except OSError as error:
+            problem = f"{setting}: no host has an address: {error.strerror or 'the resolver does not answer'}"
+        else:
+            return None
+    return problem
