@@ -88,11 +88,14 @@ async def overdue(stack: Stack) -> list[str]:
     found = []
     async with aiohttp.ClientSession() as session, session.get(stack.replicas[0].admin + "/metrics") as answer:
         text = await answer.text()
-    metrics = dict(re.findall(r"^image_gateway_refresh_(dead|lag_seconds) (\S+)$", text, flags=re.MULTILINE))
-    if float(metrics["dead"]):
-        found.append(f"{metrics['dead']} dead entries")
-    if float(metrics["lag_seconds"]) > THRESHOLD / 2:
-        found.append(f"renewal lags by {metrics['lag_seconds']} s")
+    dead, lag = (
+        max(map(float, re.findall(rf"^image_gateway_refresh_{name}(?:\{{.*\}})? (\S+)$", text, flags=re.MULTILINE)))
+        for name in ("dead", "lag_seconds")  # as each worker says
+    )
+    if dead:
+        found.append(f"{dead:g} dead entries")
+    if lag > THRESHOLD / 2:
+        found.append(f"renewal lags by {lag:g} s")
     lives: dict[str, float] = {}
     ending: dict[str, float] = {}
     for client in (stack.redis.clients[master] for master in stack.redis.masters()):

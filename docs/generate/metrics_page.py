@@ -6,7 +6,7 @@ from typing import Final
 from prometheus_client.core import Metric
 
 from gateway.service.metrics import Metrics
-from gateway.workers.merged_metrics import about_workers
+from gateway.workers.labelled_metrics import about_workers
 
 _OWN: Final = "image_gateway_"
 _INTRODUCTION: Final = """\
@@ -17,7 +17,7 @@ _INTRODUCTION: Final = """\
 `GET /metrics` on the admin port. [Operations](watch.md#metrics-and-alerts) explains how to scrape it, and
 [the runbook](runbook.md#alerts) every alert. Counters end with `_total`; a histogram has `_bucket` (with `le`),
 `_count` and `_sum`. The label `bucket` is a bucket of COS. Beside these metrics there are those of the process and of
-Python (`process_…`, `python_…`); with [workers](set-up.md#workers) they have a label `worker`.
+Python (`process_…`, `python_…`). With [workers](set-up.md#workers) each metric but the last three has a label `worker`.
 
 | metric | type | labels | meaning |
 |---|---|---|---|

@@ -18,8 +18,8 @@ async def diagnose_names(
 ) -> Finding | None:
     """Return a finding on the settings of whose hosts none has an address, or None if all have.
 
-    ``buckets``: with their regions. Waits at most for ``postgres.timeout``. No name is shown: after a mistake, a password
-    stands where a host belongs.
+    ``buckets``: with their regions. Waits at most for ``postgres.timeout``. No name is shown: after a mistake, a
+    password stands where a host belongs.
     """
     limit, netloc = postgres.timeout, redis.parts().netloc if redis is not None else ""
     of_redis = netloc.rpartition("@")[2].split(",") if netloc else []

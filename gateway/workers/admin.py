@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import aiohttp
@@ -31,8 +31,8 @@ from gateway.process.logs import dropped_lines
 from gateway.server.host_guard import HostGuard
 from gateway.server.metrics import PortMetrics
 from gateway.workers.changes_for_nginx import CHANGES, HURRY, ListForNginx
+from gateway.workers.labelled_metrics import about_workers, labelled
 from gateway.workers.merged_console import TOTALS, MergedTotals, Totals, WorkerState, events_of, merged_console
-from gateway.workers.merged_metrics import MergedMetrics, about_workers
 from gateway.workers.merged_readiness import NOT_READY, WorkerReports, merged
 from gateway.workers.supervisor import Supervisor
 from gateway.workers.worker import Worker
@@ -61,16 +61,13 @@ class Admin:
     def __init__(self, supervisor: Supervisor, calls: WorkerCalls, hurry: float = HURRY) -> None:
         self._supervisor = supervisor
         self._calls = calls
-        self._merged = MergedMetrics()
         self._totals = MergedTotals(time.time())
-        self._reading = asyncio.Lock()
         self._reading_totals = asyncio.Lock()
         self._reports = WorkerReports(calls)
         self._own = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._own)
         dropped_lines_counter(self._own, dropped_lines)
-        self._ended = asyncio.Event()  # never set: the supervisor's counts are merged as those of a process that runs
         self._name = f"{socket.gethostname()}:{os.getpid()}"  # as in the names of replicas
         self._symptoms = SymptomLog()
         self.changes = ListForNginx(supervisor, calls, hurry)
@@ -97,9 +94,7 @@ class Admin:
         await self._reports.close()
 
     async def remember(self, worker: Worker) -> None:
-        """Read the counts of a worker that is about to end."""
-        async with self._reading:
-            await self._read([worker])
+        """Read the totals of a worker that is about to end."""
         async with self._reading_totals:
             await self._read_totals([worker])
 
@@ -109,7 +104,7 @@ class Admin:
         while True:
             await asyncio.sleep(wait)
             started = time.monotonic()
-            async with self._reading_totals:  # as for metrics
+            async with self._reading_totals:  # totals are added in the order in which they were read
                 await self._read_totals(self._supervisor.answering())
                 self._totals.record(time.time())
             self._own_symptoms()  # a problem is seen also while no console is open
@@ -131,23 +126,16 @@ class Admin:
         return json_response(503 if body["status"] == NOT_READY else 200, body)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        async with self._reading:  # counts are added in the order in which they were read
-            answering = self._supervisor.answering()
-            by_worker = await self._read(answering)
-            by_worker[_SUPERVISOR] = self._merged.read(self._ended, generate_latest(self._own).decode())
-            kept = self._supervisor
-            about = about_workers(len(answering), len(kept.slots), kept.restarts, kept.stuck)
-            families = [*self._merged.merge(by_worker), *about]
-        body = await asyncio.to_thread(generate_latest, _Families(families))
+        workers = self._supervisor.answering()
+        answers = (await self._calls.get(workers, "/metrics")).items()
+        by_worker = {str(worker.number): each.body.decode() for worker, each in answers if each and each.status == 200}
+        body = await asyncio.to_thread(self._exposition, len(workers), by_worker)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    async def _read(self, workers: list[Worker]) -> dict[str, list[Metric]]:
-        read = {}
-        for worker, answer in (await self._calls.get(workers, "/metrics")).items():
-            # After its end its counts are not read any more: they were added to those of ended workers.
-            if answer is not None and answer.status == 200 and not worker.ended.is_set():
-                read[str(worker.number)] = self._merged.read(worker.ended, answer.body.decode())
-        return read
+    def _exposition(self, answering: int, by_worker: Mapping[str, str]) -> bytes:
+        own, kept = generate_latest(self._own).decode(), self._supervisor
+        about = _Families(about_workers(answering, len(kept.slots), kept.restarts, kept.stuck))
+        return generate_latest(about) + labelled({**by_worker, _SUPERVISOR: own}).encode()
 
     async def _console(self, request: web.Request) -> web.Response:
         """Return what a worker answers, with the problems, the lights, the charts and the errors of all workers."""

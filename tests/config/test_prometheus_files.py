@@ -18,7 +18,7 @@ from gateway.service.metrics import Metrics
 from gateway.service.ports import applications
 from gateway.service.service import Service
 from gateway.settings import AdminSettings
-from gateway.workers.merged_metrics import about_workers
+from gateway.workers.labelled_metrics import about_workers
 from tests.config.files import CONFIG, ROOT, read, read_yaml
 from tests.conftest import RunningGateway, StartGateway
 
@@ -107,6 +107,14 @@ def test_every_alert_is_written_by_the_guide_of_mixins() -> None:
         assert re.fullmatch(r"([A-Z0-9]|\{\{).+\.", description, flags=re.DOTALL)
         assert "{{" in description, f"{rule['alert']}: a description has figures"
     assert len({rule["alert"] for rule in alerts()}) == len(alerts())
+
+
+def test_no_alert_fires_once_for_each_worker() -> None:
+    """Metrics have the number of the worker as a label: each rule adds them up, or takes the worst."""
+    about = {sample.name for metric in about_workers(0, 0, 0, 0) for sample in metric.samples}
+    for rule in rules():
+        used = set(re.findall(r"\bimage_gateway_\w+", rule["expr"])) - about
+        assert not used or re.search(r"\b(sum|min|max)\b", rule["expr"]), rule
 
 
 def test_every_alert_has_a_heading_in_the_runbook_and_every_heading_an_alert() -> None:

@@ -36,7 +36,7 @@ async def test_workers_share_the_rounds_and_are_one_light_and_two_rows(
     await until(is_green, seconds=STARTED, what="the light")
 
     async def is_up() -> bool:
-        return f'image_gateway_canary_up{{check="public",via="{front}"}} 1.0' in await get_text(
+        return f'image_gateway_canary_up{{check="public",via="{front}",worker="2"}} 1.0' in await get_text(
             f"{running.admin}/metrics"
         )
 

@@ -93,7 +93,7 @@ async def test_workers_on_a_socket_of_systemd_are_replaced_by_a_new_version_with
     assert ready_lines(running, "4.5.6") == 2
     await running.line_with(f"replacing workers by those of a program: program={new / 'bin' / 'image-gateway'}")
     await running.line_with("all workers are replaced: version=4.5.6")
-    assert 'image_gateway_build_info{version="4.5.6"} 1.0' in text
+    assert 'image_gateway_build_info{version="4.5.6",worker="1"} 1.0' in text
 
 
 async def test_a_reload_reaches_every_worker_and_a_new_one_that_cannot_start_leaves_the_old_ones(

@@ -111,7 +111,7 @@ async def test_a_reader_of_the_log_that_sleeps_stops_neither_the_workers_nor_the
         await until(lambda: outcomes.total() > 200, seconds=STARTED, what="answers beyond what fits in the pipe")
     assert set(outcomes) == {"new: 200", "kept: 200"}, outcomes
     assert (await ready(running.admin))["status"] == "ready"
-    assert "image_gateway_log_lines_dropped_total 0.0" in await get_text(running.admin + "/metrics")
+    assert 'image_gateway_log_lines_dropped_total{worker="parent"} 0.0' in await get_text(running.admin + "/metrics")
     running.terminate()
     await until(lambda: not workers_of(running), seconds=STARTED, what="the end of the workers")
     running.output().resume_reading()
