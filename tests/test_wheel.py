@@ -164,6 +164,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
         timeout=200,
     )
     assert built.returncode == 0, built.stdout + built.stderr
+    begun = [f"{number} build: {what} ..." for number in ("first", "second") for what in ("the wheels", "the sources")]
+    assert all(line[:-4] in built.stdout for line in begun), "it says what takes so long"
     release = f"image-gateway-{VERSION}-server.tar.gz"
     shutil.copy(source / "dist" / release, server)
     # The virtual environment without its pip, which takes longer to make than all the rest.

@@ -162,7 +162,7 @@ def _named_by(nginx: Path) -> list[str]:
 async def _opened(
     image_id: str, opened: Dependencies, admin: Sequence[str], fronts: Sequence[str]
 ) -> AsyncIterator["_Takedown"]:
-    purges = make_purge_intake(opened.live.value, opened.metrics.purge, opened.stores, opened.signing.clock.now)
+    purges = make_purge_intake(opened.live.value, opened.metrics.purge, opened.stores)
     async with (
         open_front_client(connections=32) as client,
         BoundedHttp(_ANSWERS) as http,

@@ -62,7 +62,7 @@ async def open_service(
         receivers = metrics.invalidation_receivers
         stores = await opened(open_stores(live, metrics.catalog, receivers, signing, requests.tracing))
         await stores.check()
-        purges = make_purge_intake(settings, metrics.purge, stores, signing.clock.now)
+        purges = make_purge_intake(settings, metrics.purge, stores)
         urls = await opened(open_urls(live, metrics.urls, signing, stores, purges, changes))
         origin = await opened(open_cos(live, metrics.origin, signing, requests.tracing))
         images = await opened(open_images(live, metrics, access, urls, origin))
