@@ -32,6 +32,7 @@ BASE = {
     "gateway.net",
     "gateway.settings",
     "gateway.metrics",
+    "gateway.findings",
     "gateway.concurrency",
 }
 # The small types that packages pass to each other.
@@ -55,7 +56,8 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "net": set(),
     "settings": {"gateway.net"},
-    "metrics": set(),
+    "findings": set(),
+    "metrics": {"gateway.findings"},
     "concurrency": {"gateway.metrics", "gateway.errors"},
     "access": BASE | RECORD | SIGNED,
     "changes": set(),
@@ -175,7 +177,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "opentelemetry": ("gateway.tracing.",),
     "requests": ("gateway.tracing.",),
     "urllib3": ("gateway.tracing.",),
-    "yaml": ("gateway.settings.sources.", "gateway.api.static_files."),
+    "yaml": ("gateway.findings.", "gateway.settings.sources.", "gateway.api.static_files."),
 }
 # A class of a library that is neither client nor server: an exception to recognize in a log line.
 EXEMPT = {

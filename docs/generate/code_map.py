@@ -13,6 +13,7 @@ ROOMS: Final = {
     "settings": "YAML, environment and secrets directory -> validated, frozen settings",
     "net": "addresses, header fields, text that is safe to print, bounded requests, calls of Tencent Cloud's services",
     "metrics": "the registry and its kinds of collectors; what is read from them",
+    "findings": "what can be found wrong: the catalogue as data, from which every surface takes its words",
     "concurrency": "time limits, circuit breaker, single flight, background tasks",
     "server": "listener, connection, dispatch: the only place that touches aiohttp's private state",
     "api": "routes and handlers",

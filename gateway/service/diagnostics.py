@@ -61,6 +61,7 @@ async def open_diagnostics(
         history,
         symptoms,
         metrics.events,
+        metrics.findings,
         redis.replicas if redis is not None else None,
         entry_key=lambda: redis.mac.fingerprint if redis is not None else None,
         streams=lambda: images.handler.streams,

@@ -188,7 +188,7 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         nginx_changes=nginx_changes,
         images=AdminImageCalls(urls.resolver, cached_urls, images.source, relay, explainer, errors),
         links=links,
-        health=HealthCalls(diagnostics.health, gives_reasons=True),
+        health=HealthCalls(diagnostics.health, diagnostics.replica.findings),
     )
     return public, admin
 

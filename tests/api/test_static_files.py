@@ -9,8 +9,8 @@ from pathlib import Path
 
 import gateway as package
 from docs.generate.console_page import console_page
-from docs.generate.remedies import ALERTS
 from gateway.api.static_files import document
+from gateway.findings.catalogue import CATALOGUE
 from tests.conftest import RunningGateway, StartGateway
 from tests.test_documents import errors
 
@@ -196,7 +196,7 @@ async def test_the_pages_of_documents_name_everything_and_need_nothing_from_else
         assert all(method in pages["/docs"] for method in methods)
     for error in errors():
         assert f'id="{error.code}"' in pages["/docs/errors"], "a code can be linked to"
-    for alert in ALERTS.values():
+    for alert in {kind.alert for kind in CATALOGUE.values()} - {""}:
         assert f'<h3 id="{alert.lower()}">{alert}</h3>' in pages["/docs/runbook"], (
             "a problem of the console leads there"
         )

@@ -2,8 +2,8 @@
 import { button, el, node, replace, table } from "./elements.js";
 import { notice } from "./gateway.js";
 import { bytesText, count, duration, time, word } from "./language.js";
+import { FINDINGS } from "./findings.js";
 import { lookUp } from "./lookup.js";
-import { REMEDIES } from "./remedies.js";
 
 const MOST_NAMES = 5;
 let reasons = new Map(); // of dependencies that are not ok, by name
@@ -200,8 +200,8 @@ function quantile(share, counts, bounds) {
 
 /** The section of the runbook that helps with a problem, and the command that names more. */
 function remedy(name) {
-  const found = REMEDIES[name];
-  if (!found) return [];
+  const found = FINDINGS[name];
+  if (!found?.alert) return [];
   const made = node("p", "", "remedy");
   const link = node("a", word("remedy", { alert: found.alert }));
   link.href = `docs/runbook#${found.alert.toLowerCase()}`;
