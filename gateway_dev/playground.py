@@ -24,8 +24,10 @@ from gateway_dev.stack import ADMIN_TOKEN, token_for
 
 _CONTENT_TYPES: Final[Mapping[str, str]] = {
     "index.html": "text/html",
+    "logo.svg": "image/svg+xml",
     "playground.css": "text/css",
     "playground.js": "text/javascript",
+    "tokens.css": "text/css",
 }
 MAX_PAUSE: Final = 15.0  # seconds
 _BODY_TIMEOUT: Final = 10.0  # seconds
@@ -156,9 +158,10 @@ class Playground:
 
 def _read_package() -> Mapping[str, bytes]:
     """Return the files by name; blocks."""
-    package = resources.files("gateway_dev")
-    folders = {name: "static" if name.endswith(".js") else "web" for name in _CONTENT_TYPES}
-    return {name: package.joinpath(folder, name).read_bytes() for name, folder in folders.items()}
+    package, brand = resources.files("gateway_dev"), resources.files("gateway").joinpath("web", "brand")
+    pages = package.joinpath("web")
+    folders = {"index.html": pages, "playground.css": pages, "playground.js": package.joinpath("static")}
+    return {name: folders.get(name, brand).joinpath(name).read_bytes() for name in _CONTENT_TYPES}
 
 
 def this_machine_only(handler: Handler) -> Handler:

@@ -67,7 +67,7 @@ export const count = (value) => new Intl.NumberFormat(locale()).format(value);
 /** Write the words of every element with `data-text`, in the chosen language. */
 export function writeTexts() {
   document.documentElement.lang = locale();
-  document.title = word("title");
+  document.title = `${word("title")} · ${location.host}`;
   for (const place of document.querySelectorAll("[data-text]")) place.textContent = word(place.dataset.text);
   for (const place of document.querySelectorAll("[data-hint]")) place.placeholder = word(place.dataset.hint);
 }
