@@ -25,13 +25,6 @@ PATIENT = 20  # seconds of a time-out: a test in which one request waits for it 
 
 
 @pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis for only this test, to be broken."""
-    with RedisServer(tmp_path / "redis") as server:
-        yield server
-
-
-@pytest.fixture
 def own_postgres(tmp_path: Path) -> Iterator[PostgresServer]:
     """A Postgres for only this test, with the table."""
     with PostgresServer(tmp_path / "postgres", extra_args=["-c", "max_connections=12"]) as server:
