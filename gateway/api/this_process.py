@@ -13,7 +13,6 @@ from gateway.api.json_bodies import Bodies, json_response, success
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import ConfigurationRefused, InvalidRequest, ReloadImpossible
 from gateway.metrics.history import Counted
-from gateway.metrics.nginx_last_asked import NginxLastAsked
 from gateway.monitoring.health import Health, Readiness
 from gateway.process.log_format import redact
 from gateway.process.logs import DebugLog
@@ -30,7 +29,6 @@ class ThisProcess:
 
     registry: CollectorRegistry
     counted: Counted
-    nginx: NginxLastAsked
     reloader: Reloader
     debug_log: DebugLog
     bodies: Bodies
@@ -51,7 +49,6 @@ class ThisProcess:
                 "durations": reading.durations,
                 "bounds": self.counted.requests.durations.bounds,
                 "errors": [asdict(error) for error in self.counted.errors.newest()],
-                "nginx": {"asked": self.nginx.seconds(), "cache_seconds": self.nginx.cache_seconds()},
             }
         )
 

@@ -20,6 +20,7 @@ from gateway.monitoring.symptoms import CurrentSymptoms
 from gateway.monitoring.this_replica import ThisReplica, keep_recording
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.origin.client import OriginClient
+from gateway.process.logs import worker_number
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.access import Access
@@ -65,6 +66,7 @@ async def open_diagnostics(
         entry_key=lambda: redis.mac.fingerprint if redis is not None else None,
         streams=lambda: images.handler.streams,
         now=signing.clock.now,
+        worker=worker_number(),
     )
     async with AsyncExitStack() as stack:
         opened = stack.enter_async_context
