@@ -39,7 +39,7 @@ class Body(Protocol):
         """Return the next bytes, empty at a clean end. Raises ``BodyLost`` or ``RowChanged`` at any other end."""
 
     def read_whole(self) -> Awaitable[bytes]:
-        """Return all bytes of a small body, or of one that is kept whole. Raises what ``read`` raises."""
+        """Return all bytes of a small body, or of one that memory stores. Raises what ``read`` raises."""
 
     def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
         """Adapt the size of reads to the client: ``OriginResponse.suit``."""

@@ -49,7 +49,7 @@ class SharedTransfer:
         return Reader(self, is_collapsed)
 
     def leave(self) -> None:
-        """Take a reader off. The last reader stops the transfer."""
+        """Take a reader off. The last reader stops the transfer, or ends the time in which it is kept for others."""
         if self.state.left():
             self._finish()
 
@@ -75,7 +75,7 @@ class SharedTransfer:
                 if not turn.done():
                     turn.set_result(None)
             self._waiting = []
-            if state.is_over or state.failure is not None:
+            if (state.is_over and not state.is_lingering) or state.failure is not None:
                 self._finish()
 
     async def _open(self) -> None:
@@ -154,7 +154,7 @@ class ObjectSource:
     at most ``memory_cache.max_bytes``.
 
     kept: the bytes of bodies that are kept whole.
-    beginnings: the bytes that other transfers may keep for readers that join late.
+    beginnings: the bytes that other transfers keep for readers that join late.
     """
 
     def __init__(self, access: OriginAccess, variants: VariantSource, limits: BufferLimits | None = None) -> None:
@@ -179,6 +179,7 @@ class ObjectSource:
             transfer is not None
             and transfer.state.is_joinable
             and transfer.body.requested_at > self.memory.changed_at(image.record.image_id)
+            and (not transfer.state.is_over or self._age(transfer) < self.memory.settings.value.ttl)
         )
         if transfer is not None and is_joinable:
             self._access.metrics.coalesced_requests.inc()
@@ -257,12 +258,18 @@ class ObjectSource:
         head, state = reader.transfer.body.state.head, reader.transfer.state
         content = Content(image, head.metadata, head.status, is_collapsed=reader.is_collapsed)
         content.is_stored = state.keeps_all
+        if state.is_lingering:
+            content.age = self._age(reader.transfer)
         if state.whole is not None and head.has_body:
             content.data = state.whole
             reader.close()
         else:
             content.body = reader
         return content
+
+    def _age(self, transfer: SharedTransfer) -> float:
+        """Return the seconds since the body was requested from COS."""
+        return self.memory.now() - transfer.body.requested_at
 
     async def _rendition(self, image: AuthorizedImage, stale: Entry | None) -> Content:
         content = await self._variants.fetch(image, stale)

@@ -18,9 +18,10 @@ class BufferLimits(NamedTuple):
     """How many bytes of bodies from COS a process keeps in memory for readers (requests of clients)."""
 
     window: int = 2 * 1024 * 1024  # between the readers of a large body: one that falls behind gets its own connection
+    whole: int = 4 * 1024 * 1024  # a body up to this size is kept for readers that join or fall behind
     alone: int = 512 * 1024  # the beginning that a transfer with one reader keeps for readers that may still join
     at_once: int = 128 * 1024  # a body up to this size has mostly arrived with its header
-    beginnings: int = 16 * 1024 * 1024  # of all transfers together
+    beginnings: int = 16 * 1024 * 1024  # what all transfers together keep of whole bodies and beginnings
 
 
 class ResumptionLimits(NamedTuple):
@@ -159,7 +160,8 @@ class TransferState:
 
     The first reader that needs the next piece fetches it, the others wait for it. Nothing is read ahead of the fastest
     reader, so slow readers hold COS back. When a reader leaves while it fetches, the next one continues. When the last
-    one leaves, the transfer stops. The body is kept whole for readers that join late, or within a window.
+    one leaves, the transfer stops. The body is kept whole for readers that join late, or within a window. A body that
+    memory does not store is kept whole until its last reader leaves, if it is small enough and the budget has room.
 
     body: None until COS has answered.
     is_over: the body is complete.
@@ -186,6 +188,11 @@ class TransferState:
     def is_joinable(self) -> bool:
         """Whether a new reader can have every byte."""
         return self._dropped == 0 and self.failure is None
+
+    @property
+    def is_lingering(self) -> bool:
+        """Whether the body is complete, and kept for readers that join while others still read it."""
+        return self.is_over and self._budget is not None
 
     @property
     def is_shareable(self) -> bool:
@@ -230,7 +237,7 @@ class TransferState:
             self._budget, self._reserved = kept, size
         elif size is not None and size <= limits.at_once:
             self._most_alone = limits.at_once
-        elif beginnings.take(limits.alone):  # else many other transfers keep their beginning
+        elif not body.is_over and beginnings.take(limits.alone):  # else many other transfers keep their beginning
             self._most_alone = limits.alone
             self._budget, self._reserved = beginnings, limits.alone
         if body.is_over:
@@ -241,7 +248,7 @@ class TransferState:
         if piece:
             self._pieces.append(piece)
             self._kept_bytes += len(piece)
-            if not self.keeps_all and self._kept_bytes > self._most_alone:
+            if not self.keeps_all and not self._may_keep(self._kept_bytes):
                 most = self.limits.window if self.readers > 1 else 0
                 while self._kept_bytes > most and len(self._pieces) > 1:
                     self._drop_first()
@@ -253,19 +260,36 @@ class TransferState:
         """End the transfer: it is complete, or failed."""
         self.failure = failure
         self.is_over = failure is None
-        self._release()
-        if self.is_over and self._dropped == 0:
+        if self.keeps_all:  # else it is kept for the readers
+            self._release()
+        if self.is_over and self._dropped == 0 and not self.is_lingering:
             self._join_pieces()
 
     def left(self) -> bool:
-        """Take a reader off. Return whether the transfer has to stop: it was the last one, before the end."""
+        """Take a reader off. Return whether it was the last one, and the transfer ran or was lingering."""
         self.readers -= 1
-        if self.readers or self.is_over:
+        if self.readers:
             return False
-        is_running = self.failure is None
-        # The traceback of a failure leads to its readers: a reference cycle that would hold all pieces.
-        self.ended(BodyLost("all readers left"))
-        return is_running
+        has_ended = self.is_over or self.failure is not None
+        was_lingering = self.is_lingering
+        self._release()
+        if not self.is_over:
+            # The traceback of a failure leads to its readers: a reference cycle that would hold all pieces.
+            self.ended(BodyLost("all readers left"))
+        return was_lingering or not has_ended
+
+    def _may_keep(self, size: int) -> bool:
+        """Return whether the first ``size`` bytes may be kept for one reader. Takes more of the budget as needed."""
+        whole = self.body.length if self.body is not None else None
+        while size > self._most_alone:
+            if self._budget is None or whole is None or whole > self.limits.whole:
+                return False
+            more = min(self.limits.alone, whole - self._most_alone)
+            if not self._budget.take(more):
+                return False
+            self._most_alone += more
+            self._reserved += more
+        return True
 
     def _drop_first(self) -> None:
         self._kept_bytes -= len(self._pieces.pop(0))

@@ -5,17 +5,28 @@ import asyncio
 import pytest
 from fastcrc import crc64
 
+from gateway.objects.content import Body
 from gateway.objects.transfer_state import Piece
 from gateway.presign.signer import AuthorizedImage
 from gateway_dev.cos_emulator.content import SyntheticContent
 from gateway_dev.cos_emulator.faults import Drip, Fault, Hang, Headers, NoLength, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
+from tests.stories.content import add_large
 from tests.stories.test_variants import photo
 from tests.valve import Valve
 from tests.waiting import until, until_asked
 
 KEPT = bytes(range(256)) * 7_000
+
+
+async def read_on(body: Body) -> int:
+    """Read to the end, close the body, and return how many bytes came."""
+    size = 0
+    while piece := await body.read():
+        size += len(piece)
+    body.close()
+    return size
 
 
 async def test_the_bytes_of_a_kept_body_are_in_memory_once(gateway: RunningGateway, images: Images) -> None:
@@ -123,3 +134,19 @@ async def test_a_style_with_neither_length_nor_chunks_is_refused(
     await images.add("a", photo(), content_type="image/jpeg")
     cos.faults.add(Fault(action=NoLength(cut_at=1000), times=None))
     assert (await gateway.get("/i/a?style=small")).status == 502
+
+
+async def test_readers_of_an_image_that_memory_does_not_keep_share_one_request_however_far_behind_and_late_they_are(
+    gateway: RunningGateway, images: Images, cos: CosEmulator
+) -> None:
+    """It is larger than the window between readers."""
+    await add_large(images, SyntheticContent(3_000_000))
+    source, image = gateway.source, AuthorizedImage((await gateway.resolver.look_up("a")).image)
+    first, *behind = await asyncio.gather(*(source.join(image, {}) for _ in range(50)))
+    assert await read_on(first) == 3_000_000
+    late = await source.whole(image)
+    assert late.body is not None
+    assert late.age is not None, "COS has answered before"
+    assert [await read_on(reader) for reader in (*behind, late.body)] == [3_000_000] * 50
+    assert len(cos.request_log.of("objects/a.png")) == 1
+    assert source.beginnings.taken == 0

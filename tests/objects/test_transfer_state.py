@@ -26,7 +26,7 @@ from gateway.presign.url_lifetime import CLOCK_TOLERANCE
 from tests.signed_images import signed_image
 from tests.simulation.mutants import Edit, mutated
 
-WINDOW, ALONE, AT_ONCE, BEGINNINGS, KEPT, LARGEST, RESUMES, PROGRESS = 40, 20, 8, 30, 60, 30, 1, 8
+WINDOW, WHOLE, ALONE, AT_ONCE, BEGINNINGS, KEPT, LARGEST, RESUMES, PROGRESS = 40, 70, 20, 8, 90, 60, 30, 1, 8
 LONGEST_PIECE = 24
 URL = PresignedUrl("https://cos", 1000, 2000)
 
@@ -220,7 +220,15 @@ MUTANTS = {
     "no window": ("most = self.limits.window if", "most = 1000 if"),
     "a window of nothing": ("most = self.limits.window if", "most = 0 if"),
     "pieces are dropped that another reader needs": ("if self._dropped and self.readers == 1:", "if self._dropped:"),
-    "a beginning is kept beyond its limit": ("self._kept_bytes > self._most_alone:", "self._kept_bytes > 1000:"),
+    "a beginning is kept beyond its limit": ("not self._may_keep(self._kept_bytes)", "self._kept_bytes > 1000"),
+    "no more is kept than a beginning": ("if not self._budget.take(more):", "if True:"),
+    "bodies of any size are kept": (" or whole > self.limits.whole", ""),
+    "what is kept is not counted": ("self._most_alone += more", "self._most_alone += 2 * more"),
+    "a body is kept until its end only": ("if self.keeps_all:  #", "if True:  #"),
+    "a body is kept for nobody": (
+        "was_lingering = self.is_lingering\n        self._release()",
+        "was_lingering = self.is_lingering",
+    ),
     "memory is not given back": ("self._budget.taken -= self._reserved", "pass"),
     "a budget has no end": ("if self.taken + size > self.most:", "if False:"),
     "COS goes on without readers": ('self.ended(BodyLost("all readers left"))', "pass"),
@@ -271,7 +279,7 @@ class Kind(NamedTuple):
 
 KINDS = st.builds(
     Kind,
-    size=st.sampled_from([0, 1, AT_ONCE, 25, 130, 130, 250]),
+    size=st.sampled_from([0, 1, AT_ONCE, 25, 65, 65, 130, 250]),
     part=st.sampled_from([0, 0, 20]),
     has_etag=st.sampled_from([True, True, True, False]),
     has_length=st.booleans(),
@@ -308,7 +316,7 @@ class Transfers(RuleBasedStateMachine):
         self.kept, self.beginnings = self.module.Budget(KEPT), self.module.Budget(BEGINNINGS)
         self.kept.taken, self.beginnings.taken = kind.others, min(kind.others, BEGINNINGS)
         self.others = self.kept.taken, self.beginnings.taken
-        self.transfer = self.module.TransferState(self.module.BufferLimits(WINDOW, ALONE, AT_ONCE, BEGINNINGS))
+        self.transfer = self.module.TransferState(self.module.BufferLimits(WINDOW, WHOLE, ALONE, AT_ONCE, BEGINNINGS))
         self.body = Body(self)
         self.is_stopped, self.readers = False, []
         self.join(kind.readers)
@@ -344,7 +352,7 @@ class Transfers(RuleBasedStateMachine):
 
     def join(self, readers: int) -> None:
         for _ in range(readers):
-            if self.transfer.is_joinable and not self.transfer.is_over:
+            if self.transfer.is_joinable and (not self.readers or self.transfer.readers):
                 self.readers.append(Reader(self))
 
     @rule(events=st.binary(min_size=60, max_size=600))
@@ -419,9 +427,15 @@ class Transfers(RuleBasedStateMachine):
                 assert self.kind.checksum != "wrong" or not is_checked, "a wrong checksum"
         assert 0 <= self.kept.taken <= KEPT
         assert 0 <= self.beginnings.taken <= BEGINNINGS
-        if not transfer.keeps_all:
-            most = WINDOW if len(readers) > 1 else max(ALONE, AT_ONCE)
-            assert transfer._kept_bytes <= most + LONGEST_PIECE
+        if transfer.readers and not transfer.keeps_all:
+            reserved = self.beginnings.taken - self.others[1]
+            most = WINDOW if len(readers) > 1 else AT_ONCE
+            assert transfer._kept_bytes <= max(most + LONGEST_PIECE, reserved)
+            length = self.body.state.length if self.body.state is not None else None
+            assert reserved <= (ALONE if length is None or length > WHOLE else max(ALONE, length))
+            has_room = length is not None and length <= WHOLE and self.others[1] + max(ALONE, length) <= BEGINNINGS
+            if has_room and not transfer.failure:
+                assert transfer.is_joinable, "a reader that joins now asks COS again"
         if not transfer.readers:
             assert transfer.is_over or transfer.failure is not None, "COS goes on without readers"
 

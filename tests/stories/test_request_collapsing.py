@@ -70,6 +70,49 @@ async def test_the_first_client_may_disconnect_before_cos_answers(
     assert (answer.status, answer.body) == (200, SMALL)
 
 
+@pytest.mark.parametrize("leaves_at", [None, 0, 600_000, 1_500_000], ids=["no-head", "head", "a-part", "half"])
+async def test_fifty_clients_of_a_cold_image_cost_two_requests_to_cos_if_the_first_one_leaves(
+    gateway: RunningGateway, images: Images, cos: CosEmulator, leaves_at: int | None
+) -> None:
+    """Memory does not keep the image. The second client comes when the first one is where it leaves, and each of the
+    next three when the one before it has more than the beginning of a large image.
+    """
+    content = SyntheticContent(3_000_000)
+    await add_large(images, content)
+    cos.faults.add(Fault(action=Drip(size=100_000, every=0.05), times=None))
+    has_joined = asyncio.Event()
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(gateway.ports.public, connector=connector) as session:
+
+        async def leave() -> None:
+            if leaves_at is None:
+                first = asyncio.create_task(session.get("/i/a"))
+                await cos.request_log.arrived(1)
+                has_joined.set()
+                await until_counted(gateway.registry, "coalesced_requests_total")
+                first.cancel()
+                return
+            async with session.get("/i/a") as answer:
+                await answer.content.readexactly(leaves_at)
+                has_joined.set()
+                if leaves_at:
+                    await until_counted(gateway.registry, "coalesced_requests_total")
+                answer.close()
+
+        async def fetch(turn: asyncio.Event, next_turn: asyncio.Event) -> bytes:
+            await turn.wait()
+            async with session.get("/i/a") as answer:
+                beginning = await answer.content.readexactly(600_000)
+                next_turn.set()
+                return beginning + await answer.read()
+
+        turns = [has_joined, *(asyncio.Event() for _ in range(4))]
+        turns += [turns[-1]] * 45
+        bodies = await asyncio.gather(leave(), *(map(fetch, turns, turns[1:])))
+    assert set(bodies[1:]) == {content.read(0, content.size)}
+    assert len(requests_to(cos)) <= 2
+
+
 async def test_a_failure_is_shared_and_not_cached(
     start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
