@@ -84,19 +84,31 @@ class Build:
     target: Path
 
     def run(self, tools: Tools) -> None:
-        """Build every file whose program is there, and the list of checksums. Raises ``SystemExit``."""
+        """Build every file whose program is there, and the list of checksums. Raises ``SystemExit``.
+
+        Says what it begins, since a busy machine takes minutes for some of it.
+        """
         if tools.buildah:
+            self.begin("the image")
             self.image(tools.buildah)
+        self.begin("the wheels")
         wheel = self.wheel("image_gateway", ".")
         self.wheel("image_gateway_dev", "./gateway_dev")
+        self.begin("the sources and the archive for a server")
         self.sdist(wheel)
         self.server_archive(wheel)
         if tools.cyclonedx:
+            self.begin("the list of packages")
             self.packages_of_a_server(tools.cyclonedx)
         if tools.npm:
+            self.begin("the npm package and its list of packages, by a tool that npm downloads")
             self.npm_package(tools.npm)
         lines = [f"{_sha256(file)}  {file.name}\n" for file in sorted(self.target.iterdir())]
         (self.target / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
+
+    def begin(self, what: str) -> None:
+        """Print what is built now, in which of the two builds."""
+        print(f"{self.target.name} build: {what} ...", flush=True)
 
     def wheel(self, name: str, folder: str) -> Path:
         """Build the wheel ``name`` of a folder of the sources with the setuptools of this environment."""

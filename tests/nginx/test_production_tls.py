@@ -30,10 +30,10 @@ async def test_the_documented_commands_turn_tls_on_and_redirect_port_80(
     folder.mkdir()
     (folder / "gateway.conf").write_text((CONFIG / "gateway.conf").read_text())
     text = (DOCS / page).read_text(encoding="utf-8")
-    commands = re.findall(r"^(?:sed -i .*gateway\.conf|printf 'server .*redirect\.conf)$", text, re.MULTILINE)
+    commands = re.findall(r"^(?:sed -i .*\$site|printf 'server .*redirect\.conf)$", text, re.MULTILINE)
     assert len(commands) == 2
     for command in commands:
-        run(command.replace("/etc/nginx/conf.d", str(folder)))
+        run("site=gateway.conf\n" + command.replace("/etc/nginx/conf.d", str(folder)))
     certificate, key = write_certificate(tmp_path, "127.0.0.1")
     port = free_port()
     conf = (folder / "gateway.conf").read_text()
