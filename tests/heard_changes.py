@@ -17,7 +17,7 @@ class Recorder(ChangeLog):
     """Puts into ``told``, in their order: None where listening begins, the id of a changed image, ``url ID``.
 
     beats: the number of heartbeats that came back. starts, ends: how often listening began and ended.
-    dropped: the arguments of ``too_many_rows``.
+    dropped: the arguments of ``too_many_rows``. gaps: how often rows were missed.
     """
 
     def __init__(self, *, every: float = 2.0, lease: float = 6.0) -> None:
@@ -25,7 +25,7 @@ class Recorder(ChangeLog):
         self.heartbeats = {source: Heartbeat("recorder", boot_time(), every=every, lease=lease) for source in Source}
         self.told: asyncio.Queue[str | None] = asyncio.Queue()
         self.dropped: list[int] = []
-        self.beats = self.starts = self.ends = 0
+        self.beats = self.starts = self.ends = self.gaps = 0
 
     @property
     def log(self) -> ChangeLog:
@@ -51,6 +51,10 @@ class Recorder(ChangeLog):
         """Record the ids."""
         for image_id in image_ids:
             self.told.put_nowait(image_id)
+
+    def gap_ended(self) -> None:
+        """Count a gap."""
+        self.gaps += 1
 
     def too_many_rows(self, dropped: int) -> None:
         """Record the number."""

@@ -48,6 +48,10 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
+    async def shared(self) -> float:
+        """Return the time, in place of Redis'."""
+        return self.now
+
 
 @pytest.fixture
 def clock() -> Clock:

@@ -36,6 +36,8 @@ CHANNEL: Final = "image_gateway"
 # The first letter of payloads that are about the trigger: no id of an image starts with it. The SQL that installs the
 # trigger sends one, and so do `check` and `explain`.
 TEST_PREFIX: Final = "-"
+# What the SQL sends. Without an earlier trigger, nobody was notified of the changes until then.
+INSTALLED: Final = f"{TEST_PREFIX}installed"
 # Of the heartbeats of all replicas. Earlier releases ignore payloads that begin so.
 HEARTBEAT_PREFIX: Final = "!heartbeat "
 # What ``/readyz``, the log and ``check`` say where a notification is sent, and does not arrive.
@@ -227,14 +229,17 @@ class ChangeFeed:
         self, cursor: aiopg.Cursor, payloads: Sequence[str], listener: RowListener, tested: Callable[[], None]
     ) -> None:
         image_ids = [payload for payload in payloads if not payload.startswith((TEST_PREFIX, HEARTBEAT_PREFIX))]
+        is_gap = INSTALLED in payloads
+        if (image_ids or is_gap) and (positions := self.positions) is not None:
+            losses = positions.losses
+            position = await read_position(cursor)
+            # The position is also behind changes that were dropped, unless more were dropped meanwhile.
+            if (is_gap or positions.is_lost()) and losses == positions.losses:
+                positions.all_changed(position)
+            positions.changed(image_ids, position)
+        if is_gap:
+            listener.gap_ended()
         if image_ids:
-            if (positions := self.positions) is not None:
-                losses = positions.losses
-                position = await read_position(cursor)
-                # The position is also behind changes that were dropped, unless more were dropped meanwhile.
-                if positions.is_lost() and losses == positions.losses:
-                    positions.all_changed(position)
-                positions.changed(image_ids, position)
             await listener.rows_changed(image_ids)
         for payload in payloads:
             if payload.startswith(HEARTBEAT_PREFIX):

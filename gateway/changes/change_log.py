@@ -236,5 +236,8 @@ class RowListener(Protocol):
 
     async def rows_changed(self, image_ids: Sequence[str]) -> None: ...
 
+    def gap_ended(self) -> None:
+        """Changes of rows were not notified until now."""
+
     def too_many_rows(self, dropped: int) -> None:
         """So many changes wait that the last would be handled too late. ``dropped`` of them are not handled at all."""

@@ -40,7 +40,7 @@ def queue(action: str, config: Path | None, most: int, *, purges: bool) -> None:
 
     async def run(opened: Dependencies) -> None:
         redis = opened.stores.redis
-        intake = make_purge_intake(opened.live.value, opened.metrics.purge, opened.stores, opened.signing.clock.now)
+        intake = make_purge_intake(opened.live.value, opened.metrics.purge, opened.stores)
         if purges and intake is None:
             raise click.ClickException("purge is not configured, so there is no queue of purges")
         if redis is None:

@@ -28,7 +28,6 @@ from gateway.service.ports import Inherited, serve
 from gateway.service.service import Service
 from gateway.settings import Settings
 from gateway.settings.sources import SettingsError, load_settings, settings_to_text
-from gateway.tracing import UnusableTracing
 from gateway.workers.worker_channel import GRACE, SETTINGS, WORKER_VERSION, WorkerChannel
 
 logger = logging.getLogger(__name__)
@@ -127,7 +126,9 @@ def run_until_stopped(
         raise click.ClickException(f"the gateway cannot start: postgres: {error}; {advice}") from None
     except WrongRedis as error:
         raise click.ClickException(f"the gateway cannot start: redis: {error}") from None
-    except (UnusablePicture, UnusableTracing) as error:
+    except UnusablePicture as error:
         exit_with_mistakes(SettingsError([str(error)]))
+    except SettingsError as error:  # of a variable of OpenTelemetry
+        exit_with_mistakes(error)
     except (OSError, PurePythonParser) as error:
         raise click.ClickException(f"the gateway cannot start: {error}") from None

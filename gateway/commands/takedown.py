@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 
 import click
 
+from gateway.access.canary_mark import CanaryMark
 from gateway.access.signed_links import short_address
 from gateway.canary.client import FrontClient, open_front_client
-from gateway.canary.request_id import CanaryMark
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import InspectedRow
 from gateway.checks.nginx import upstreams
@@ -162,7 +162,7 @@ def _named_by(nginx: Path) -> list[str]:
 async def _opened(
     image_id: str, opened: Dependencies, admin: Sequence[str], fronts: Sequence[str]
 ) -> AsyncIterator["_Takedown"]:
-    purges = make_purge_intake(opened.live.value, opened.metrics.purge, opened.stores, opened.signing.clock.now)
+    purges = make_purge_intake(opened.live.value, opened.metrics.purge, opened.stores)
     async with (
         open_front_client(connections=32) as client,
         BoundedHttp(_ANSWERS) as http,

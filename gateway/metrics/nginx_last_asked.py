@@ -7,8 +7,8 @@ from typing import Final
 
 from prometheus_client.core import GaugeMetricFamily
 
+from gateway.findings.finding import Finding
 from gateway.metrics.loop_counters import NamedCollector
-from gateway.metrics.symptom import Symptom
 
 SILENT: Final = 30.0  # seconds, as in the alerts
 _CACHE_IN_USE: Final = 60.0  # seconds after the last request through a cache that must hear of changes
@@ -58,7 +58,7 @@ class NginxLastAsked(NamedCollector):
         seconds = self._now() - self._cache_used
         return seconds if seconds < _CACHE_IN_USE else None
 
-    def symptoms(self) -> list[Symptom]:
+    def symptoms(self) -> list[Finding]:
         """Return the problems with nginx that this process can judge."""
         if not self.hears_all:
             return []
@@ -81,7 +81,7 @@ class NginxLastAsked(NamedCollector):
         )
 
 
-def nginx_symptoms(asked: Mapping[str, float], cache_seconds: float | None, up_seconds: float) -> list[Symptom]:
+def nginx_symptoms(asked: Mapping[str, float], cache_seconds: float | None, up_seconds: float) -> list[Finding]:
     """Return the problems: an nginx that has stopped asking, and a cache in use of which no nginx asks.
 
     asked: seconds since each nginx last asked, by name.
@@ -89,7 +89,7 @@ def nginx_symptoms(asked: Mapping[str, float], cache_seconds: float | None, up_s
     up_seconds: seconds for which questions could come.
     """
     silent = sorted((name for name, seconds in asked.items() if seconds > SILENT), key=lambda name: asked[name])
-    found = [Symptom("nginx_silent", "warning", {"nginx": name, "seconds": round(asked[name])}) for name in silent]
+    found = [Finding.of("nginx_silent", values={"nginx": name, "seconds": round(asked[name])}) for name in silent]
     if cache_seconds is not None and min([up_seconds, *asked.values()]) > SILENT:
-        found.insert(0, Symptom("nginx_unheard", "bad"))
+        found.insert(0, Finding.of("nginx_unheard"))
     return found[:_MOST_NAMED]

@@ -1,7 +1,6 @@
 """Takes changed images into the queue of purges. While Redis does not answer, it keeps them in memory."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Final
 
@@ -9,9 +8,10 @@ from gateway.purge.metrics import PurgeMetrics
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_queue.purge_queue import PurgeQueue
 
-# Seconds from a change to its purge. By then every replica has dropped the image, so that the edge does not fetch the
-# old one again; and each has queued the purge, so it is sent once.
-_SETTLE: Final = 1.0
+# Seconds from a change to its purge. By then every replica has dropped the image, and so has nginx, which uses no copy
+# two seconds after it asked last. So the edge does not fetch the old one again. And each replica has queued the purge,
+# which is sent once.
+SETTLE: Final = 2.5
 _MOST_KEPT: Final = 100_000
 
 
@@ -19,14 +19,15 @@ _MOST_KEPT: Final = 100_000
 class PurgeIntake:
     """Puts changed images into the queue of CDN purges in Redis. ``flush`` adds those that Redis did not accept.
 
+    now: returns Unix seconds by a clock that all processes share. Raises ``CacheUnavailable``.
     replica: the name of this process in Redis, which has heard of the changes. Empty: a command.
     """
 
     queue: PurgeQueue
     metrics: PurgeMetrics
     _: KW_ONLY
-    now: Callable[[], float] = time.time
-    settle: float = _SETTLE
+    now: Callable[[], Awaitable[float]]
+    settle: float = SETTLE
     replica: str = ""
     _kept: dict[str, None] = field(default_factory=dict, init=False)
 
@@ -50,7 +51,8 @@ class PurgeIntake:
             return
         taken, self._kept = self._kept, {}
         try:
-            dropped = await self.queue.enqueue(list(taken), self.now(), settle=self.settle, replica=self.replica)
+            now = await self.now()
+            dropped = await self.queue.enqueue(list(taken), now, settle=self.settle, replica=self.replica)
         except BaseException:  # also when cancelled
             self._kept = taken | self._kept
             raise

@@ -4,14 +4,13 @@ import asyncio
 import logging
 import math
 import random
-import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Final
 
 from gateway.changes.heartbeat import LEASE
-from gateway.purge.intake import PurgeIntake
+from gateway.purge.intake import SETTLE, PurgeIntake
 from gateway.purge.metrics import PurgeMetrics
 from gateway.purge.target import PurgeRefused, Target, TargetUnavailable
 from gateway.redis_connection.guarded_client import CacheUnavailable, WrongType
@@ -25,8 +24,8 @@ _LOOK_EVERY: Final = 1.0  # seconds; another replica may have queued meanwhile
 _FIRST_PAUSE: Final = 1.0  # seconds after a failure of the target, doubled by each further one
 _LONGEST_PAUSE: Final = 60.0
 # Seconds from a change to its second purge. By then a gateway that has not heard of the change trusts no row that it
-# knew before, and what it was sending has arrived.
-REPEAT_AFTER: Final = LEASE + 2.0
+# knew before, what it was sending has arrived, and nginx has heard again of the change.
+REPEAT_AFTER: Final = LEASE + SETTLE + 0.5
 
 
 @dataclass(slots=True)
@@ -48,11 +47,11 @@ class PurgeWorker:
     metrics: PurgeMetrics
     replicas: ReplicaStore
     _: KW_ONLY
-    now: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
     _failures: int = field(default=0, init=False)
     _unsent: list[Sequence[Claim[str]]] = field(default_factory=list, init=False)  # the next batch is the last element
     _claimed_at: float = field(default=0.0, init=False)
+    _is_unanswered: bool = field(default=False, init=False)  # Redis may have claims that are not known here
     _listed: Collection[str] = field(default=(), init=False)  # the gateways, as the claims were made
 
     async def run(self) -> None:
@@ -69,6 +68,7 @@ class PurgeWorker:
             with suppress(CacheUnavailable):  # then the next step repairs it
                 await self.intake.queue.repair()
         except CacheUnavailable as error:
+            self._is_unanswered = True
             logger.debug("purges wait for redis: %s", error)
             with suppress(CacheUnavailable):  # a Redis that takes no writes still tells what waits
                 await self._observe()
@@ -80,20 +80,23 @@ class PurgeWorker:
     async def send_batch(self) -> float:
         """Send the next batch, if a purge is due. Return after how many seconds to look again.
 
-        Raises ``CacheUnavailable``. The claims are then free at the end of their lease.
+        Raises ``CacheUnavailable``. The claims are then free at the next call, or at the end of their lease.
         """
+        if self._is_unanswered:
+            await self.intake.queue.free(self._claimed_at)
+            self._is_unanswered = False
         await self.intake.flush()
         wait = await self._observe()
         if wait > 0:
             return min(_LOOK_EVERY, wait)
         await asyncio.sleep(await self.intake.queue.take_slot())
-        self._listed = await self.replicas.names(self.now())
-        claimed_at = self.now()
-        claims = await self.intake.queue.claim(claimed_at, self.target.most)
+        self._listed = await self.replicas.names()
+        self._claimed_at = await self.intake.now()
+        claims = await self.intake.queue.claim(self._claimed_at, self.target.most)
         if not claims:  # another replica was faster
             return _LOOK_EVERY
         try:
-            await self._send(claims, claimed_at)
+            await self._send(claims)
         except TargetUnavailable as error:
             return self._pause(error)
         if self._failures:
@@ -103,8 +106,9 @@ class PurgeWorker:
 
     async def _observe(self) -> float:
         """Set the queue's metrics, or remove them if it cannot be read. Return the seconds until a purge is due."""
-        metrics, now = self.metrics, self.now()
+        metrics = self.metrics
         try:
+            now = await self.intake.now()
             queued, _, dead, next_due = await self.intake.queue.state(now)
         except CacheUnavailable:
             for gauge in (metrics.purge_lag, metrics.purge_queue_length, metrics.purge_dead):
@@ -121,10 +125,11 @@ class PurgeWorker:
         """Release the claims of a cancelled ``run``. Otherwise other replicas would wait for the end of the lease."""
         with suppress(CacheUnavailable):
             await self._release()
+            await self.intake.queue.free(self._claimed_at)
 
-    async def _send(self, claims: Sequence[Claim[str]], claimed_at: float) -> None:
+    async def _send(self, claims: Sequence[Claim[str]]) -> None:
         """Send the claims. Halve a batch that is refused until only the image at fault is left."""
-        self._unsent, self._claimed_at = [claims], claimed_at
+        self._unsent = [claims]
         while self._unsent:
             batch, reason = self._unsent[-1], ""
             refused: Collection[str] | None = ()
@@ -140,7 +145,7 @@ class PurgeWorker:
                 half = len(batch) // 2
                 self._unsent[-1:] = [batch[half:], batch[:half]]
             else:
-                await self._settle(batch, claimed_at, reason, refused)
+                await self._settle(batch, reason, refused)
                 self._unsent.pop()
             if self._unsent:
                 await asyncio.sleep(await self.intake.queue.take_slot())
@@ -149,18 +154,16 @@ class PurgeWorker:
         unsent, self._unsent = self._unsent, []
         await self.intake.queue.release([claim for batch in unsent for claim in batch], self._claimed_at)
 
-    async def _settle(
-        self, batch: Sequence[Claim[str]], claimed_at: float, reason: str, refused: Collection[str] | None
-    ) -> None:
+    async def _settle(self, batch: Sequence[Claim[str]], reason: str, refused: Collection[str] | None) -> None:
         """Remove the sent purges. ``refused`` are the images that failed for ``reason``. None: all images failed."""
         failed = {claim.item for claim in batch if refused is None or claim.item in refused}
         sent = [claim for claim in batch if claim.item not in failed]
         if sent:
-            repeats = await self.intake.queue.sent(sent, claimed_at, self._listed, REPEAT_AFTER)
+            repeats = await self.intake.queue.sent(sent, self._claimed_at, self._listed, REPEAT_AFTER)
             self.metrics.purge_repeats.inc(repeats)
             self.metrics.purges.labels(result="sent").inc(len(sent))
         for image_id in sorted(failed):
-            given_up = await self.intake.queue.fail(image_id, reason, self.now())
+            given_up = await self.intake.queue.fail(image_id, reason, await self.intake.now())
             self.metrics.purges.labels(result="dead" if given_up else "failed").inc()
             if given_up:
                 logger.error("purge given up: image_id=%s reason=%s", image_id, reason)

@@ -76,6 +76,17 @@ end
 """,
 )
 
+# Set the time of all words that are under the lease that ends then.
+_FREE: Final = Script(
+    keys="queue",
+    arguments="lease_end due_at",
+    body="""
+for _, word in ipairs(redis.call('ZRANGEBYSCORE', queue, lease_end, lease_end)) do
+    redis.call('ZADD', queue, due_at, word)
+end
+""",
+)
+
 # Remove the sent words that are still under the lease that ends then. Return how many are sent a second time.
 #
 # replicas: the names of all replicas, which contain no comma. A word is sent again if one of them is not known to have
@@ -160,6 +171,11 @@ class PurgeQueue(LeasedQueue[str]):
         except InvalidImageId:
             raise ValueError("not an image id") from None
 
+    async def now(self) -> float:
+        """Return the time by Redis' own clock, in Unix seconds. The clocks of those who queue and send may differ."""
+        [(seconds, microseconds)] = await self._shards.run_on(self._home, ("TIME",))
+        return int(seconds) + int(microseconds) / 1_000_000
+
     async def enqueue(self, image_ids: Sequence[str], now: float, *, settle: float = 0.0, replica: str = "") -> int:
         """Queue the images that are not in the queue. Return how many were dropped because the queue is full.
 
@@ -223,6 +239,11 @@ class PurgeQueue(LeasedQueue[str]):
             rows = [(claim.item, claim.due_at) for claim in some]
             call = _SET_LEASED.command(queue=self._queue, lease_end=claimed_at + _LEASE, rows=rows)
             await self._shards.run_on(self._home, call)
+
+    async def free(self, claimed_at: float) -> None:
+        """Make all purges due that were claimed at that time: whoever claimed them may not know which they are."""
+        call = _FREE.command(queue=self._queue, lease_end=claimed_at + _LEASE, due_at=claimed_at)
+        await self._shards.run_on(self._home, call)
 
     async def take_slot(self) -> float:
         """Take the next request that the rate allows. Return the seconds until the request may be sent."""

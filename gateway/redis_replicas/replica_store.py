@@ -5,13 +5,13 @@ from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
+from gateway.findings.finding import Finding
 from gateway.metrics.events import MOST_SHARED, Event
-from gateway.metrics.symptom import Symptom
 from gateway.net.printable import printable
 from gateway.redis_connection.guarded_client import Script, WrongType
 from gateway.redis_connection.shards import Shards
 
-Part = TypeVar("Part", Symptom, Event)
+Part = TypeVar("Part", Finding, Event)
 
 _LIFE: Final = 30  # seconds without a new point after which a replica is left out
 _MOST_REPLICAS: Final = 100
@@ -50,7 +50,7 @@ class ReplicaPoint:
     streams: Number
     memory_bytes: Number | None
     open_files: Number | None
-    symptoms: Annotated[tuple[Symptom, ...], Field(max_length=_MOST_SYMPTOMS), AfterValidator(_printable)] = ()
+    symptoms: Annotated[tuple[Finding, ...], Field(max_length=_MOST_SYMPTOMS), AfterValidator(_printable)] = ()
     events: Annotated[tuple[Event, ...], Field(max_length=MOST_SHARED), AfterValidator(_printable)] = ()
 
     def encode(self) -> bytes:
@@ -120,15 +120,15 @@ class ReplicaStore:
 
     async def read(self, now: float) -> list[ReplicaPoint]:
         """Return the replicas of the last half minute, by name."""
-        points = [point for point in await self._read(now) if point is not None]
+        points = [point for point in await self._read(now - _LIFE) if point is not None]
         return sorted(points, key=lambda point: point.name)
 
-    async def names(self, now: float) -> set[str]:
-        """Return the names of the replicas of the last half minute. Those of another version are one, ``?``."""
-        return {"?" if point is None else point.name for point in await self._read(now)}
+    async def names(self) -> set[str]:
+        """Return the names of the replicas that had not ended as one published. Those of another version are ``?``."""
+        return {"?" if point is None else point.name for point in await self._read("-inf")}
 
-    async def _read(self, now: float) -> list[ReplicaPoint | None]:
+    async def _read(self, since: float | str) -> list[ReplicaPoint | None]:
         [members] = await self._shards.run_on(
-            self._place, ("ZREVRANGEBYSCORE", self._key, "+inf", now - _LIFE, "LIMIT", 0, _MOST_REPLICAS)
+            self._place, ("ZREVRANGEBYSCORE", self._key, "+inf", since, "LIMIT", 0, _MOST_REPLICAS)
         )
         return [ReplicaPoint.decode(member) for member in members]

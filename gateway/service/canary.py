@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
+from gateway.access.canary_mark import CanaryMark
 from gateway.access.signed_links import SignedLinks, short_address
 from gateway.canary.canary import Canary, Question
 from gateway.canary.client import FrontClient, open_front_client
-from gateway.canary.request_id import CanaryMark
 from gateway.canary.rules import Known
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.concurrency.background import background

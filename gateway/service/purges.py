@@ -1,6 +1,6 @@
 """The part that purges changed images from caches in front. It is absent without ``purge``."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -34,13 +34,12 @@ class PurgeTarget:
     credentials: BucketCredentials | None
 
 
-def make_purge_intake(
-    settings: Settings, metrics: PurgeMetrics, stores: Stores, now: Callable[[], float]
-) -> PurgeIntake | None:
-    """Return what queues purges in Redis, or None without ``purge``. ``now``: a clock that all replicas share."""
+def make_purge_intake(settings: Settings, metrics: PurgeMetrics, stores: Stores) -> PurgeIntake | None:
+    """Return what queues purges in Redis, or None without ``purge``."""
     if settings.purge is None or stores.redis is None:
         return None
-    return PurgeIntake(PurgeQueue(stores.redis.shards, per_second=settings.purge.per_second), metrics, now=now)
+    queue = PurgeQueue(stores.redis.shards, per_second=settings.purge.per_second)
+    return PurgeIntake(queue, metrics, now=queue.now)
 
 
 @asynccontextmanager
@@ -79,7 +78,7 @@ async def purging(
 ) -> AsyncIterator[None]:
     """Send the purges that are due. ``name``: this process's among the replicas, which notes what it has heard."""
     intake.replica, redis.channel.on_dropped = name, intake.add
-    worker = PurgeWorker(intake, target.target, metrics, redis.replicas, now=intake.now)
+    worker = PurgeWorker(intake, target.target, metrics, redis.replicas)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(worker.give_back)
         await stack.enter_async_context(background("purge-worker", worker.run()))

@@ -46,7 +46,7 @@ class Requests:
 
 @asynccontextmanager
 async def open_requests(live: Live[Settings], metrics: ServerMetrics, trace_spans: Counter) -> AsyncIterator[Requests]:
-    """Open the access log and the exporter of spans. Raises ``UnusableTracing`` and ``UnusablePicture``."""
+    """Open the access log and the exporter of spans. Raises ``SettingsError`` and ``UnusablePicture``."""
     settings, log_settings = live.value, live.map(lambda settings: settings.logging)
     async with await _tracing(settings, trace_spans) as tracing:
         picture = settings.image_proxy.fallback

@@ -50,7 +50,7 @@ async def open_service(
     """Open every part. The parts close in reverse order, also when a part fails to open.
 
     ``read_settings`` reads the settings in a thread, for a reload, or raises ``SettingsError``. None: there is no
-    reload. Raises ``CatalogQueryRefused``, ``WrongRedis``, ``UnusableTracing`` and ``UnusablePicture``.
+    reload. Raises ``CatalogQueryRefused``, ``WrongRedis``, ``SettingsError`` and ``UnusablePicture``.
     """
     live = Live(settings)
     async with AsyncExitStack() as stack:
@@ -62,7 +62,7 @@ async def open_service(
         receivers = metrics.invalidation_receivers
         stores = await opened(open_stores(live, metrics.catalog, receivers, signing, requests.tracing))
         await stores.check()
-        purges = make_purge_intake(settings, metrics.purge, stores, signing.clock.now)
+        purges = make_purge_intake(settings, metrics.purge, stores)
         urls = await opened(open_urls(live, metrics.urls, signing, stores, purges, changes))
         origin = await opened(open_cos(live, metrics.origin, signing, requests.tracing))
         images = await opened(open_images(live, metrics, access, urls, origin))

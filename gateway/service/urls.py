@@ -89,7 +89,7 @@ async def rows_missed(catalog: PostgresCatalog, invalidation: Invalidation) -> N
     """Read every row again, from a server that has all changes until now: some were not notified."""
     with suppress(CatalogUnavailable):  # then rows are read from the primary
         await catalog.any_row_may_have_changed()
-    invalidation.rows_missed()
+    invalidation.gap_ended()
 
 
 @asynccontextmanager

@@ -58,7 +58,7 @@ class Invalidation:
         if self.purges is not None:
             self.purges.count_dropped(dropped)
 
-    def rows_missed(self) -> None:
+    def gap_ended(self) -> None:
         """Read every row again, and let nginx forget every copy: changes were not notified until now.
 
         nginx may ask any gateway, and this one may have used old rows after the others had read them again.

@@ -23,10 +23,10 @@ from pydantic import BaseModel
 from gateway.api.json_bodies import Bodies, failure, json_response, json_text
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import GatewayError, NoWorker
+from gateway.findings.finding import Finding, FindingLog
 from gateway.metrics.events import together
 from gateway.metrics.history import INTERVAL
 from gateway.metrics.registry import dropped_lines_counter
-from gateway.metrics.symptom import Symptom, SymptomLog
 from gateway.process.logs import dropped_lines
 from gateway.server.host_guard import HostGuard
 from gateway.server.metrics import PortMetrics
@@ -69,7 +69,7 @@ class Admin:
             collector(registry=self._own)
         dropped_lines_counter(self._own, dropped_lines)
         self._name = f"{socket.gethostname()}:{os.getpid()}"  # as in the names of replicas
-        self._symptoms = SymptomLog()
+        self._symptoms = FindingLog()
         self.changes = ListForNginx(supervisor, calls, hurry)
         self.ports = PortMetrics(self._own)
 
@@ -176,14 +176,14 @@ class Admin:
                 return worker, answer
         raise NoWorker
 
-    def _own_symptoms(self) -> list[Symptom]:
+    def _own_symptoms(self) -> list[Finding]:
         found, now = self._totals.nginx_symptoms(), time.time()
         ready, configured = len(self._supervisor.answering()), len(self._supervisor.slots)
         if ready < configured:
-            found.append(Symptom("workers_missing", "warning", {"ready": ready, "configured": configured}))
+            found.append(Finding.of("workers_missing", values={"ready": ready, "configured": configured}))
         ended = self._supervisor.events.count_since("worker_ended", now - _RESTARTS_IN)
         if ended > _MOST_RESTARTS:
-            found.append(Symptom("workers_end", "warning", {"count": ended}))
+            found.append(Finding.of("workers_end", values={"count": ended}))
         return self._symptoms.note(found, now)
 
     async def _by_all(self, request: web.Request) -> web.Response:

@@ -11,10 +11,10 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from gateway.findings.finding import Finding, together
 from gateway.metrics.events import Event, events_in
 from gateway.metrics.history import Points, Reading
 from gateway.metrics.nginx_last_asked import nginx_symptoms
-from gateway.metrics.symptom import Symptom, together
 from gateway.workers.merged_readiness import NOT_READY, STATES, overall
 
 TOTALS: Final = "/api/v1/monitoring/totals"
@@ -45,7 +45,7 @@ class _Nginx(_Kept):
 
 class _Replica(_Kept):
     name: str
-    symptoms: tuple[Symptom, ...]
+    symptoms: tuple[Finding, ...]
     events: Any = ()
 
 
@@ -61,7 +61,7 @@ class WorkerState(_Kept):
     nginx: tuple[_Nginx, ...] = ()
 
 
-def merged_console(states: Sequence[WorkerState], missing: int, own: Mapping[str, Sequence[Symptom]]) -> dict[str, Any]:
+def merged_console(states: Sequence[WorkerState], missing: int, own: Mapping[str, Sequence[Finding]]) -> dict[str, Any]:
     """Return what replaces the answer of a worker. ``states`` is not empty; ``missing`` workers have no state.
 
     Each worker knows itself best: of other replicas it knows what they have published. ``own``: the supervisor's
@@ -167,7 +167,7 @@ class MergedTotals:
         errors = [error.model_dump() for error in self._total().errors]
         return {**data, "points": self._points.as_json(since), "errors": errors}
 
-    def nginx_symptoms(self) -> list[Symptom]:
+    def nginx_symptoms(self) -> list[Finding]:
         """Return the problems with nginx by what all running workers heard of it."""
         heard = [totals.nginx for ended, totals in self._last.items() if totals.nginx and not ended.is_set()]
         asked: dict[str, float] = {}

@@ -190,14 +190,19 @@ async def test_heartbeats_that_cannot_be_sent_prove_nothing_and_those_of_a_new_c
     assert 'too many connections for role "listener"' in warnings[0]
 
 
-async def test_a_test_of_the_trigger_comes_the_way_of_changes(postgres_dsn: str, made_table: ImagesTable) -> None:
+@pytest.mark.parametrize(("payload", "gaps"), [(f"{TEST_PREFIX}x", 0), (f"{TEST_PREFIX}installed", 1)])
+async def test_a_test_of_the_trigger_comes_the_way_of_changes_and_a_new_trigger_ends_a_gap(
+    postgres_dsn: str, made_table: ImagesTable, payload: str, gaps: int
+) -> None:
+    """Also while nobody can look for the trigger, because the pool for rows gets no connection."""
     changes, tests = Changes(), asyncio.Event()
     feed = ChangeFeed(ServerAddresses(postgres_dsn, 1), Metrics().catalog)
     async with background("change-feed", feed.listen(changes, tests.set)):
         await until(lambda: changes.starts == 1)
-        await asyncio.to_thread(made_table.execute, "SELECT pg_notify(%s, %s)", CHANNEL, f"{TEST_PREFIX}x")
+        tests.clear()  # it is set as listening begins, too
+        await asyncio.to_thread(made_table.execute, "SELECT pg_notify(%s, %s)", CHANNEL, payload)
         await asyncio.wait_for(tests.wait(), LIMIT)
-    assert changes.image_ids == []
+    assert (changes.image_ids, changes.gaps) == ([], gaps)
 
 
 def notification(payload: str) -> Notify:

@@ -24,8 +24,8 @@ async def test_40_000_tags_leave_within_the_rate_oldest_first_each_once(tier: Ti
 
         def replica() -> tuple[PurgeIntake, PurgeWorker]:
             queue, target = PurgeQueue(tier.shards, per_second=PER_SECOND), cloud.edgeone(by_tag=True)
-            intake = PurgeIntake(queue, metrics.purge, now=tier.clock, settle=0)
-            return intake, PurgeWorker(intake, target, metrics.purge, ReplicaStore(tier.shards), now=tier.clock)
+            intake = PurgeIntake(queue, metrics.purge, now=tier.clock.shared, settle=0)
+            return intake, PurgeWorker(intake, target, metrics.purge, ReplicaStore(tier.shards))
 
         replicas = [replica(), replica()]
         for start in range(0, ROWS, 1000):

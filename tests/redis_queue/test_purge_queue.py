@@ -53,6 +53,13 @@ async def test_a_claim_that_another_worker_has_since_taken_is_not_removed(queue:
     assert await queue.due_at("a") == NOW + 120
 
 
+async def test_the_time_is_that_of_redis(queue: PurgeQueue, redis_client: "redis.Redis") -> None:
+    """The clocks of two gateways differ: one that is ahead would purge before the others have heard."""
+    before = redis_client.time()
+    now = await queue.now()
+    assert before <= divmod(round(now * 1e6), 10**6) <= redis_client.time()
+
+
 async def test_released_purges_have_their_places_back(queue: PurgeQueue) -> None:
     await queue.enqueue(["a"], NOW - 9)
     await queue.enqueue(["b"], NOW - 4.25)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.simulation import promise
 from tests.simulation.plan import IMAGES
 
 if TYPE_CHECKING:
@@ -188,9 +187,9 @@ class Events:
         self._world.postgres.restart()
 
     def drop_trigger(self, _target: int, value: float) -> None:
-        """Drop the trigger, and install it again, unless gateways may not have seen that it is back."""
+        """Drop the trigger, and install it again."""
         postgres = self._world.postgres
-        if postgres.trigger is not None and self._world.loop.time() - postgres.installed_at > promise.TRIGGER_SEEN:
+        if postgres.trigger is not None:
             install = partial(postgres.install_trigger, postgres.trigger + 1)
             self._for(value, partial(setattr, postgres, "trigger", None), install)
 

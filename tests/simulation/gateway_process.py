@@ -176,8 +176,8 @@ class Gateway:
         urls = CheckedSigner(signer, lifetime, clocks.cos)
         self.resolver = UrlResolver(self.catalog, urls, entries, local, trust, _METRICS.urls)
         self.queue = PurgeQueue(self.server)
-        self.purges = PurgeIntake(self.queue, _METRICS.purge, now=redis.now, replica=name)  # type: ignore[arg-type]
-        self.purge_worker = PurgeWorker(self.purges, cdn, _METRICS.purge, self.queue, now=redis.now)  # type: ignore[arg-type]
+        self.purges = PurgeIntake(self.queue, _METRICS.purge, now=self.queue.now, replica=name)  # type: ignore[arg-type]
+        self.purge_worker = PurgeWorker(self.purges, cdn, _METRICS.purge, self.queue)  # type: ignore[arg-type]
         self.channel.on_dropped = self.purges.add
         self.invalidation = Invalidation(self.log, steady, trust, entries, self.channel, self.purges)
         self.log.add_cache(self.resolver)
@@ -216,7 +216,7 @@ class Gateway:
     async def _publish(self, name: str) -> None:
         while True:
             with suppress(CacheUnavailable):
-                await self.queue.publish(name, self.purges.now())
+                await self.queue.publish(name, self.cos())
             await asyncio.sleep(_PUBLISHED_EVERY)
 
     async def _probe_redis(self) -> None:

@@ -18,9 +18,6 @@ GATEWAY_AMID_FAULTS: Final = 6.5
 # A copy that such a gateway gave to nginx, and nginx's own way of hearing.
 NGINX_AMID_FAULTS: Final = 8.0
 
-# A gateway has looked for a trigger that is back: at once, or a second after its last look.
-TRIGGER_SEEN: Final = 3.0
-
 # While no row can be read, a gateway sends what it has, unless it knows that the row has changed, and nginx keeps none
 # of it. It may do so for some time after rows can be read again, until it listens again and reads a row.
 UNREADABLE: Final = 12.0

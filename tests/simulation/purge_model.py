@@ -40,6 +40,11 @@ class PurgeQueue:
         [answer] = await self._server.run((MODEL, work))
         return answer
 
+    async def now(self) -> float:
+        """Return the time of Redis."""
+        [[seconds, microseconds]] = await self._server.run(("TIME",))
+        return float(seconds + microseconds / 1_000_000)
+
     async def enqueue(self, image_ids: Sequence[str], now: float, *, settle: float = 0.0, replica: str = "") -> int:
         """Queue changed images. Return how many were dropped."""
 
@@ -106,14 +111,27 @@ class PurgeQueue:
 
         await self._run(work)
 
+    async def free(self, claimed_at: float) -> None:
+        """Make all purges due that were claimed at that time."""
+
+        def work(data: PurgeData) -> None:
+            data.queue |= {image_id: claimed_at for image_id, at in data.queue.items() if at == claimed_at + _LEASE}
+
+        await self._run(work)
+
     async def take_slot(self) -> float:
         """Return in how many seconds a request may be sent."""
         return 0.0
 
-    async def names(self, now: float) -> set[str]:
-        """Return the names of the replicas of the last half minute."""
-        return set(await self._run(lambda data: [name for name, at in data.seen.items() if now - at < _LISTED]))
+    async def names(self) -> set[str]:
+        """Return the names of the replicas that are listed."""
+        return set(await self._run(lambda data: list(data.seen)))
 
     async def publish(self, name: str, now: float) -> None:
-        """List a replica."""
-        await self._run(lambda data: data.seen.update({name: now}))
+        """List a replica, and remove those of more than half a minute before."""
+
+        def work(data: PurgeData) -> None:
+            data.seen[name] = now
+            data.seen = {name: at for name, at in data.seen.items() if now - at < _LISTED}
+
+        await self._run(work)

@@ -62,6 +62,8 @@ class Redis:
         match name:
             case "PING":
                 return b"PONG"
+            case "TIME":
+                return [int(self.now()), int(self.now() % 1 * 1_000_000)]
             case "MGET":
                 return [self.get(key) for key in arguments]
             case "PUBLISH":

@@ -8,7 +8,7 @@ from typing import Any, Final
 from tests.simulation import promise
 from tests.simulation.events import Events
 from tests.simulation.fronts import Copy, Front
-from tests.simulation.gateway_process import TIMEOUT, Answer, Clocks, Gateway, Setup
+from tests.simulation.gateway_process import Answer, Clocks, Gateway, Setup
 from tests.simulation.loop import ExploringLoop, Process
 from tests.simulation.network import Link, Network
 from tests.simulation.nginx_process import NAME, Nginx, NoAnswer, Refused
@@ -370,8 +370,7 @@ class World:
         if not gateway.hears():
             return
         bound = promise.GATEWAY if self.is_calm else promise.GATEWAY_AMID_FAULTS
-        # It looks for a trigger that is back, and then again, by connections that may be lost.
-        until = self.loop.time() - bound - (2 * TIMEOUT if host.has_lost_connections else 0)
+        until = self.loop.time() - bound
         for image_id, history in self.postgres.history.items():
             known = host.known.get(image_id, (0, 0.0))[0]
             missed = next((c for c in reversed(history) if c.at <= until), None)

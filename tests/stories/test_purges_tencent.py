@@ -150,10 +150,13 @@ async def test_nothing_is_lost_when_the_gateway_is_killed_in_the_middle_of_a_bur
         queue, metrics = PurgeQueue(shards, per_second=15), Metrics()
         api = TencentApi(http, services.url, service=TencentCdn.SERVICE, version=TencentCdn.VERSION)
         target = TencentCdn(api, Keys(Credentials(SECRET_ID, SECRET_KEY)), "purge", target_addresses)
-        in_a_minute = lambda: time.time() + 61  # noqa: E731 - when the lease of the killed one has ended
-        worker = PurgeWorker(
-            PurgeIntake(queue, metrics.purge), target, metrics.purge, ReplicaStore(shards), now=in_a_minute
-        )
+
+        async def in_a_minute() -> float:
+            """When the lease of the killed one has ended."""
+            return await queue.now() + 61
+
+        intake = PurgeIntake(queue, metrics.purge, now=in_a_minute)
+        worker = PurgeWorker(intake, target, metrics.purge, ReplicaStore(shards))
         async with asyncio.timeout(LIMIT):
             while redis_client.zcard("image:purge:queue"):
                 await worker.send_batch()

@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
+from gateway.findings.finding import Finding
 from gateway.metrics.events import Event
-from gateway.metrics.symptom import Symptom
 from gateway.workers.merged_console import MergedTotals, Totals, WorkerState, events_of, merged_console
 from gateway.workers.worker_calls import Answer
 from tests.serving import serving
 from tests.workers.conftest import fake_workers, get_json
 
 CONSOLE = "/api/v1/monitoring/console"
-FAILS = Symptom("requests_fail", "bad", {"failed": 3, "requests": 4}, 50)
+FAILS = Finding("requests_fail", "bad", {"failed": 3, "requests": 4}, 50)
 
 
-def row(name: str, *symptoms: Symptom, at: float = 100) -> dict[str, Any]:
+def row(name: str, *symptoms: Finding, at: float = 100) -> dict[str, Any]:
     return {"name": name, "at": at, "version": "1.2.3", "symptoms": [asdict(symptom) for symptom in symptoms]}
 
 

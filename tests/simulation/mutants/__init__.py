@@ -155,9 +155,16 @@ MUTANTS: Final = {
     ),
     "trigger_gap_kept": _mutant(
         "rows are trusted that were read while there was no trigger",
-        ("gateway.service.urls", "    invalidation.rows_missed()\n", "    del invalidation\n"),
+        ("gateway.service.urls", "    invalidation.gap_ended()\n", "    del invalidation\n"),
+        (_FEED, "            listener.gap_ended()\n", "            pass\n"),
         faults="drop_trigger",
         plan=2,
+    ),
+    "trigger_gap_looked_for": _mutant(
+        "that a trigger is back is only known when somebody can look for it",
+        (_FEED, "            listener.gap_ended()\n", "            pass\n"),
+        faults="drop_trigger refuse_rows",
+        plan=5,
     ),
     "no_new_connection": _mutant(
         "a connection without heartbeats is kept",
@@ -284,13 +291,13 @@ MUTANTS: Final = {
     ),
     "purged_once": _mutant(
         "a CDN is purged once, while a deaf gateway still trusts the earlier row",
-        (_WORKER, "sent(sent, claimed_at, self._listed, REPEAT_AFTER)", "sent(sent, claimed_at)"),
+        (_WORKER, "sent(sent, self._claimed_at, self._listed, REPEAT_AFTER)", "sent(sent, self._claimed_at)"),
         faults="deafen_gateway",
         plan=1,
     ),
     "purged_again_too_early": _mutant(
         "a CDN is purged again while a deaf gateway still trusts the earlier row",
-        (_WORKER, "REPEAT_AFTER: Final = LEASE + 2.0", "REPEAT_AFTER: Final = 2.0"),
+        (_WORKER, "REPEAT_AFTER: Final = LEASE + ", "REPEAT_AFTER: Final = "),
         faults="deafen_gateway",
         plan=1,
     ),
