@@ -15,6 +15,7 @@ from gateway.monitoring.symptoms import CurrentSymptoms
 from gateway.monitoring.this_replica import ThisReplica, keep_recording
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.origin.client import OriginClient
+from gateway.process.logs import worker_number
 from gateway.service.access import Access
 from gateway.service.images import Images
 from gateway.service.metrics import Metrics
@@ -57,6 +58,7 @@ async def open_diagnostics(
         entry_key=lambda: redis.mac.fingerprint if redis is not None else None,
         streams=lambda: images.handler.streams,
         now=signing.clock.now,
+        worker=worker_number(),
     )
     async with AsyncExitStack() as stack:
         opened = stack.enter_async_context

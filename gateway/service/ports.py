@@ -77,7 +77,6 @@ async def serve(
     drain at once. ``extend`` may add routes to the application of the public port. Raises ``CannotListen``,
     ``PurePythonParser``, and the errors of ``open_service``.
     """
-    metrics.nginx.nginx_asked.hears_all = inherited.guard_admin is None
     async with open_service(settings, metrics, read_settings) as service, answering(service):
         public_app, admin_app = applications(service)
         if extend is not None:
@@ -181,7 +180,7 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         statistics = CacheStatistics(redis.usage, redis.queue, metrics.urls, report, prerefresh, redis.daily, now)
         purges = service.purges.queue if service.purges is not None else None
         queues = QueueCalls(redis.queue, purges, now, bodies)
-    asked, debug_log, about = metrics.nginx.nginx_asked, service.requests.debug_log, partial(answer_of, service)
+    debug_log, about = service.requests.debug_log, partial(answer_of, service)
     relay, errors = Relay(metrics.origin.sent_bytes), metrics.server.recent_errors
 
     async def explain(image_id: str, given: Sequence[str | None], query: Mapping[str, str]) -> "Explanation":
@@ -190,7 +189,7 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         return await explained(service, image_id, given, query)
 
     admin = AdminHandlers(
-        process=ThisProcess(metrics.registry, metrics.counted, asked, service.reloader, debug_log, bodies, about),
+        process=ThisProcess(metrics.registry, metrics.counted, service.reloader, debug_log, bodies, about),
         console=_console(service),
         statistics=statistics,
         queues=queues,
