@@ -62,13 +62,12 @@ async def test_a_webhook_is_connected_to_and_sent_nothing() -> None:
         assert "127.0.0.1 cannot be reached" in found.what
 
 
-@pytest.mark.parametrize(
-    ("negotiate", "target", "warns"), [("accept", "tencent_cdn", True), ("accept", "webhook", False)]
-)
-def test_formats_that_are_negotiated_are_a_warning_before_a_cdn(negotiate: str, target: str, warns: bool) -> None:
-    variants = VariantSettings.model_validate({"negotiate": negotiate})
-    purge = PurgeSettings.model_validate(
-        {"target": target, "url": "https://hook.example", "base_urls": ["https://a.example"]}
-    )
-    assert (diagnose_negotiation(variants, purge) is not None) is warns
-    assert diagnose_negotiation(variants, None) is None
+def test_formats_that_are_negotiated_are_a_warning_before_a_cdn() -> None:
+    negotiated, explicit = VariantSettings(negotiate="accept"), VariantSettings()
+    cdn = PurgeSettings(target="tencent_cdn", base_urls=("https://img.example",))
+    hook = PurgeSettings(target="webhook", url="https://hook.example")
+    found = diagnose_negotiation(negotiated, cdn)
+    assert found is not None
+    assert found.level == "warning"
+    others = [diagnose_negotiation(*other) for other in ((explicit, cdn), (negotiated, hook), (negotiated, None))]
+    assert others == [None] * 3
