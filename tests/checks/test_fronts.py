@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from gateway.checks.fronts import diagnose_negotiation, diagnose_purge
+from gateway.canary.rules import Known, Seen, judge
+from gateway.checks.fronts import diagnose_canary, diagnose_negotiation, diagnose_purge
+from gateway.findings.finding import Finding
+from gateway.metrics.canary import CanaryOutcome, Check
 from gateway.net.bounded_http import BoundedHttp
 from gateway.presign.style_variants import Renditions
 from gateway.purge.target import Addresses, TargetUnavailable
@@ -48,6 +51,19 @@ async def test_a_failure_comes_with_advice(code: str | None, verdict: str, advic
     assert found.what.startswith("tencent_cdn: ")
     assert advice in found.advice
     assert bool(found.advice) == bool(advice)
+
+
+def test_rows_that_nobody_sees_are_one_sentence_with_the_cause_that_postgres_has() -> None:
+    checks: list[tuple[Check, bool]] = [("public", True), ("private_anonymous", False)]
+    outcomes = [
+        CanaryOutcome("https://a.example", check, *judge(check, Known("missing"), [Seen(404)], was_up=was_up), None, 1)
+        for check, was_up in checks
+    ]
+    hidden = Finding.of("rows_hidden", "rows", "row level security may hide rows of images", "run: CREATE POLICY")
+    [found] = diagnose_canary(outcomes, hidden)
+    assert (found.level, found.advice) == ("bad", "run: CREATE POLICY")
+    assert found.what == f"no row of the canary's images is seen, since {hidden.what}"
+    assert len(list(diagnose_canary(outcomes))) == 2
 
 
 async def test_a_webhook_is_connected_to_and_sent_nothing() -> None:
