@@ -67,7 +67,8 @@ ALLOWED: dict[str, set[str]] = {
     "redis_entries": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
     "redis_queue": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
     "redis_replicas": BASE | RECORD | {"gateway.redis_connection", "gateway.changes"},
-    "canary": BASE | {"gateway.redis_connection.guarded_client", "gateway.redis_replicas.canary_rounds"},
+    "canary": BASE
+    | {"gateway.access.canary_mark", "gateway.redis_connection.guarded_client", "gateway.redis_replicas.canary_rounds"},
     "purge": BASE | RECORD | SIGNED | REDIS | {"gateway.changes.heartbeat", "gateway.presign.credentials.rotation"},
     "urls": BASE | RECORD | REDIS | {"gateway.presign", "gateway.changes", "gateway.purge.intake"},
     "origin": BASE | RECORD | SIGNED,
@@ -92,7 +93,7 @@ ALLOWED: dict[str, set[str]] = {
         "gateway.access.identity",
         "gateway.api",
         "gateway.delivery",
-        "gateway.canary.request_id",
+        "gateway.access.canary_mark",
         "gateway.catalog.image_id",
         "gateway.process",
         "gateway.tracing.spans",
@@ -121,6 +122,7 @@ SETTINGS_INSIDE: dict[str, set[str]] = {
     "cli": {SETTINGS_READER},
     "commands": {SETTINGS_READER},
     "process": {"gateway.settings.error_messages", "gateway.settings.reload_difference"},
+    "tracing": {"gateway.settings.error_messages"},  # of the variables of OpenTelemetry
 }
 # Reads the variables that Tencent's own tools set, whose names are fixed.
 TENCENT_VARIABLES = "gateway.settings.credentials"

@@ -14,7 +14,6 @@ from gateway.catalog.image_id import parse_image_id
 from gateway.errors import ConfigurationRefused, InvalidRequest, ReloadImpossible
 from gateway.findings.finding import Finding
 from gateway.metrics.history import Counted
-from gateway.metrics.nginx_last_asked import NginxLastAsked
 from gateway.monitoring.health import Health, Readiness
 from gateway.process.log_format import redact
 from gateway.process.logs import DebugLog
@@ -31,7 +30,6 @@ class ThisProcess:
 
     registry: CollectorRegistry
     counted: Counted
-    nginx: NginxLastAsked
     reloader: Reloader
     debug_log: DebugLog
     bodies: Bodies
@@ -52,7 +50,6 @@ class ThisProcess:
                 "durations": reading.durations,
                 "bounds": self.counted.requests.durations.bounds,
                 "errors": [asdict(error) for error in self.counted.errors.newest()],
-                "nginx": {"asked": self.nginx.seconds(), "cache_seconds": self.nginx.cache_seconds()},
             }
         )
 

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.access.canary_mark import CanaryMark
 from gateway.canary.client import FrontClient
-from gateway.canary.request_id import CanaryMark
 from gateway.canary.rules import Known, Seen, judge_change
 from gateway.metrics.canary import CHANGE, CanaryOutcome, Check
 

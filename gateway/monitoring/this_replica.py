@@ -8,7 +8,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, InitVar, dataclass, field, replace
 
 from prometheus_client import Counter
 from prometheus_client.process_collector import ProcessCollector
@@ -34,6 +34,7 @@ class ThisReplica:
     entry_key: returns the fingerprint of ``redis.entry_key``, None without Redis.
     streams: returns how many images are being sent.
     now: returns the time by the clock of COS, which is the same on every machine.
+    worker: the number of this process among several workers, which its name ends with.
     """
 
     history: History
@@ -45,18 +46,19 @@ class ThisReplica:
     entry_key: Callable[[], str | None]
     streams: Callable[[], int]
     now: Callable[[], float]
+    worker: InitVar[int | None] = None
     # How commands run beside this process: the program and its configuration. None: as image-gateway-admin.
     commands: tuple[str, str] | None = field(default=None, init=False)
-    # Two processes on one host, or containers that all call their process 1, are different replicas.
-    name: str = field(
-        default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}", init=False
-    )
+    name: str = field(init=False)
     _started: float = field(init=False)
     _log: FindingLog = field(default_factory=FindingLog, init=False)
     _process: ProcessCollector = field(default_factory=lambda: ProcessCollector(registry=None), init=False)
     _dead: dict[str, float] = field(default_factory=dict, init=False)  # by event: the length of a dead list
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, worker: int | None) -> None:
+        # Two processes on one host, or containers that all call their process 1, are different replicas.
+        name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
+        self.name = name if worker is None else f"{name}:worker-{worker}"
         self._started = self.now()
 
     async def look(self) -> ReplicaPoint:

@@ -9,18 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from gateway.access.canary_mark import CanaryMark
 from gateway.access.signed_links import SignedLinks, short_address
 from gateway.canary.canary import AnswersOfFronts, Ask, Canary, Question, Step
 from gateway.canary.change import ChangeThroughFronts, UnfitChange
 from gateway.canary.client import FrontClient, open_front_client
-from gateway.canary.request_id import CanaryMark
 from gateway.canary.rules import Known
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.concurrency.background import background
 from gateway.errors import CatalogUnavailable, CredentialsExpired, OriginUnavailable
 from gateway.metrics.canary import CanaryOutcomes
 from gateway.origin.client import OriginClient
-from gateway.process.logs import log_handler
+from gateway.process.logs import worker_number
 from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.access import signed_links
 from gateway.service.metrics import Metrics
@@ -157,8 +157,7 @@ def make_canaries(
     settings = live.value.canary
     if settings is None:
         return []
-    handler, jwt = log_handler(), live.value.access.jwt
-    asks_alone = handler is None or handler.worker in (None, 1)  # of several workers, the first
+    jwt, asks_alone = live.value.access.jwt, worker_number() in (None, 1)  # of several workers, the first
     images, mark = CanaryImages(stores.catalog, signing, origin), CanaryMark(live.map(shared_secret))
     questions = CanaryQuestions(settings, images, signed_links(live), jwt.cookie if jwt is not None else None)
     asking: dict[str, tuple[float, Ask]] = {

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.canary.request_id import CanaryMark
+from gateway.access.canary_mark import CanaryMark
 from gateway.process.reloader import Reloader
 from gateway.purge.intake import PurgeIntake
 from gateway.service.access import Access, open_access
@@ -50,7 +50,7 @@ async def open_service(
     """Open every part. The parts close in reverse order, also when a part fails to open.
 
     ``read_settings`` reads the settings in a thread, for a reload, or raises ``SettingsError``. None: there is no
-    reload. Raises ``CatalogQueryRefused``, ``WrongRedis``, ``UnusableTracing`` and ``UnusablePicture``.
+    reload. Raises ``CatalogQueryRefused``, ``WrongRedis``, ``SettingsError`` and ``UnusablePicture``.
     """
     live = Live(settings)
     async with AsyncExitStack() as stack:

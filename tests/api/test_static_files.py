@@ -124,8 +124,10 @@ def test_the_wheel_contains_the_built_files_and_no_sources() -> None:
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     patterns = [line for line in setup["options.package_data"]["gateway"].splitlines() if line.startswith("web/")]
     shipped = {file for pattern in patterns for file in (ROOT / "gateway").glob(pattern) if file.is_file()}
-    # The console has no build step: its sources are what browsers load.
-    loaded = [*STATIC.rglob("*"), *(ROOT / "gateway" / "web" / "console").rglob("*")]
+    # The console and the shared tokens have no build step: their sources are what browsers load.
+    loaded = [
+        file for folder in ("static", "brand", "console") for file in (ROOT / "gateway" / "web" / folder).rglob("*")
+    ]
     assert shipped == {file for file in loaded if file.is_file()}
     # Without __init__.py the sources are not found as a package.
     assert setup["options"]["packages"] == "find:"

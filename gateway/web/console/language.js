@@ -23,10 +23,7 @@ const text = (name) =>
       : name;
 
 /** The words of that name with their values; the name itself where there are none, such as an error code. */
-export const word = (name, values = {}) =>
-  text(name).replace(/\{(\w+)\}/g, (_, key) =>
-    String(values[key] ?? "?"),
-  );
+export const word = (name, values = {}) => text(name).replace(/\{(\w+)\}/g, (_, key) => String(values[key] ?? "?"));
 
 const locale = () => (chosen === "zh" ? "zh-CN" : "en-GB");
 
@@ -67,7 +64,7 @@ export const count = (value) => new Intl.NumberFormat(locale()).format(value);
 /** Write the words of every element with `data-text`, in the chosen language. */
 export function writeTexts() {
   document.documentElement.lang = locale();
-  document.title = word("title");
+  document.title = `${word("title")} · ${location.host}`;
   for (const place of document.querySelectorAll("[data-text]")) place.textContent = word(place.dataset.text);
   for (const place of document.querySelectorAll("[data-hint]")) place.placeholder = word(place.dataset.hint);
 }
