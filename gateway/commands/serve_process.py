@@ -1,6 +1,7 @@
 """Run the gateway in this process: start, signals or orders of the supervisor, reloads, stop."""
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Callable, Coroutine
@@ -50,6 +51,8 @@ async def _serve_settings(
         background("watchdog", manager.show_life()),  # during the drain, too
         serve(settings, Metrics(), read_settings, inherited=inherited, force_stop=signals.force_stop) as serving,
     ):
+        # Collections do not look at what was opened and stays, such as the tables of all URLs and images in memory.
+        gc.freeze()
         # The supervisor logs the ports of all workers.
         level = logging.INFO if channel is None else logging.DEBUG
         logger.log(level, "listening: public=%s admin=%s", serving.ports.public, serving.ports.admin)

@@ -23,10 +23,7 @@ const text = (name) =>
       : name;
 
 /** The words of that name with their values; the name itself where there are none, such as an error code. */
-export const word = (name, values = {}) =>
-  text(name).replace(/\{(\w+)\}/g, (_, key) =>
-    String(values[key] ?? "?"),
-  );
+export const word = (name, values = {}) => text(name).replace(/\{(\w+)\}/g, (_, key) => String(values[key] ?? "?"));
 
 const locale = () => (chosen === "zh" ? "zh-CN" : "en-GB");
 

@@ -1,8 +1,8 @@
 // What the gateway says of itself, as sentences, lights and tables.
 import { button, el, node, replace, table } from "./elements.js";
+import { FINDINGS } from "./findings.js";
 import { notice } from "./gateway.js";
 import { bytesText, count, duration, time, word } from "./language.js";
-import { FINDINGS } from "./findings.js";
 import { lookUp } from "./lookup.js";
 
 const MOST_NAMES = 5;
