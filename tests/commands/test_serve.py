@@ -55,33 +55,6 @@ async def test_a_drain_lets_a_download_finish_and_a_second_signal_ends_it_at_onc
     assert "Traceback" not in "".join(running.lines)
 
 
-async def test_a_transfer_that_outlasts_the_shutdown_grace_is_reset(config_file: Path, images: Images) -> None:
-    await images.add_hanging("slow")
-    environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": "0.2", "GATEWAY_IMAGE_PROXY__TIMEOUT": FAR_AWAY}
-    async with (
-        gateway_process("serve", "--config", str(config_file), environment=environment) as running,
-        aiohttp.ClientSession() as session,
-        session.get(running.public + "/i/slow") as answer,
-    ):
-        await answer.content.readexactly(500_000)
-        running.terminate()
-        with pytest.raises(aiohttp.ClientError):
-            await answer.content.read()
-        assert await running.exit_code() == 0
-    assert any("shutdown_grace is over" in line for line in running.lines)
-
-
-async def test_an_idle_gateway_exits_at_once(config_file: Path) -> None:
-    environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": FAR_AWAY}
-    async with (
-        gateway_process("serve", "--config", str(config_file), environment=environment) as running,
-        aiohttp.ClientSession() as session,
-    ):
-        await (await session.get(running.public + "/healthz")).read()  # leaves a keep-alive connection open
-        running.terminate()
-        assert await running.exit_code() == 0
-
-
 async def test_a_disk_that_hangs_under_the_audit_log_holds_up_neither_a_reload_nor_the_end(
     config_file: Path, tmp_path: Path
 ) -> None:
