@@ -81,7 +81,7 @@ ALLOWED: dict[str, set[str]] = {
     "process": BASE | {"gateway.delivery.request_context"},
     "tracing": BASE | DOMAIN | {"gateway.process"},
     "monitoring": BASE | DOMAIN,
-    "checks": BASE | DOMAIN | {"gateway.monitoring.redis_probe"},
+    "checks": BASE | DOMAIN | {"gateway.canary.rules", "gateway.monitoring.redis_probe"},
     "explain": BASE | DOMAIN | {"gateway.checks", "gateway.process"},
     "api": BASE
     | DOMAIN
