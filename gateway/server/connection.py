@@ -29,7 +29,7 @@ _MAY_HAVE_LEFT = 2.0
 _LOOKED_AT = 0.1  # seconds between two looks at the connection of such a client
 _MOST_UNSENT = 256 * 1024  # bytes; half of it was up to a tenth slower at 10 MB, in rounds that differ as much
 # Returns the response to a request of a client at that address, or what the task of the request gets by ``begun_by``.
-AtOnce: TypeAlias = "Callable[[RawRequestMessage, str | None], bytes | Exchange | None]"
+AtOnce: TypeAlias = Callable[[RawRequestMessage, str | None], "bytes | Exchange | None"]
 
 
 class Connection(web.RequestHandler):
@@ -58,7 +58,7 @@ class Connection(web.RequestHandler):
             access_log=None,  # type: ignore[arg-type]  # then aiohttp writes no lines
         )
         self._at_once = at_once
-        self._begun: tuple[RawRequestMessage, "Exchange | None"] | None = None
+        self._begun: tuple[RawRequestMessage, Exchange | None] | None = None
         self._peer: str | None = None
         self._body: StreamReader = EMPTY_PAYLOAD  # of the newest request
         self._is_malformed = False  # nothing that follows is a request
