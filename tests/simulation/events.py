@@ -345,6 +345,8 @@ class Events:
         )
 
     def slow_network(self, _target: int, value: float) -> None:
-        """Let each message take longer. Some answers of Redis come too late, so that purges are late, too."""
-        self._without_purges_for(value, self._world.hosts)
-        self._set(value, self._world.network, "slowness", self._world.random.choice((0.05, 0.2)))
+        """Let each message take longer. Of the slower ones, some answers of Redis come too late."""
+        slowness = self._world.random.choice((0.05, 0.2))
+        if slowness == 0.2:
+            self._without_purges_for(value, self._world.hosts)
+        self._set(value, self._world.network, "slowness", slowness)
