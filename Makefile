@@ -210,6 +210,7 @@ simulate: install  ## explore interleavings and faults of the way of a change in
 docs: install  ## write the generated documents: docs/configuration.md, docs/metrics.md, docs/code-map.md and the pictures
 	$(BIN)/python -m docs.generate
 	$(BIN)/python -m docs.generate.screenshots
+	$(BIN)/python -m docs.generate.film
 
 site: install  ## write the documents as a site of files to site/, with a search that works offline
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

@@ -24,8 +24,10 @@ from gateway_dev.stack import ADMIN_TOKEN, token_for
 
 _CONTENT_TYPES: Final[Mapping[str, str]] = {
     "index.html": "text/html",
+    "logo.svg": "image/svg+xml",
     "playground.css": "text/css",
     "playground.js": "text/javascript",
+    "tokens.css": "text/css",
 }
 MAX_PAUSE: Final = 15.0  # seconds
 _BODY_TIMEOUT: Final = 10.0  # seconds
@@ -156,8 +158,8 @@ class Playground:
 
 def _read_package() -> Mapping[str, bytes]:
     """Return the files by name; blocks."""
-    folder = resources.files("gateway_dev").joinpath("static")
-    return {name: folder.joinpath(name).read_bytes() for name in _CONTENT_TYPES}
+    folders = (resources.files("gateway_dev").joinpath("static"), resources.files("gateway").joinpath("web", "brand"))
+    return {file.name: file.read_bytes() for folder in folders for file in folder.iterdir()}
 
 
 def this_machine_only(handler: Handler) -> Handler:

@@ -18,6 +18,7 @@ import yaml
 
 from docs.generate.code_map import ROOMS
 from docs.generate.documents import DOCUMENTS
+from docs.generate.film import MOST_BYTES as MOST_BYTES_OF_FILM
 from docs.generate.page_table import with_page_table
 from docs.generate.screenshots import MOST_BYTES, digest_in
 from gateway import cli
@@ -121,6 +122,13 @@ def test_the_site_is_built_and_every_link_leads_somewhere(tmp_path: Path) -> Non
         check=True,
     )
     assert "https://" not in re.findall(r'(?:src|href)="([^"]*)"', (tmp_path / "index.html").read_text())
+    first = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert len(re.findall(r'class="md-button', first)) == 2
+    assert re.search(
+        r"<strong>[\d,]{5,}</strong>.*?<strong>\d\.\d s</strong>.*?<strong>\d\.\d ×</strong>", first, re.DOTALL
+    )
+    films = re.findall(r'(?:src|srcset)="(assets/film[^"#]+)', first)
+    assert [(tmp_path / film).stat().st_size < MOST_BYTES_OF_FILM for film in films] == [True] * 4
     assert '"lang":["en","zh"]' in (tmp_path / "search" / "search_index.js").read_text(encoding="utf-8")
     chinese = (tmp_path / "README.zh-CN.html").read_text(encoding="utf-8")
     assert '<html lang="zh"' in chinese

@@ -32,6 +32,7 @@ BASE = {
     "gateway.net",
     "gateway.settings",
     "gateway.metrics",
+    "gateway.findings",
     "gateway.concurrency",
 }
 # The small types that packages pass to each other.
@@ -55,7 +56,8 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "net": set(),
     "settings": {"gateway.net"},
-    "metrics": set(),
+    "findings": set(),
+    "metrics": {"gateway.findings"},
     "concurrency": {"gateway.metrics", "gateway.errors"},
     "access": BASE | RECORD | SIGNED,
     "changes": set(),
@@ -65,7 +67,8 @@ ALLOWED: dict[str, set[str]] = {
     "redis_entries": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
     "redis_queue": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
     "redis_replicas": BASE | RECORD | {"gateway.redis_connection", "gateway.changes"},
-    "canary": BASE | {"gateway.redis_connection.guarded_client", "gateway.redis_replicas.canary_rounds"},
+    "canary": BASE
+    | {"gateway.access.canary_mark", "gateway.redis_connection.guarded_client", "gateway.redis_replicas.canary_rounds"},
     "purge": BASE | RECORD | SIGNED | REDIS | {"gateway.changes.heartbeat", "gateway.presign.credentials.rotation"},
     "urls": BASE | RECORD | REDIS | {"gateway.presign", "gateway.changes", "gateway.purge.intake"},
     "origin": BASE | RECORD | SIGNED,
@@ -90,7 +93,7 @@ ALLOWED: dict[str, set[str]] = {
         "gateway.access.identity",
         "gateway.api",
         "gateway.delivery",
-        "gateway.canary.request_id",
+        "gateway.access.canary_mark",
         "gateway.catalog.image_id",
         "gateway.process",
         "gateway.tracing.spans",
@@ -119,6 +122,7 @@ SETTINGS_INSIDE: dict[str, set[str]] = {
     "cli": {SETTINGS_READER},
     "commands": {SETTINGS_READER},
     "process": {"gateway.settings.error_messages", "gateway.settings.reload_difference"},
+    "tracing": {"gateway.settings.error_messages"},  # of the variables of OpenTelemetry
 }
 # Reads the variables that Tencent's own tools set, whose names are fixed.
 TENCENT_VARIABLES = "gateway.settings.credentials"
@@ -175,7 +179,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "opentelemetry": ("gateway.tracing.",),
     "requests": ("gateway.tracing.",),
     "urllib3": ("gateway.tracing.",),
-    "yaml": ("gateway.settings.sources.", "gateway.api.static_files."),
+    "yaml": ("gateway.findings.", "gateway.settings.sources.", "gateway.api.static_files."),
 }
 # A class of a library that is neither client nor server: an exception to recognize in a log line.
 EXEMPT = {

@@ -4,39 +4,46 @@ import ast
 from pathlib import Path
 from typing import Final
 
-# The rooms in the order of a request, then what stands beside it. A test compares them with the folders.
-ROOMS: Final = {
+# Who has read these rooms, in this order, has understood the product.
+WAY_OF_A_REQUEST: Final = {
     "": "the command line",
     "service": "composition: opens every component in its order; reload",
     "commands": "one file a command",
-    "errors": "one class per outcome that a client can see",
     "settings": "YAML, environment and secrets directory -> validated, frozen settings",
-    "net": "addresses, header fields, text that is safe to print, bounded requests, calls of Tencent Cloud's services",
-    "metrics": "the registry and its kinds of collectors; what is read from them",
-    "concurrency": "time limits, circuit breaker, single flight, background tasks",
     "server": "listener, connection, dispatch: the only place that touches aiohttp's private state",
     "api": "routes and handlers",
     "access": "who asks, and may they",
+    "delivery": "the rules of a request; bytes to the client: relay, redirect, accel; preconditions, ranges, headers",
+    "urls": "the life of a presigned URL: cache tiers, resolver, renewal, invalidation",
     "catalog": "Postgres: image id -> row; the change feed",
-    "changes": "what has changed, and who has heard of it: the log, heartbeats, the list for nginx; no I/O",
     "presign": "presigned URLs: credentials, hosts, signature, lifetime, COS's clock",
     "redis_connection": "Redis on one server, behind Sentinel, or as a Cluster: clients, shards, scripts, keys",
     "redis_entries": "what Redis keeps of images: URLs, metadata, uses, statistics",
-    "redis_queue": "queues in Redis with leases: renewals and purges",
-    "redis_replicas": "what replicas say to each other through Redis: invalidations, questions, points, canary rounds",
-    "urls": "the life of a presigned URL: cache tiers, resolver, renewal, invalidation",
-    "purge": "changes reach the edge: the worker that tells caches in front",
-    "delivery": "the rules of a request; bytes to the client: relay, redirect, accel; preconditions, ranges, headers",
     "objects": "bytes of images: memory, one transfer for many requests, resumption, renditions",
     "origin": "requests to COS: connections, retries, errors and what they mean, pauses after failures",
-    "workers": "`serve --workers N`: the supervisor of N processes on one port",
+    "errors": "one class per outcome that a client can see",
+    "net": "addresses, header fields, text that is safe to print, bounded requests, calls of Tencent Cloud's services",
+    "concurrency": "time limits, circuit breaker, single flight, background tasks",
+    "metrics": "the registry and its kinds of collectors; what is read from them",
+}
+WHAT_KEEPS_IT_RIGHT: Final = {
+    "changes": "what has changed, and who has heard of it: the log, heartbeats, the list for nginx; no I/O",
+    "redis_replicas": "what replicas say to each other through Redis: invalidations, questions, points, canary rounds",
+    "redis_queue": "queues in Redis with leases: renewals and purges",
+    "purge": "changes reach the edge: the worker that tells caches in front",
+    "findings": "what can be found wrong: the catalogue as data, from which every surface takes its words",
     "monitoring": "health, history, symptoms, lag of the loop, probes, watch over the trigger",
+    "workers": "`serve --workers N`: the supervisor of N processes on one port",
     "canary": "asks for images through the fronts as users do: rules, client, shared rounds",
+    "process": "event loop, log, memory, service manager",
+}
+# Without any of them the gateway serves images: a test takes each out.
+MAY_BE_TAKEN_OUT: Final = {
     "checks": "what `check` tries, and the probes of a real bucket",
     "explain": "what `explain` says about one image",
     "tracing": "spans for OpenTelemetry",
-    "process": "event loop, log, memory, service manager",
 }
+ROOMS: Final = {**WAY_OF_A_REQUEST, **WHAT_KEEPS_IT_RIGHT, **MAY_BE_TAKEN_OUT}
 # The same for `image-gateway-dev`.
 DEV_ROOMS: Final = {
     "": "the embedded stack: servers from wheels, sample images, the playground",
@@ -46,12 +53,8 @@ DEV_ROOMS: Final = {
 
 _README: Final = """# Rooms of the gateway
 
-One line a folder, in the order of a request. [The code map](../docs/code-map.md) has every module. `make docs` writes
-this page. Scripts that run inside nginx are in [`config/nginx/image-gateway`](../config/nginx/image-gateway), their
-tests in `tests/njs`.
-
-| room | |
-| --- | --- |
+One line a folder. [The code map](../docs/code-map.md) has every module. `make docs` writes this page. Scripts that run
+inside nginx are in [`config/nginx/image-gateway`](../config/nginx/image-gateway), their tests in `tests/njs`.
 """
 
 _HEAD: Final = """# Code map
@@ -85,7 +88,15 @@ def code_map(root: Path) -> str:
 def rooms_page() -> str:
     """Return the README of the package: a line for each room."""
     web = {"web": "what browsers load: `<smart-image>`, its adapters for frameworks, the console"}
-    return _README + "".join(f"| `{room or '.'}` | {purpose} |\n" for room, purpose in {**ROOMS, **web}.items())
+    return _README + "".join(
+        f"\n## {title}\n\n| room | |\n| --- | --- |\n"
+        + "".join(f"| `{room or '.'}` | {purpose} |\n" for room, purpose in rooms.items())
+        for title, rooms in (
+            ("The way of a request", WAY_OF_A_REQUEST),
+            ("What keeps it right", WHAT_KEEPS_IT_RIGHT | web),
+            ("What may be taken out", MAY_BE_TAKEN_OUT),
+        )
+    )
 
 
 def _first_line(path: Path) -> str:

@@ -15,7 +15,8 @@ _PAGE: Final = """<!doctype html>
 <meta charset="utf-8">
 <title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
+<link rel="icon" href="{base}console/logo.svg">
+<link rel="stylesheet" href="{base}console/tokens.css">
 <link rel="stylesheet" href="{base}console/console.css">
 </head>
 <body class="text">

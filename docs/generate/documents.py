@@ -8,11 +8,11 @@ from docs.generate.browsers import browsers
 from docs.generate.code_map import code_map, rooms_page
 from docs.generate.configuration import configuration
 from docs.generate.console_page import console_page
+from docs.generate.findings import findings_page, findings_script
 from docs.generate.metrics_page import metrics_page
 from docs.generate.overview import overview
 from docs.generate.page_table import with_page_table
 from docs.generate.prometheus_rules import prometheus_rules
-from docs.generate.remedies import remedies
 from docs.generate.variants import variants
 
 ROOT = Path(__file__).parent.parent.parent
@@ -33,13 +33,14 @@ DOCUMENTS: Mapping[str, Callable[[], str]] = MappingProxyType(
         "docs/browsers.md": lambda: browsers(_read("tests", "web", "test_promise.py")),
         "docs/code-map.md": lambda: code_map(ROOT),
         "docs/configuration.md": lambda: configuration(_read("config", "gateway.yaml")),
+        "docs/findings.md": findings_page,
         "docs/metrics.md": metrics_page,
         "docs/overview.svg": overview,
         "docs/variants.svg": variants,
         "gateway/README.md": rooms_page,
         "gateway/web/console/api.html": lambda: console_page(_read("docs", "api.md"), "./"),
         "gateway/web/console/errors.html": lambda: console_page(_read("docs", "errors.md"), "../"),
-        "gateway/web/console/remedies.js": lambda: remedies(_read("config", "prometheus", "alerts.yml")),
+        "gateway/web/console/findings.js": findings_script,
         "gateway/web/console/runbook.html": lambda: console_page(_read("docs", "runbook.md"), "../"),
     }
 )

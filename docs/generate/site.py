@@ -1,8 +1,10 @@
 """Hooks of MkDocs: files outside ``docs/`` that a page links to become files of the site, at their own path.
 
-``README.md`` of the project is the first page. Pages in Chinese have a frame in Chinese.
+The first page is the site's own, with figures of ``docs/benchmarks.md``; the README is the page "Try". Pages in Chinese
+have a frame in Chinese.
 """
 
+import json
 import re
 from pathlib import Path, PurePosixPath
 from posixpath import normpath, relpath
@@ -15,6 +17,14 @@ from mkdocs.structure.pages import Page
 from mkdocs.utils.templates import TemplateContext
 
 ROOT: Final = Path(__file__).parents[2]
+# Of the project -> of the site
+_MOVED: Final = {
+    "docs/generate/first_page.md": "index.md",
+    "README.md": "try.md",
+    "gateway/web/brand/logo.svg": "assets/logo.svg",
+    "gateway/web/brand/tokens.css": "assets/tokens.css",
+}
+_FIRST: Final = "docs/generate/first_page.md"
 _LINK: Final = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 _PICTURE: Final = re.compile(
     r'<picture>\s*<source media="\(prefers-color-scheme: dark\)" srcset="(?P<dark>[^"]+)">\s*'
@@ -25,8 +35,8 @@ _IN_BOTH_SCHEMES: Final = r"![\g<alt>](\g<light>#only-light)![\g<alt>](\g<dark>#
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the README, and every file that a page links to, also from the added pages."""
-    waiting = ["README.md", *(_in_project(page.src_uri) for page in files.documentation_pages())]
+    """Add the first page, the README, and every file that a page links to, also from the added pages."""
+    waiting = [*_MOVED, *(_in_project(page.src_uri) for page in files.documentation_pages())]
     seen = set(waiting)
     while waiting:
         path = waiting.pop()
@@ -45,6 +55,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Make the page's links lead to the places of their targets in the site, and follow its colours in pictures."""
     del config
     here = page.file.src_uri
+    if _in_project(here) == _FIRST:
+        markdown = _with_figures(markdown)
 
     def in_site(link: re.Match[str]) -> str:
         target = _in_site(_target(_in_project(here), link[1]))
@@ -62,6 +74,25 @@ def on_page_context(context: TemplateContext, page: Page, config: MkDocsConfig, 
     return context
 
 
+def _with_figures(markdown: str) -> str:
+    """Fill in what ``make bench`` measured."""
+    measured = json.loads((ROOT / "docs" / "benchmarks.json").read_text(encoding="utf-8"))["comparisons"]
+    rows = {(row["mode"], row["size"], row["baseline"]): row for row in measured}
+    pages = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    paints = dict(re.findall(r"^\| (.+) \| [\d,]+ \| [\d.]+ \| ([\d,]+) \|$", pages, flags=re.MULTILINE))
+
+    def seconds(row: str) -> str:
+        return f"{int(paints[row].replace(',', '')) / 1000:.1f}"
+
+    figures = {
+        "MEMORY": f"{rows['memory', '4k', 'bare bytes']['median']:,.0f}",
+        "PAINT": seconds("`<smart-image>` with an `<img>`"),
+        "PLAIN": seconds("plain `<img>`"),
+        "STREAM": f"{rows['stream', '1m', 'nginx']['ratio']:.1f}",
+    }
+    return re.sub("|".join(figures), lambda name: figures[name[0]], markdown)
+
+
 def _target(page: str, link: str) -> str:
     """Return the path in the project to which a link of a page leads."""
     return normpath(PurePosixPath(page).parent / link)
@@ -69,11 +100,12 @@ def _target(page: str, link: str) -> str:
 
 def _in_project(src_uri: str) -> str:
     """Return the path in the project of a file of the site."""
-    if src_uri == "index.md":
-        return "README.md"
+    for path, place in _MOVED.items():
+        if place == src_uri:
+            return path
     return f"docs/{src_uri}" if (ROOT / "docs" / src_uri).exists() else src_uri
 
 
 def _in_site(path: str) -> str:
     """Return the path in the site of a file of the project."""
-    return "index.md" if path == "README.md" else path.removeprefix("docs/")
+    return _MOVED.get(path, path.removeprefix("docs/"))

@@ -12,12 +12,12 @@ from gateway.access.admin_guard import AdminGuard
 from gateway.api.json_bodies import success
 from gateway.api.queues import dead_entries
 from gateway.errors import InvalidRequest
+from gateway.findings.finding import together
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.events import together as events_together
 from gateway.metrics.nginx_last_asked import NginxLastAsked
 from gateway.metrics.recent_errors import RecentErrors
 from gateway.metrics.registry import OptionalGauge, gauge_value
-from gateway.metrics.symptom import together
 from gateway.monitoring.health import Health
 from gateway.monitoring.this_replica import ThisReplica
 from gateway.monitoring.trigger_watch import TriggerWatch

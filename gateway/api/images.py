@@ -1,9 +1,9 @@
 """Handlers for one image: its bytes, its presigned URL, its state. For clients, and for the admin."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -18,14 +18,15 @@ from gateway.delivery.headers import CONTENT_SECURITY_POLICY, content_type_of
 from gateway.delivery.relay import Relay
 from gateway.delivery.request_context import REQUEST_CONTEXT, head_of
 from gateway.errors import ImageNotFound, InvalidRequest, OriginUnavailable, RouteNotFound
-from gateway.explain.access import Credentials
-from gateway.explain.explainer import PARAMETERS, Explainer
 from gateway.metrics.recent_errors import RecentErrors
 from gateway.objects.object_source import ObjectSource
 from gateway.origin.cos_errors import RowChanged
 from gateway.presign.signer import AuthorizedImage
 from gateway.urls.aliases import Aliases, alias_in
 from gateway.urls.resolver import UrlResolver
+
+if TYPE_CHECKING:
+    from gateway.explain.explanation import Explanation
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class AdminImageCalls:
     cached_urls: CachedUrls
     source: ObjectSource
     relay: Relay
-    explainer: Explainer
+    explained: "Callable[[str, Sequence[str | None], Mapping[str, str]], Awaitable[Explanation]]"
     recent_errors: RecentErrors
 
     async def refresh(self, request: web.Request) -> web.Response:
@@ -147,8 +148,7 @@ class AdminImageCalls:
         given = headers.get(_TOKEN_FIELD), headers.get(_LINK_FIELD), query.get("user")
         if sum(credential is not None for credential in given) > 1:
             raise InvalidRequest(f"give one of user, {_TOKEN_FIELD} and {_LINK_FIELD}")
-        parameters = {name: query[name] for name in PARAMETERS if name in query}
-        explanation = await self.explainer.explain(image_id, Credentials(*given), parameters)
+        explanation = await self.explained(image_id, given, query)
         request_id = query.get("request")
         failed = {"request": self.recent_errors.request(request_id)} if request_id else {}
         return success({**explanation.as_json(), **failed}, explanation.verdict.reason)

@@ -28,7 +28,7 @@ _REVALIDATE = "public, no-cache"
 _FOR_MINUTES = "public, max-age=300"
 # Pages wait for a style sheet before they show anything.
 _STYLE_SHEET = f"{_FOR_MINUTES}, stale-while-revalidate=86400"
-_CONTENT_TYPES = {"js": "text/javascript", "css": "text/css", "html": "text/html"}
+_CONTENT_TYPES = {"js": "text/javascript", "css": "text/css", "html": "text/html", "svg": "image/svg+xml"}
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     # A file that is opened as a page loads and runs nothing.
@@ -51,7 +51,7 @@ _CONSOLE_HEADERS: Final = {
 _DOCUMENT_HEADERS: Final = {
     **_CONSOLE_HEADERS,
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     ),
 }
@@ -186,8 +186,8 @@ async def _console_file(name: str | None, headers: Mapping[str, str], request: w
 @lru_cache(maxsize=1)
 def _read_console() -> Mapping[str, bytes]:
     """Return the pages, scripts and style sheets by name. Blocks."""
-    folder = resources.files("gateway").joinpath("web", "console")
-    files = (*folder.iterdir(), *folder.joinpath("vendor").iterdir())
+    package = resources.files("gateway").joinpath("web")
+    files = [file for name in ("brand", "console", "console/vendor") for file in package.joinpath(name).iterdir()]
     return {file.name: file.read_bytes() for file in files if file.name.rpartition(".")[2] in _CONTENT_TYPES}
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,8 +12,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from gateway.api.json_bodies import Bodies, json_response, success
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import ConfigurationRefused, InvalidRequest, ReloadImpossible
+from gateway.findings.finding import Finding
 from gateway.metrics.history import Counted
-from gateway.metrics.nginx_last_asked import NginxLastAsked
 from gateway.monitoring.health import Health, Readiness
 from gateway.process.log_format import redact
 from gateway.process.logs import DebugLog
@@ -30,7 +30,6 @@ class ThisProcess:
 
     registry: CollectorRegistry
     counted: Counted
-    nginx: NginxLastAsked
     reloader: Reloader
     debug_log: DebugLog
     bodies: Bodies
@@ -51,7 +50,6 @@ class ThisProcess:
                 "durations": reading.durations,
                 "bounds": self.counted.requests.durations.bounds,
                 "errors": [asdict(error) for error in self.counted.errors.newest()],
-                "nginx": {"asked": self.nginx.seconds(), "cache_seconds": self.nginx.cache_seconds()},
             }
         )
 
@@ -90,11 +88,12 @@ class ThisProcess:
 class HealthCalls:
     """Handlers of ``healthz`` and ``readyz``, for probes of load balancers and service managers.
 
-    gives_reasons: whether ``readyz`` also says why a dependency is not ``ok``. For operators, since it names addresses.
+    findings: returns what ``readyz`` also tells operators: what is wrong, where, and what to do. It names addresses, so
+        None: nothing.
     """
 
     health: Health
-    gives_reasons: bool = False
+    findings: Callable[[], Sequence[Finding]] | None = None
 
     async def healthz(self, _: web.Request) -> web.Response:
         """Return 200 as long as the event loop runs."""
@@ -104,6 +103,8 @@ class HealthCalls:
         """Return 503 only if no image can be served or the gateway is draining."""
         report = await self.health.report()
         body: dict[str, Any] = {"status": report.status, "checks": dict(report.checks)}
-        if self.gives_reasons:
+        if self.findings is not None:
             body["reasons"] = {name: redact(reason) for name, reason in report.reasons.items()}
+            told = [finding.told() for finding in self.findings()]
+            body["findings"] = [{**finding, "what": redact(finding["what"])} for finding in told]
         return json_response(503 if report.status is Readiness.NOT_READY else 200, body)

@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 from prometheus_client import Counter
 
+from gateway.access.canary_mark import CanaryMark
 from gateway.canary.client import FrontClient
-from gateway.canary.request_id import CanaryMark
 from gateway.canary.rules import Known, judge
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes, Check
 from gateway.redis_connection.guarded_client import CacheUnavailable

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
-from gateway.checks.finding import Finding, warning
 from gateway.delivery.fallback_picture import FallbackPicture, UnusablePicture
+from gateway.findings.finding import Finding, well
 from gateway.presign.credentials.rotation import RotatingCredentials
 from gateway.presign.hosts import Hosts
 from gateway.settings import CosSettings, FallbackSettings, PostgresSettings
@@ -34,10 +34,9 @@ def diagnose_placeholders(postgres: PostgresSettings, cos: CosSettings) -> Findi
     values["cos.bucket"] = cos.bucket
     unset = [key for key, placeholder in PLACEHOLDERS.items() if values.get(key) == placeholder]
     if not unset:
-        return Finding("configuration", True, "every key is known, and none is missing")
+        return well("configuration", "every key is known, and none is missing")
     what = f"{', '.join(unset)}: still the placeholder of config/gateway.yaml"
-    advice = "set it there, in the environment or in the secrets directory"
-    return Finding("configuration", False, what, advice, stops_start=True)
+    return Finding.of("placeholders", "configuration", what, stops_start=True)
 
 
 async def diagnose_credentials(credentials: RotatingCredentials, buckets: Sequence[str] = ()) -> Finding:
@@ -48,10 +47,12 @@ async def diagnose_credentials(credentials: RotatingCredentials, buckets: Sequen
     what = f"source {credentials.name}: " + ("they never end" if left is None else f"{left:.0f} s are left")
     if not is_refreshed:
         what, advice = f"{what}; refresh failed: {credentials.reason}", OF_CREDENTIALS[credentials.name]
-        return warning(name, what, advice) if left else Finding(name, False, what, advice, stops_start=True)
+        if left:
+            return Finding.of("credentials_end", name, what, advice)
+        return Finding.of("credentials_ended", name, what, advice, stops_start=True)
     if credentials.is_near_end:
-        return warning(name, what, "the source gives credentials that end soon: look at what renews them")
-    return Finding(name, True, what)
+        return Finding.of("credentials_end", name, what)
+    return well(name, what)
 
 
 def diagnose_fallback(settings: FallbackSettings) -> Finding:
@@ -59,8 +60,8 @@ def diagnose_fallback(settings: FallbackSettings) -> Finding:
     try:
         FallbackPicture.read(settings.path, settings.statuses)
     except UnusablePicture as error:
-        return Finding("fallback picture", False, str(error), "serve does not start without it", stops_start=True)
-    return Finding("fallback picture", True, "can be sent in place of an image")
+        return Finding.of("fallback_unusable", "fallback picture", str(error), stops_start=True)
+    return well("fallback picture", "can be sent in place of an image")
 
 
 def diagnose_signature(hosts: Hosts, buckets: Mapping[str, str]) -> Finding:
@@ -70,14 +71,13 @@ def diagnose_signature(hosts: Hosts, buckets: Mapping[str, str]) -> Finding:
     sdk = f"Tencent's SDK {version('cos-python-sdk-v5')}"
     different = [bucket for bucket, region in buckets.items() if not signs_as_the_sdk(hosts, bucket, region)]
     if different:
-        advice = "report it with both versions: COS may refuse the gateway's URLs"
-        return Finding("signature", False, f"not that of {sdk}, for {', '.join(different)}", advice)
-    return Finding("signature", True, f"that of {sdk}")
+        return Finding.of("signature_differs", "signature", f"not that of {sdk}, for {', '.join(different)}")
+    return well("signature", f"that of {sdk}")
 
 
 def diagnose_open_files(limit: int | None, needed: int) -> Finding:
     """Return whether a process may have as many open files as ``needed``. ``limit`` None: no limit."""
     if limit is None or limit >= needed:
-        return Finding("open files", True, f"{'no limit' if limit is None else limit}, {needed} are needed")
+        return well("open files", f"{'no limit' if limit is None else limit}, {needed} are needed")
     what = f"the hard limit is {limit}, and server.max_streams needs {needed}: connections will wait"
-    return warning("open files", what, "raise it (LimitNOFILE=, --ulimit nofile=), or lower server.max_streams")
+    return Finding.of("open_files_short", "open files", what)

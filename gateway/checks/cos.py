@@ -10,15 +10,14 @@ from typing import Final
 from gateway.catalog.record import ImageRecord
 from gateway.checks.cos_advice import (
     ADVICE,
-    CLOCK,
     NO_ANSWER,
     advice_for,
     advice_on_head,
     advice_without_answer,
     key_problem,
 )
-from gateway.checks.finding import Finding, warning
 from gateway.errors import CredentialsExpired, GatewayError
+from gateway.findings.finding import Finding, well
 from gateway.origin.client import OriginClient
 from gateway.origin.cos_errors import CosError
 from gateway.presign.hosts import Hosts
@@ -75,9 +74,9 @@ class CosCheck:
         if self._difference is None or self._is_clock_refused:  # no answer had a date, or a bucket's finding says it
             return
         if abs(self._difference) >= CLOCK_TOLERANCE:
-            yield warning("clock", f"{_clock(self._difference)} by COS's clock", CLOCK)
+            yield Finding.of("clock_differs", "clock", f"{_clock(self._difference)} by COS's clock")
         else:
-            yield Finding("clock", True, f"within {CLOCK_TOLERANCE} s of COS's")
+            yield well("clock", f"within {CLOCK_TOLERANCE} s of COS's")
 
     async def _of_bucket(self, images: Sequence[ImageRecord], no_row: str = "") -> AsyncIterator[Finding]:
         """Yield findings on the bucket of ``images``, at least one. ``no_row``: why the only image is made up.
@@ -92,21 +91,21 @@ class CosCheck:
             if isinstance(first, CosError) and first.status not in (400, 403):
                 self._is_clock_refused = True
                 what = f"COS refuses the time of the signature: {_clock(self._difference or 0.0)}"
-                yield Finding(name, False, what, CLOCK)
+                yield Finding.of("clock_differs", name, what, level="bad")
                 return
         if isinstance(first, CredentialsExpired):
-            yield Finding(name, False, str(first), ADVICE["ExpiredToken"], stops_start=True)
+            yield Finding.of("credentials_ended", name, str(first), ADVICE["ExpiredToken"], stops_start=True)
         elif isinstance(first, GatewayError):
-            yield Finding(name, False, f"no answer {place}: {first}", advice_without_answer(first))
+            yield Finding.of("dependency_down", name, f"no answer {place}: {first}", advice_without_answer(first))
         elif not _is_read(first) and first.code not in _OF_OBJECTS:
             what = f"COS answered {_words(first)} {place}{'' if no_row else f', row {image.image_id}'}"
-            yield Finding(name, False, what, advice_for(first), stops_start=first.status < 500)
+            yield Finding.of("cos_refuses", name, what, advice_for(first), stops_start=first.status < 500)
         elif no_row and first.code == "AccessDenied":
             # The answer to a missing object if the credentials may not list, which the gateway does not need.
             what = f"the signature was accepted {place}; {no_row}, so that it is not known whether objects may be read"
-            yield warning(name, what, "add an image")
+            yield Finding.of("rights_unproven", name, what)
         elif no_row:
-            yield Finding(name, True, f"the signature was accepted {place}; {no_row}")
+            yield well(name, f"the signature was accepted {place}; {no_row}")
         else:
             answers = [first, *await asyncio.gather(*map(self._answer, images[1:]))]
             async for finding in self._of_rows(list(zip(images, answers, strict=True)), name, place):
@@ -126,12 +125,14 @@ class CosCheck:
     async def _head(self, image: ImageRecord, got: Answer, name: str, place: str, count: int) -> Finding:
         head = await self._answer(image, "HEAD")
         if isinstance(head, GatewayError):
-            return Finding(name, False, f"no answer to HEAD {place}: {head}", advice_without_answer(head))
+            return Finding.of(
+                "dependency_down", name, f"no answer to HEAD {place}: {head}", advice_without_answer(head)
+            )
         where = f"HEAD {head.status} {place}, row {image.image_id}"
         if head.status != 200:
-            return Finding(name, False, f"GET {_words(got)}, but {where}", advice_on_head(head))
+            return Finding.of("cos_refuses", name, f"GET {_words(got)}, but {where}", advice_on_head(head))
         others = f", and GET of {count - 1} other rows" if count > 1 else ""
-        return Finding(name, True, f"GET {_words(got)} and {where}{others}")
+        return well(name, f"GET {_words(got)} and {where}{others}")
 
     async def _answer(self, image: ImageRecord, method: str = "GET") -> Answer:
         headers = _FIRST_BYTE if method == "GET" else {}
@@ -163,13 +164,13 @@ async def check_variants(
         try:
             response = await origin.fetch(signer.sign(image, rendition).url)
         except GatewayError as error:
-            yield warning(name, f"COS does not make it of row {image.image_id}: {error}", advice)
+            yield Finding.of("variant_not_made", name, f"COS does not make it of row {image.image_id}: {error}", advice)
             continue
         response.close()
         if (made := response.head.metadata.content_type) == f"image/{image_format}":
-            yield Finding(name, True, f"COS made it of row {image.image_id}")
+            yield well(name, f"COS made it of row {image.image_id}")
         else:
-            yield warning(name, f"COS made {made or 'no type'} of row {image.image_id}", advice)
+            yield Finding.of("variant_not_made", name, f"COS made {made or 'no type'} of row {image.image_id}", advice)
 
 
 def _of_refused(words: str, rows: Asked, asked: Asked, name: str, place: str) -> Finding:
@@ -195,8 +196,8 @@ def _of_refused(words: str, rows: Asked, asked: Asked, name: str, place: str) ->
         prefixes = ", ".join(f"{prefix}*" for prefix, _ in counts.most_common(_MOST_PREFIXES))
         advice = f"allow the credentials GetObject on {prefixes}, or the right to list if these objects are missing"
     if code in ("InvalidObjectState", "NoSuchKey", "UnavailableForLegalReasons") and not is_all:
-        return warning(name, what, advice)
-    return Finding(name, False, what, advice, stops_start=is_all and code == "AccessDenied")
+        return Finding.of("objects_missing", name, what, advice)
+    return Finding.of("cos_refuses", name, what, advice, stops_start=is_all and code == "AccessDenied")
 
 
 def _prefix(image: ImageRecord) -> str:

@@ -31,7 +31,6 @@ ADVICE: Final[Mapping[str, str]] = {
 }
 _BY_STATUS: Final[Mapping[int, str]] = {402: _SUSPENDED, 451: _BLOCKED, **dict.fromkeys(THROTTLED_STATUSES, _SLOW_DOWN)}
 _UNKNOWN_CODE = "find this answer in COS document 7730"
-CLOCK = "synchronize it (NTP)"
 NO_ANSWER = "check cos.region, cos.bucket, cos.domain and cos.scheme, and the network from here to COS"
 # By the codes of OpenSSL's verification (X509_V_ERR_…).
 _CERTIFICATE: Final[Mapping[int, str]] = {

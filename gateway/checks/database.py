@@ -7,24 +7,18 @@ from gateway.catalog.change_feed import NOT_PASSED_ON
 from gateway.catalog.database_report import DatabaseReport, tell_gateways, time_notification
 from gateway.catalog.postgres import CatalogLocked, CatalogQueryRefused, PostgresCatalog
 from gateway.catalog.record import ImageRecord
-from gateway.checks.finding import Finding, warning
 from gateway.errors import GatewayError
+from gateway.findings.finding import Finding, well
 from gateway.settings import PostgresSettings
 
 _CONFIGURATION = "check postgres.dsn, postgres.table and postgres.columns"
 _NO_SERVER = "check postgres.dsn, its user and password, that Postgres runs, and that a pooler before it is not full"
 _CHANGES = 'run: image-gateway sql changes --config FILE > changes.sql && psql "$DSN" -v ON_ERROR_STOP=1 -f changes.sql'
 _VIEW = "list each table behind the view in postgres.changes, with the column that holds the image's id"
-_LINKS = "run config/sql/links.sql and grant what it lists: access.signed_links needs that table"
 _POOLER = (
     "postgres.dsn leads to a standby, or to a pooler in transaction mode, which forgets LISTEN: "
     "set postgres.listen_dsn to the DSN of the primary itself"
 )
-_EMPTY = (
-    "if the application has images, this is another database or table, row level security hides the rows, or "
-    "postgres.columns.status is another column"
-)
-_SCHEMA = "name the schema in postgres.table, so that no other search path changes which table is read"
 _LOCK = "wait until that session ends, or end it"
 _RANDOM_ROWS = 20
 
@@ -44,7 +38,7 @@ class DatabaseCheck:
         try:
             report = await self.catalog.report()
         except GatewayError as error:
-            yield Finding("postgres", False, str(error), advice_on(error))
+            yield Finding.of("dependency_down", "postgres", str(error), advice_on(error))
             return
         await tell_gateways(self.settings)
         try:
@@ -55,10 +49,10 @@ class DatabaseCheck:
         self.images = list({image.image_id: image for image in images}.values())
         self.no_image_reason = "there is no image to read yet"
         if self.images:
-            yield Finding("postgres", True, f"the row {self.images[0].image_id} was read, as {report.address}")
+            yield well("postgres", f"the row {self.images[0].image_id} was read, as {report.address}")
         else:
             what = f"the query finds no active image that can be served, as {report.address}"
-            yield warning("postgres", what, _EMPTY)
+            yield Finding.of("no_rows", "postgres", what)
         for finding in of_tables(report):
             yield finding
         yield await self._changes()
@@ -67,27 +61,31 @@ class DatabaseCheck:
 
     async def _changes(self) -> Finding:
         if not self.settings.listen:
-            return Finding("changes", True, "turned off by postgres.listen: they take effect when cached URLs end")
+            return well("changes", "turned off by postgres.listen: they take effect when cached URLs end")
         try:
             reports = await self.catalog.triggers()
             for report in (report for report in reports if report.problem is not None):
                 advice = f"{_VIEW}; then {_CHANGES}" if report.is_view else _CHANGES
-                return warning("changes", f"{report.problem}: they take effect when cached URLs end", advice)
+                what = f"{report.problem}: they take effect when cached URLs end"
+                return Finding.of("trigger_missing", "changes", what, advice)
             seconds = await time_notification(self.settings)
         except GatewayError as error:
-            return warning("changes", f"not received: {error}", _POOLER)
+            return Finding.of("changes_not_heard", "changes", f"not received: {error}", _POOLER)
         if seconds is None:
-            return warning("changes", f"{NOT_PASSED_ON}: a test notification did not arrive", _POOLER)
-        return Finding("changes", True, f"the trigger is installed; a notification came after {seconds * 1000:.0f} ms")
+            what = f"{NOT_PASSED_ON}: a test notification did not arrive"
+            return Finding.of("changes_not_heard", "changes", what, _POOLER)
+        return well("changes", f"the trigger is installed; a notification came after {seconds * 1000:.0f} ms")
 
     async def _links(self, report: DatabaseReport) -> Finding:
         try:
             await self.catalog.try_links()
         except GatewayError as error:
-            return Finding("signed_links", False, str(error), _LINKS, stops_start=True)
+            return Finding.of("links_missing", "signed_links", str(error), stops_start=True)
         if report.links_problem is not None:
-            return warning("signed_links", f"{report.links_problem}: other replicas apply it late", _LINKS)
-        return Finding("signed_links", True, "the table of killed links can be read and written")
+            return Finding.of(
+                "links_not_notified", "signed_links", f"{report.links_problem}: other replicas apply it late"
+            )
+        return well("signed_links", "the table of killed links can be read and written")
 
 
 def of_failed_query(report: DatabaseReport, error: GatewayError) -> Finding:
@@ -95,23 +93,23 @@ def of_failed_query(report: DatabaseReport, error: GatewayError) -> Finding:
     is_refused = isinstance(error, CatalogQueryRefused)
     for mistake in report.mistakes:
         if mistake.breaks_query:
-            return Finding(
-                "postgres", False, f"{mistake.problem}, as {report.address}", mistake.remedy, stops_start=is_refused
-            )
+            what = f"{mistake.problem}, as {report.address}"
+            return Finding.of("dependency_down", "postgres", what, mistake.remedy, stops_start=is_refused)
     problem = f": {report.table_problem}" if report.table_problem is not None else ""
     advice = f"run: {'; '.join(report.repairs)}" if report.repairs else advice_on(error)
-    return Finding("postgres", False, f"{error}{problem}, as {report.address}", advice, stops_start=is_refused)
+    what = f"{error}{problem}, as {report.address}"
+    return Finding.of("dependency_down", "postgres", what, advice, stops_start=is_refused)
 
 
 def of_tables(report: DatabaseReport) -> Iterator[Finding]:
     """Yield warnings about hidden rows, an ambiguous name of a table, and settings that do not fit the tables."""
     for table in report.tables:
         if table.problem is not None:
-            yield warning("rows", table.problem, f"run: {table.repair}")
+            yield Finding.of("rows_hidden", "rows", table.problem, f"run: {table.repair}")
     if report.path_problem is not None:
-        yield warning("table", report.path_problem, _SCHEMA)
+        yield Finding.of("table_ambiguous", "table", report.path_problem)
     for mistake in report.mistakes:
-        yield warning("grants", mistake.problem, mistake.remedy)
+        yield Finding.of("settings_differ", "grants", mistake.problem, mistake.remedy)
 
 
 def advice_on(error: GatewayError) -> str:

@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from gateway.checks.finding import Finding, warning
+from gateway.findings.finding import Finding, well
 from gateway.metrics.canary import CanaryOutcome
 from gateway.purge.target import Target, TargetUnavailable
+from gateway.settings import PurgeSettings, VariantSettings
 
 _FRONT: Final = "look at the error log of {via}, at its certificate, and whether it leads to this gateway"
-_IMAGES: Final = "name an active public image as canary.public, and an active private one as canary.private"
 _PURGE: Final = "purge"
 # Advice by the beginning of Tencent's error code; the first that fits.
 _TARGET: Final = {
@@ -27,11 +27,19 @@ def diagnose_canary(outcomes: Sequence[CanaryOutcome]) -> Iterator[Finding]:
         name = f"from outside: {outcome.via} {outcome.check}"
         match outcome.is_up:
             case True:
-                yield Finding(name, True, f"{outcome.what}, in {outcome.seconds or 0:.2f} s")
+                yield well(name, f"{outcome.what}, in {outcome.seconds or 0:.2f} s")
             case False:
-                yield Finding(name, False, outcome.what, _FRONT.format(via=outcome.via))
+                yield Finding.of("canary_fails", name, outcome.what, _FRONT.format(via=outcome.via))
             case None:
-                yield warning(name, outcome.what, _IMAGES)
+                yield Finding.of("canary_wrong", name, outcome.what)
+
+
+def diagnose_negotiation(variants: VariantSettings, purge: PurgeSettings | None) -> Finding | None:
+    """Return whether a CDN may keep the answer to one browser's ``Accept`` for all. None without a CDN."""
+    if variants.negotiate != "accept" or purge is None or purge.target == "webhook":
+        return None
+    what = f"image_variants.negotiate is accept, and {purge.target} keeps one copy for all unless its key has Accept"
+    return Finding.of("front_negotiates", "formats", what)
 
 
 async def diagnose_purge(target: Target, name: str) -> Finding:
@@ -45,7 +53,8 @@ async def diagnose_purge(target: Target, name: str) -> Finding:
         code = error.code or ""
         if _MAY_NOT_READ.fullmatch(code):
             advice = f"allow {_READS_QUOTA.get(name, 'it')}; whether the credentials may purge is not tried"
-            return warning(_PURGE, f"{name}: the credentials are known, and may not read the quota", advice)
+            what = f"{name}: the credentials are known, and may not read the quota"
+            return Finding.of("purges_unproven", _PURGE, what, advice)
         advice = next((text for start, text in _TARGET.items() if code.startswith(start)), "")
-        return Finding(_PURGE, False, f"{name}: {error}", advice or "purges wait in Redis until the target answers")
-    return Finding(_PURGE, True, f"{name}: {found}")
+        return Finding.of("purges_fail", _PURGE, f"{name}: {error}", advice)
+    return well(_PURGE, f"{name}: {found}")

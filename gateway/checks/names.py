@@ -5,12 +5,10 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from gateway.catalog.server_addresses import ServerAddresses, system_addresses
-from gateway.checks.finding import Finding
 from gateway.concurrency.time_limits import loop_timeout
+from gateway.findings.finding import Finding
 from gateway.presign.hosts import Hosts
 from gateway.settings import PostgresSettings, RedisSettings
-
-_ADVICE = "see /etc/resolv.conf and its servers; in Kubernetes, that a network policy admits CoreDNS (egress, port 53)"
 
 
 async def diagnose_names(
@@ -30,7 +28,7 @@ async def diagnose_names(
         *(_of_hosts("cos", [host], limit) for host in of_cos),
     )
     found = list(dict.fromkeys(problem for problem in problems if problem))
-    return Finding("names", False, "; ".join(found), _ADVICE, stops_start=True) if found else None
+    return Finding.of("names_unknown", "names", "; ".join(found), stops_start=True) if found else None
 
 
 async def _of_postgres(dsn: str, limit: float) -> str | None:

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from gateway.checks.finding import Finding, warning
+from gateway.findings.finding import Finding, well
 
 _VERSION = re.compile(r"(?:#|//) image-gateway nginx files, version ([0-9]{1,4})\n")
 # Names that only this project's files have; an older file of such a name names no version.
@@ -39,14 +39,14 @@ def diagnose_nginx(folder: Path, expected: int, *, is_required: bool = False) ->
             found[path] = int(version[1]) if version is not None else None
     if not found and is_required:
         what = f"no file of this project in {', '.join(_FOLDERS)} below {folder}" if folder.is_dir() else f"no {folder}"
-        return Finding("nginx", False, what, "name the folder of nginx.conf, and install config/nginx of this release")
+        return Finding.of("nginx_files_missing", "nginx", what)
     if not found:
         return None
     versions = {path: "none" if number is None else number for path, number in sorted(found.items())}
     if others := [f"{path} has {version}" for path, version in versions.items() if version != expected]:
         what = f"files of another version than {expected} in {folder}: {', '.join(others)}"
-        return warning("nginx", what, "install config/nginx of this release, then reload nginx")
-    return Finding("nginx", True, f"{len(found)} files of version {expected} in {folder}")
+        return Finding.of("nginx_files_old", "nginx", what)
+    return well("nginx", f"{len(found)} files of version {expected} in {folder}")
 
 
 def diagnose_nginx_cache(folder: Path, least_free: int = _LEAST_FREE) -> Finding | None:
@@ -60,13 +60,13 @@ def diagnose_nginx_cache(folder: Path, least_free: int = _LEAST_FREE) -> Finding
             continue
         except OSError as error:  # nginx's folders are often closed to others
             what = f"{path} cannot be examined: {error.strerror}"
-            return warning("nginx cache", what, "run check as a user who may enter that folder")
+            return Finding.of("nginx_cache_unseen", "nginx cache", what)
         caches.append(path)
         free = space.f_bavail * space.f_frsize
         if free < least_free:
             what = f"{free // 1024**2} MB are free at {path}: nginx cuts off every answer that it cannot store"
-            return warning("nginx cache", what, "free the disk, and set min_free=2g in proxy_cache_path")
-    return Finding("nginx cache", True, f"the disk has room: {', '.join(map(str, caches))}") if caches else None
+            return Finding.of("nginx_cache_full", "nginx cache", what)
+    return well("nginx cache", f"the disk has room: {', '.join(map(str, caches))}") if caches else None
 
 
 def diagnose_nginx_changes(folder: Path) -> Finding | None:
@@ -76,7 +76,7 @@ def diagnose_nginx_changes(folder: Path) -> Finding | None:
         return None
     if not any(map(_INCLUDED.search, texts)):
         what = "nginx asks for no changes: no file includes image-gateway/changes.conf or decisions.conf"
-        return Finding(_CHANGES, True, what)
+        return well(_CHANGES, what)
     own = _texts(folder, "image-gateway")
     main = _texts(folder, "").get("nginx.conf", ""), *_texts(folder, "modules-enabled", "modules").values()
     zones = _ZONES - set(_ZONE.findall(own.get(_CHANGES_CONF, "")))
@@ -89,10 +89,10 @@ def diagnose_nginx_changes(folder: Path) -> Finding | None:
     if any(missing.values()):
         absent = "; no ".join(name for name, is_missing in missing.items() if is_missing)
         what = f"nginx asks for changes, but there is no {absent}"
-        return warning(_CHANGES, what, "install njs (Debian: libnginx-mod-http-js) and config/nginx, then run nginx -t")
+        return Finding.of("nginx_cannot_ask", _CHANGES, what)
     names = ", ".join(sorted(_ZONES))
     what = f"by its files, nginx asks for changes: njs and zones {names} are there; check --running asks nginx itself"
-    return Finding(_CHANGES, True, what)
+    return well(_CHANGES, what)
 
 
 def upstreams(folder: Path) -> dict[str, list[str]]:

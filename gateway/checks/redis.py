@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from typing import Final
 from urllib.parse import unquote
 
-from gateway.checks.finding import Finding
 from gateway.checks.redis_keys import check_shared_use
 from gateway.errors import DependencyDown
+from gateway.findings.finding import Finding, well
 from gateway.monitoring.redis_probe import NodeState, RedisProbe
 from gateway.redis_connection.client import WrongRedis
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
@@ -43,7 +43,7 @@ async def check_redis(
     try:
         await probe.check_settings()
     except WrongRedis as error:
-        yield Finding("redis", False, error.what, error.advice, stops_start=True)
+        yield Finding.of("dependency_down", "redis", error.what, error.advice, stops_start=True)
         return
     except DependencyDown:
         pass  # the probe says why, on which server
@@ -61,9 +61,9 @@ async def check_redis(
         await channel.try_out()
     except DependencyDown as error:
         what = f"the other replicas get no purges and changes: {error}"
-        yield Finding("invalidations", False, what, advice_on(str(error), settings))
+        yield Finding.of("invalidations_lost", "invalidations", what, advice_on(str(error), settings))
     else:
-        yield Finding("invalidations", True, "a message to the other replicas was sent and received")
+        yield well("invalidations", "a message to the other replicas was sent and received")
 
 
 def diagnose_node(state: NodeState, settings: RedisSettings) -> Finding:
@@ -71,9 +71,10 @@ def diagnose_node(state: NodeState, settings: RedisSettings) -> Finding:
     # The hosts or the socket, without user and password.
     address = state.address or parts.netloc.rpartition("@")[2] or parts.path
     if not state.problem:
-        return Finding("redis", True, f"entries were read and written at {address}")
+        return well("redis", f"entries were read and written at {address}")
     what = f"{state.problem.removesuffix('.')}, at {address}"
-    return Finding("redis", False, what, advice_on(state.problem, settings))
+    name = "dependency_degraded" if state.is_readable else "dependency_down"
+    return Finding.of(name, "redis", what, advice_on(state.problem, settings), level="bad")
 
 
 def advice_on(problem: str, settings: RedisSettings) -> str:

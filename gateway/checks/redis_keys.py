@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 from gateway.catalog.image_id import PATTERN as IMAGE_ID
-from gateway.checks.finding import Finding, warning
+from gateway.findings.finding import Finding
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_connection.shards import Shard, Shards
 
@@ -18,8 +18,6 @@ _OTHER: Final = re.compile(
     r"shards|(?:\{s\d\d\}:)?(?:replicas|(?:answers|canary|description|index|marker|probe|purge|refresh|stats):.+)"
 )
 _FIRST_BYTES: Final = re.compile(rb"[0-9-]?")
-_VOLATILE: Final = "set maxmemory-policy to volatile-lru, which evicts only what has an end"
-_PREFIX: Final = "set redis.prefix to another one: that program may delete keys of the gateway, or read them as its own"
 
 
 async def check_shared_use(shards: Shards) -> AsyncIterator[Finding]:
@@ -34,13 +32,12 @@ async def check_shared_use(shards: Shards) -> AsyncIterator[Finding]:
         policy = memory.get("maxmemory_policy", "") if isinstance(memory, Mapping) else ""
         if policy.startswith("allkeys-"):
             what = f"maxmemory-policy is {policy}{f' at {server.address}' if server.address else ''}"
-            yield warning(
-                "redis", f"{what}: a full Redis evicts the queue of renewals and the counts of uses", _VOLATILE
-            )
+            lost = "a full Redis evicts the queue of renewals and the counts of uses"
+            yield Finding.of("redis_evicts", "redis", f"{what}: {lost}")
     if foreign:
         named = ", ".join(f"{shards.prefix}{name}" for name in sorted(foreign)[:_SHOWN])
         what = f"another program has keys under the prefix {shards.prefix} (at least {len(foreign)}), such as {named}"
-        yield warning("redis", what, _PREFIX)
+        yield Finding.of("redis_shared", "redis", what)
 
 
 async def _foreign_keys(shards: Shards, shard: Shard) -> Sequence[str]:

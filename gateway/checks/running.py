@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from gateway.checks.finding import Finding, warning
+from gateway.findings.finding import Finding, well
 from gateway.redis_replicas.replica_questions import ReplicaAnswer
 
 SILENT: Final = 30.0  # seconds, as of the alert
@@ -40,45 +40,45 @@ def diagnose_running(
     silent: the names of replicas that did not answer. is_complete: all others are known and answered.
     """
     if not answers and not silent:
-        advice = "start one; or it uses another redis.url or redis.prefix"
-        yield Finding("gateways", False, "none is listed in Redis", advice)
+        yield Finding.of("gateways_none", "gateways", "none is listed in Redis")
         return
     if silent:
         advice = "an earlier release answers no questions, so name its port: --admin URL; else look at its log"
-        yield Finding("gateways", False, f"{len(silent)} of {len(answers) + len(silent)} do not answer", advice)
+        what = f"{len(silent)} of {len(answers) + len(silent)} do not answer"
+        yield Finding.of("gateways_silent", "gateways", what, advice)
     usual = _usual(answers)
     different = [
         name.replace("_", " ") for name in _SAME if any(str(getattr(answer, name)) != usual[name] for answer in answers)
     ]
     if different:
-        advice = "restart or reload those that are marked; need a restart: keys that a reload does not apply"
-        yield Finding("differences", False, f"the gateways differ in: {', '.join(different)}", advice)
+        yield Finding.of("gateways_differ", "differences", f"the gateways differ in: {', '.join(different)}")
     elif answers:
-        yield Finding("differences", True, f"{len(answers)} processes have the same version, program, settings and key")
+        yield well("differences", f"{len(answers)} processes have the same version, program, settings and key")
     deaf = [answer for answer in answers if answer.changes != "ok"]
     for answer in deaf:
-        yield Finding("changes", False, f"{answer.name}: {answer.changes}", "see the log of that gateway")
+        yield Finding.of(
+            "changes_not_heard", "changes", f"{answer.name}: {answer.changes}", "see the log of that gateway"
+        )
     if answers and not deaf:
         are_all = is_complete and not silent
         which = "every gateway hears" if are_all else f"the {len(answers)} that answered hear"
-        yield Finding("changes", True, f"{which} of changes")
+        yield well("changes", f"{which} of changes")
 
 
 def diagnose_nginx_list(status: Mapping[str, object] | str, address: str) -> Finding:
     """Return what nginx's own list says. ``status`` is its answer, or why there is none."""
     name = "nginx list"
     if isinstance(status, str):
-        advice = "run this on the machine of nginx, or pass --nginx-status URL; nginx without changes.conf has no list"
-        return warning(name, f"{address} was not asked: {status}", advice)
+        return Finding.of("nginx_list_unseen", name, f"{address} was not asked: {status}")
     heard, trouble = status.get("heard_ms_ago"), status.get("trouble")
     if trouble:
-        return Finding(name, False, f"nginx says: {trouble}", "see nginx's error log, and upstream.conf")
+        return Finding.of("nginx_list_fails", name, f"nginx says: {trouble}")
     if not isinstance(heard, int | float):
-        return Finding(name, False, "nginx has not heard of changes since its start", "see nginx's error log")
+        return Finding.of("nginx_list_fails", name, "nginx has not heard of changes since its start")
     what = f"nginx heard of changes {heard / 1000:.1f} s ago"
     if heard > SILENT * 1000:
-        return Finding(name, False, what, "see nginx's error log, and upstream.conf")
-    return Finding(name, True, what)
+        return Finding.of("nginx_list_fails", name, what)
+    return well(name, what)
 
 
 def diagnose_ports(found: Mapping[str, Sequence[str]], expected: Mapping[str, int]) -> Finding | None:
@@ -98,9 +98,8 @@ def diagnose_ports(found: Mapping[str, Sequence[str]], expected: Mapping[str, in
         if address.rpartition(":")[2] != str(port)
     ]
     if others:
-        advice = "correct upstream.conf or the port; units with an instance have the ports 9091 to 9099"
-        return warning("nginx ports", "; ".join(others), advice)
-    return Finding("nginx ports", True, "upstream.conf and the configuration name the same ports")
+        return Finding.of("nginx_ports_differ", "nginx ports", "; ".join(others))
+    return well("nginx ports", "upstream.conf and the configuration name the same ports")
 
 
 def diagnose_list_address(found: tuple[str, str] | None) -> Finding | None:
@@ -110,8 +109,8 @@ def diagnose_list_address(found: tuple[str, str] | None) -> Finding | None:
     listens, asks = found
     if listens != asks:
         what = f"image-gateway/changes.conf listens on {listens}, and asks {asks}"
-        return Finding("nginx list", False, what, "write the same address in both lines, then reload nginx")
-    return Finding("nginx list", True, f"nginx asks its own list where it answers: {listens}")
+        return Finding.of("nginx_list_elsewhere", "nginx list", what)
+    return well("nginx list", f"nginx asks its own list where it answers: {listens}")
 
 
 def _usual(answers: Sequence[ReplicaAnswer]) -> dict[str, str]:

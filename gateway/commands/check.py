@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -21,8 +21,7 @@ from gateway.checks.configuration import (
 )
 from gateway.checks.cos import CosCheck, check_variants
 from gateway.checks.database import DatabaseCheck
-from gateway.checks.finding import Finding
-from gateway.checks.fronts import diagnose_canary, diagnose_purge
+from gateway.checks.fronts import diagnose_canary, diagnose_negotiation, diagnose_purge
 from gateway.checks.names import diagnose_names
 from gateway.checks.nginx import diagnose_nginx, diagnose_nginx_cache, diagnose_nginx_changes
 from gateway.checks.redis import check_redis
@@ -32,6 +31,7 @@ from gateway.commands.config_option import FAILED, NGINX, config_option, setting
 from gateway.commands.dependencies import Dependencies, open_dependencies
 from gateway.commands.output import print_verdict
 from gateway.delivery.nginx_files import VERSION
+from gateway.findings.finding import Finding, well
 from gateway.origin.client import OriginClient
 from gateway.server.file_limit import hard_limit, needed_files
 from gateway.service.canary import make_canary
@@ -100,15 +100,20 @@ def check(
         sys.exit(FAILED)
 
 
+_VERDICTS: Final = {"ok": "ok", "warning": "warn", "bad": "fail"}
+
+
 def _print_finding(finding: Finding) -> bool:
     """Print the finding, and return whether it is no failure."""
-    verdict = "fail" if not finding.is_well else "warn" if finding.is_warning else "ok"
-    print_verdict(verdict, finding.name, finding.what, finding.advice)
+    kind = "" if finding.kind is None else f" [{finding.name}]"
+    print_verdict(_VERDICTS[finding.level], finding.where, f"{finding.what}{kind}", finding.advice)
     return finding.is_well
 
 
 async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Finding]:
     yield diagnose_placeholders(settings.postgres, settings.cos)
+    if (about_formats := diagnose_negotiation(settings.image_variants, settings.purge)) is not None:
+        yield about_formats
     if settings.image_proxy.fallback is not None:
         yield await asyncio.to_thread(diagnose_fallback, settings.image_proxy.fallback)
     async with (
@@ -152,7 +157,7 @@ async def _of_services(opened: Dependencies, origin: OriginClient) -> AsyncItera
     """Yield the findings about Redis, Postgres and COS, and about the variants of an image if COS gives one."""
     settings, signing, redis = opened.live.value, opened.signing, opened.stores.redis
     if redis is None:
-        yield Finding("redis", True, "turned off by url_cache.enabled")
+        yield well("redis", "turned off by url_cache.enabled")
     else:
         async for finding in check_redis(settings.redis, redis.probe, redis.channel):
             yield finding
@@ -162,7 +167,7 @@ async def _of_services(opened: Dependencies, origin: OriginClient) -> AsyncItera
     cos = CosCheck(origin, signing.signer, signing.lifetime, signing.hosts, signing.clock)
     is_read = True
     async for finding in cos.findings(database.images, settings.cos.regions, database.no_image_reason):
-        is_read &= finding.is_well or not finding.name.startswith("cos ")
+        is_read &= finding.is_well or not finding.where.startswith("cos ")
         yield finding
     for image in database.images[:1] if is_read else ():
         async for finding in check_variants(origin, signing.signer, signing.renditions.value, image):

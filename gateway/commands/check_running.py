@@ -9,7 +9,6 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
-from gateway.checks.finding import Finding
 from gateway.checks.nginx import list_addresses, upstreams
 from gateway.checks.running import (
     COLUMNS,
@@ -24,6 +23,7 @@ from gateway.checks.running import (
 from gateway.commands.dependencies import ask_admin_port, ask_replicas, open_dependencies
 from gateway.commands.output import OutputConsole
 from gateway.errors import DependencyDown
+from gateway.findings.finding import Finding, well
 from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
 from gateway.net.printable import printable
 from gateway.redis_replicas.replica_questions import ReplicaAnswer
@@ -48,24 +48,30 @@ async def find_running(
     async with open_dependencies(settings) as opened, BoundedHttp(_WAIT) as http:
         redis = opened.stores.redis
         if redis is None:
-            findings.append(Finding("redis", True, "turned off by url_cache.enabled: it lists no gateways"))
+            findings.append(well("redis", "turned off by url_cache.enabled: it lists no gateways"))
         else:
             try:
                 answers, silent = await ask_replicas(redis, opened.signing.clock.now(), _WAIT)
                 is_known = True
             except DependencyDown as error:
-                findings.append(Finding("redis", False, f"no gateways are known: {error}", "check says more"))
+                findings.append(
+                    Finding.of("dependency_down", "redis", f"no gateways are known: {error}", "check says more")
+                )
         for url in admin:
             try:
                 found, workers = await ask_admin_port(http, url)
             except ServiceUnavailable as error:
                 unasked += 1
-                findings.append(Finding(f"admin {url}", False, f"no answer: {error}", "is this its admin port?"))
+                findings.append(
+                    Finding.of("gateways_silent", f"admin {url}", f"no answer: {error}", "is this its admin port?")
+                )
             else:
                 answers |= {answer.name: answer for answer in found}
                 if workers:
                     unasked += 1
-                    findings.append(Finding(f"admin {url}", False, f"{workers} of its workers do not answer"))
+                    findings.append(
+                        Finding.of("gateways_silent", f"admin {url}", f"{workers} of its workers do not answer")
+                    )
         own_list = await asyncio.to_thread(list_addresses, nginx)
         address = nginx_status or (f"http://{own_list[0]}/status" if own_list is not None else NGINX_STATUS)
         status = await _nginx_status(http, address)
@@ -81,7 +87,7 @@ async def find_running(
     compared = diagnose_ports(await asyncio.to_thread(upstreams, nginx), ports)
     # Units with an instance have ports of their own: nginx that asks every gateway has the right ports.
     is_asked = answers and all(min(answer.nginx.values(), default=SILENT) < SILENT for answer in sorted_answers)
-    if compared is not None and not (compared.is_warning and is_asked):
+    if compared is not None and not (compared.level == "warning" and is_asked):
         findings.append(compared)
     return findings
 

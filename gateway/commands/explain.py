@@ -17,7 +17,7 @@ from gateway.explain.access import Credentials
 from gateway.explain.explanation import Explanation
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.service.access import open_access
-from gateway.service.diagnostics import make_explainer
+from gateway.service.explain import make_explainer
 from gateway.service.images import open_cos, open_images
 from gateway.service.urls import Urls
 from gateway.urls.aliases import PATH, alias_in

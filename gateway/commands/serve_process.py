@@ -1,6 +1,7 @@
 """Run the gateway in this process: start, signals or orders of the supervisor, reloads, stop."""
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Callable, Coroutine
@@ -28,7 +29,6 @@ from gateway.service.ports import Inherited, serve
 from gateway.service.service import Service
 from gateway.settings import Settings
 from gateway.settings.sources import SettingsError, load_settings, settings_to_text
-from gateway.tracing import UnusableTracing
 from gateway.workers.worker_channel import GRACE, SETTINGS, WORKER_VERSION, WorkerChannel
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,8 @@ async def _serve_settings(
         background("watchdog", manager.show_life()),  # during the drain, too
         serve(settings, Metrics(), read_settings, inherited=inherited, force_stop=signals.force_stop) as serving,
     ):
+        # Collections do not look at what was opened and stays, such as the tables of all URLs and images in memory.
+        gc.freeze()
         # The supervisor logs the ports of all workers.
         level = logging.INFO if channel is None else logging.DEBUG
         logger.log(level, "listening: public=%s admin=%s", serving.ports.public, serving.ports.admin)
@@ -62,6 +64,7 @@ async def _serve_settings(
             if given.ended is not None:  # the consoles of other replicas hear of it from this worker
                 serving.service.metrics.events.add("worker_ended", worker=given.number, reason=given.ended)
             channel.send(WORKER_VERSION, VERSION)
+            channel.on_asked = serving.service.metrics.nginx.nginx_asked.asks
             serving.service.changes.log.add_observer(channel.send_heard)
             channel.send_heard()  # from now on
         manager.ready()
@@ -127,7 +130,9 @@ def run_until_stopped(
         raise click.ClickException(f"the gateway cannot start: postgres: {error}; {advice}") from None
     except WrongRedis as error:
         raise click.ClickException(f"the gateway cannot start: redis: {error}") from None
-    except (UnusablePicture, UnusableTracing) as error:
+    except UnusablePicture as error:
         exit_with_mistakes(SettingsError([str(error)]))
+    except SettingsError as error:  # of a variable of OpenTelemetry
+        exit_with_mistakes(error)
     except (OSError, PurePythonParser) as error:
         raise click.ClickException(f"the gateway cannot start: {error}") from None

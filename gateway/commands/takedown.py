@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 
 import click
 
+from gateway.access.canary_mark import CanaryMark
 from gateway.access.signed_links import short_address
 from gateway.canary.client import FrontClient, open_front_client
-from gateway.canary.request_id import CanaryMark
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import InspectedRow
 from gateway.checks.nginx import upstreams

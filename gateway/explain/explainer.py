@@ -14,7 +14,6 @@ from gateway.access.policy import refusal
 from gateway.access.request_head import RequestHead
 from gateway.access.signed_links import short_address
 from gateway.catalog.record import ImageRecord
-from gateway.checks.cos_advice import CLOCK
 from gateway.delivery.accel import CONFIG_VERSION
 from gateway.delivery.decision import (
     NOTHING,
@@ -34,6 +33,7 @@ from gateway.explain.delivery import answer_facts, kept, picture
 from gateway.explain.explanation import Explanation, Facts, Verdict
 from gateway.explain.origin import AskedOrigin, OriginStep
 from gateway.explain.row_and_url import CachedUrls, RowAndUrl, RowFinding
+from gateway.findings.catalogue import CATALOGUE
 from gateway.metrics.canary import CanaryOutcome
 from gateway.objects.content import Content
 from gateway.objects.variant_source import RefusedVariants
@@ -255,7 +255,8 @@ def _served(answer: Answer, dry: "_DryRequest") -> Verdict:
         sent = answer.image.rendition or "the original"
         note = f"; COS does not make what was asked for, so {sent} is sent instead"
     reason = f"the client gets the image, {size}, {ways[answer.delivery]}{note}"
-    return Verdict(answer.status, None, reason, CLOCK if "clock" in asked.facts else "")
+    advice = CATALOGUE["clock_differs"].remedy if "clock" in asked.facts else ""
+    return Verdict(answer.status, None, reason, advice)
 
 
 def _seen(outcomes: Sequence[CanaryOutcome], now: float) -> Facts:

@@ -7,9 +7,10 @@ from typing import Final
 
 import yarl
 
-from gateway.checks.cos_advice import ADVICE, CLOCK, advice_for, advice_without_answer
+from gateway.checks.cos_advice import ADVICE, advice_for, advice_without_answer
 from gateway.errors import CredentialsExpired, GatewayError, OriginRefused, OriginUnavailable
 from gateway.explain.explanation import Facts
+from gateway.findings.catalogue import CATALOGUE
 from gateway.objects.renew_on_refusal import Renewal
 from gateway.origin.client import OriginClient, ProbeAnswer
 from gateway.origin.cos_errors import PresignedUrlRefused, VersionChanged, failure_of
@@ -82,7 +83,11 @@ class OriginStep:
                 outcome = held
         if outcome is None:
             return AskedOrigin(facts, answer.metadata)
-        advice = CLOCK if answer.error.clock is not None else advice_for(answer.error, record.key)
+        advice = (
+            CATALOGUE["clock_differs"].remedy
+            if answer.error.clock is not None
+            else advice_for(answer.error, record.key)
+        )
         return AskedOrigin(facts, error=outcome, advice="" if answer.is_success else advice)
 
     def redirect_usable_for(self, image: SignedImage) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from gateway.metrics.symptom import Value
+from gateway.findings.finding import Value
 
 _MOST: Final = 50
 MOST_SHARED: Final = 10  # with the consoles of other replicas

@@ -2,13 +2,13 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from prometheus_client.core import GaugeMetricFamily
 
+from gateway.findings.finding import Finding
 from gateway.metrics.loop_counters import NamedCollector
-from gateway.metrics.symptom import Symptom
 
 SILENT: Final = 30.0  # seconds, as in the alerts
 _CACHE_IN_USE: Final = 60.0  # seconds after the last request through a cache that must hear of changes
@@ -19,15 +19,10 @@ _ASKING: Final = 60.0  # seconds after the last question within which no other n
 
 
 class NginxLastAsked(NamedCollector):
-    """Metric: when each nginx in front last asked for changed images, by nginx's name. At most 100, each for a day.
-
-    hears_all: whether each question for changes that reaches this gateway reaches this process. A worker hears only
-        some of them, so the parent of workers judges by what all of them heard.
-    """
+    """Metric: when each nginx in front last asked for changed images, by nginx's name. At most 100, each for a day."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self.hears_all = True
         self._started = now()
         self._asked: OrderedDict[str, float] = OrderedDict()
         self._cache_used = float("-inf")
@@ -58,11 +53,15 @@ class NginxLastAsked(NamedCollector):
         seconds = self._now() - self._cache_used
         return seconds if seconds < _CACHE_IN_USE else None
 
-    def symptoms(self) -> list[Symptom]:
-        """Return the problems with nginx that this process can judge."""
-        if not self.hears_all:
-            return []
-        return nginx_symptoms(self.seconds(), self.cache_seconds(), self._now() - self._started)
+    def symptoms(self) -> list[Finding]:
+        """Return the problems: an nginx that has stopped asking, and a cache in use of which no nginx asks."""
+        asked = self.seconds()
+        silent = sorted((name for name, seconds in asked.items() if seconds > SILENT), key=lambda name: asked[name])
+        found = [Finding.of("nginx_silent", values={"nginx": name, "seconds": round(asked[name])}) for name in silent]
+        since = min([self._now() - self._started, *asked.values()])
+        if self.cache_seconds() is not None and since > SILENT:
+            found.insert(0, Finding.of("nginx_unheard"))
+        return found[:_MOST_NAMED]
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         family = GaugeMetricFamily(
@@ -79,17 +78,3 @@ class NginxLastAsked(NamedCollector):
             "minute.",
             value=self.cache_seconds(),
         )
-
-
-def nginx_symptoms(asked: Mapping[str, float], cache_seconds: float | None, up_seconds: float) -> list[Symptom]:
-    """Return the problems: an nginx that has stopped asking, and a cache in use of which no nginx asks.
-
-    asked: seconds since each nginx last asked, by name.
-    cache_seconds: seconds since the last request through a cache that must hear of changes, None without one.
-    up_seconds: seconds for which questions could come.
-    """
-    silent = sorted((name for name, seconds in asked.items() if seconds > SILENT), key=lambda name: asked[name])
-    found = [Symptom("nginx_silent", "warning", {"nginx": name, "seconds": round(asked[name])}) for name in silent]
-    if cache_seconds is not None and min([up_seconds, *asked.values()]) > SILENT:
-        found.insert(0, Symptom("nginx_unheard", "bad"))
-    return found[:_MOST_NAMED]

@@ -7,11 +7,12 @@ from typing import Final
 
 from prometheus_client import Gauge
 
+from gateway.findings.catalogue import Level
+from gateway.findings.finding import Finding
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.history import MISDIRECTED, History, Point, total
 from gateway.metrics.nginx_last_asked import NginxLastAsked
 from gateway.metrics.registry import OptionalGauge, gauge_value
-from gateway.metrics.symptom import Level, Symptom
 from gateway.monitoring.health import Health
 from gateway.presign.credentials.rotation import BucketCredentials
 from gateway.presign.url_lifetime import CLOCK_TOLERANCE, CosClock
@@ -62,6 +63,7 @@ class Gauges:
 class Observations:
     """What is known of the gateway at one time, for ``symptoms`` to find faults in. Times are in seconds.
 
+    checks, reasons: the state of each dependency, and why it is not ``ok``.
     points, minutes: the points of five seconds and of a minute, the oldest first.
     credentials_left: until the first of COS's credentials end. NaN: none end.
     """
@@ -69,6 +71,7 @@ class Observations:
     points: Sequence[Point]
     minutes: Sequence[Point]
     checks: Mapping[str, str]
+    reasons: Mapping[str, str]
     is_draining: bool
     paused_buckets: Sequence[str]
     clock_difference: float
@@ -76,7 +79,7 @@ class Observations:
     gauges: Gauges
 
 
-def symptoms(seen: Observations) -> list[Symptom]:
+def symptoms(seen: Observations) -> list[Finding]:
     """Return the current problems, the worst first, and causes before effects. Empty without any."""
     minute = seen.points[-_WINDOW:]
     found = [
@@ -91,7 +94,7 @@ def symptoms(seen: Observations) -> list[Symptom]:
     return sorted(found, key=lambda symptom: symptom.order)
 
 
-def _of_requests(points: Sequence[Point]) -> Iterable[Symptom]:
+def _of_requests(points: Sequence[Point]) -> Iterable[Finding]:
     requests, failed = sum(point.requests for point in points), sum(point.failed for point in points)
     many = _BAD_SHARE * requests
     level: Level = "bad" if failed and failed >= many else "warning"
@@ -105,9 +108,9 @@ def _of_requests(points: Sequence[Point]) -> Iterable[Symptom]:
         is_over = _bucket_has_recovered(points, bucket)
         has_recovered &= is_over or code in _OF_OBJECTS
         is_cause = code not in _OF_OBJECTS and count >= many and not is_over
-        yield Symptom(name, level if is_cause else "warning", {"bucket": bucket, "code": code, "count": count})
+        yield Finding(name, level if is_cause else "warning", {"bucket": bucket, "code": code, "count": count})
     if failed:
-        yield Symptom("requests_fail", "warning" if has_recovered else level, {"failed": failed, "requests": requests})
+        yield Finding("requests_fail", "warning" if has_recovered else level, {"failed": failed, "requests": requests})
 
 
 def _bucket_has_recovered(points: Sequence[Point], bucket: str) -> bool:
@@ -121,16 +124,16 @@ def _bucket_has_recovered(points: Sequence[Point], bucket: str) -> bool:
     return False
 
 
-def _of_buckets(points: Sequence[Point]) -> Iterable[Symptom]:
+def _of_buckets(points: Sequence[Point]) -> Iterable[Finding]:
     counts = total(points)
     for name, slow in counts.items():
         _, _, bucket = name.partition("slow ")
         asked = counts[f"asked {bucket}"]
         if bucket and slow >= max(_LEAST_SLOW, _SLOW_SHARE * asked):
-            yield Symptom("bucket_slow", "warning", {"bucket": bucket, "count": slow, "requests": asked})
+            yield Finding.of("bucket_slow", values={"bucket": bucket, "count": slow, "requests": asked})
 
 
-def _of_mix(points: Sequence[Point], minutes: Sequence[Point]) -> Iterable[Symptom]:
+def _of_mix(points: Sequence[Point], minutes: Sequence[Point]) -> Iterable[Finding]:
     """Yield each status of which the share is far from that of the hour before."""
     if not points:
         return
@@ -144,9 +147,9 @@ def _of_mix(points: Sequence[Point], minutes: Sequence[Point]) -> Iterable[Sympt
         values = {"status": status, "percent": round(100 * share)}
         if answers_before < _ENOUGH_BEFORE:
             if share >= _MOST:
-                yield Symptom("answers_mostly", "warning", values)
+                yield Finding.of("answers_mostly", values=values)
         elif share > _GROWN * share_before and share - share_before > _GROWN_BY:
-            yield Symptom("answers_changed", "warning", {**values, "before": round(100 * share_before)})
+            yield Finding.of("answers_changed", values={**values, "before": round(100 * share_before)})
 
 
 def _mix(counts: Mapping[str, int], status: str) -> tuple[int, int]:
@@ -155,30 +158,30 @@ def _mix(counts: Mapping[str, int], status: str) -> tuple[int, int]:
     return counts.get(f"status {status}", 0) + counts.get(f"access {status}", 0), answers
 
 
-def _of_canary(outcomes: Sequence[CanaryOutcome]) -> Iterable[Symptom]:
+def _of_canary(outcomes: Sequence[CanaryOutcome]) -> Iterable[Finding]:
     for outcome in outcomes:
         if outcome.is_up is False:
-            yield Symptom("canary_fails", "bad", {"via": outcome.via, "check": outcome.check})
+            yield Finding.of(
+                "canary_fails", outcome.via, outcome.what, values={"via": outcome.via, "check": outcome.check}
+            )
     for check in sorted({outcome.check for outcome in outcomes if outcome.is_up is None}):
-        yield Symptom("canary_wrong", "warning", {"check": check})
+        yield Finding.of("canary_wrong", values={"check": check})
 
 
-def _of_state(seen: Observations) -> Iterable[Symptom]:
+def _of_state(seen: Observations) -> Iterable[Finding]:
     """Yield each problem that a single value shows. A comparison with NaN is false: nothing is known."""
     gauges, left = seen.gauges, seen.credentials_left
     is_near_end = left < _LATE * 5 or seen.checks.get(_CREDENTIALS, "ok") != "ok"
     if seen.is_draining:
-        yield Symptom("draining", "bad")
+        yield Finding.of("draining")
     if is_near_end and left <= 0:
-        yield Symptom("credentials_ended", "bad")
+        yield Finding.of("credentials_ended")
     if abs(seen.clock_difference) >= CLOCK_TOLERANCE:
-        yield Symptom("clock_differs", "warning", {"seconds": round(seen.clock_difference)})
+        yield Finding.of("clock_differs", values={"seconds": round(seen.clock_difference)})
     if is_near_end and left > 0:
-        yield Symptom("credentials_end", "warning", {"seconds": round(left)})
-    if gauge_value(gauges.trigger_installed) == 0:
-        yield Symptom("trigger_missing", "warning")
+        yield Finding.of("credentials_end", values={"seconds": round(left)})
     if gauge_value(gauges.reload_successful) == 0:
-        yield Symptom("reload_refused", "warning")
+        yield Finding.of("reload_refused")
     for name, gauge, most, number in (
         ("renewals_late", gauges.refresh_lag, _LATE, "seconds"),
         ("renewals_dead", gauges.dead, 0, "count"),
@@ -186,25 +189,28 @@ def _of_state(seen: Observations) -> Iterable[Symptom]:
         ("purges_dead", gauges.purge_dead, 0, "count"),
     ):
         if (value := gauge_value(gauge)) > most:
-            yield Symptom(name, "warning", {number: round(value)})
+            yield Finding.of(name, values={number: round(value)})
     for name, state in seen.checks.items():
-        level: Level = "bad" if state == "down" else "warning"
+        what = seen.reasons.get(name, "")
         if name == _CHANGES and state != "ok":
             if gauge_value(gauges.trigger_installed) != 0:  # otherwise that is the reason
-                yield Symptom("changes_not_heard", level)
+                yield Finding.of("changes_not_heard", name, what)
         elif name not in (_CHANGES, _CREDENTIALS) and state != "ok":
-            yield Symptom("dependency_down" if state == "down" else "dependency_degraded", level, {"dependency": name})
+            kind = "dependency_down" if state == "down" else "dependency_degraded"
+            yield Finding.of(kind, what=what, values={"dependency": name})
+    if gauge_value(gauges.trigger_installed) == 0:
+        yield Finding.of("trigger_missing", _CHANGES, seen.reasons.get(_CHANGES, ""))
     for bucket in seen.paused_buckets:
-        yield Symptom("bucket_paused", "bad", {"bucket": bucket})
+        yield Finding.of("bucket_paused", values={"bucket": bucket})
 
 
-def _of_events(points: Sequence[Point], minute: Sequence[Point]) -> Iterable[Symptom]:
+def _of_events(points: Sequence[Point], minute: Sequence[Point]) -> Iterable[Finding]:
     counts = total(points)
     for rare in _RARE:
         if count := sum(count for name, count in counts.items() if name.startswith(rare)):
-            yield Symptom(rare, "warning", {"count": count})
+            yield Finding.of(rare, values={"count": count})
     if total(minute[-_JUST_NOW:])[MISDIRECTED]:  # nginx asks five times a second
-        yield Symptom("nginx_asks_wrong_port", "bad")
+        yield Finding.of("nginx_asks_wrong_port")
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,13 +224,15 @@ class CurrentSymptoms:
     credentials: BucketCredentials
     paused_buckets: Callable[[], list[str]]
 
-    def now(self) -> list[Symptom]:
+    def now(self) -> list[Finding]:
+        latest = self.health.latest
         left = [source.seconds_left for source in self.credentials.all if source.seconds_left is not None]
         return symptoms(
             Observations(
                 points=list(self.history.fine),
                 minutes=list(self.history.coarse),
-                checks=self.health.latest.checks,
+                checks=latest.checks,
+                reasons=latest.reasons,
                 is_draining=self.health.is_draining,
                 paused_buckets=self.paused_buckets(),
                 clock_difference=self.clock.observed_offset,

@@ -7,16 +7,17 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, InitVar, dataclass, field, replace
 
 from prometheus_client import Counter
 from prometheus_client.process_collector import ProcessCollector
 
+from gateway.findings.finding import Finding, FindingLog
 from gateway.metrics.events import MOST_SHARED, EventLog
+from gateway.metrics.findings import CurrentFindings
 from gateway.metrics.history import INTERVAL, History
 from gateway.metrics.registry import VERSION, gauge_value
-from gateway.metrics.symptom import SymptomLog
 from gateway.monitoring.symptoms import CurrentSymptoms
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_replicas.replica_store import ReplicaPoint, ReplicaStore
@@ -28,32 +29,36 @@ logger = logging.getLogger(__name__)
 class ThisReplica:
     """Records the history of this process (a replica of the gateway), and publishes its state in Redis for the console.
 
+    seen: the metric of the current findings.
     store: has the points of all replicas, None without Redis.
     entry_key: returns the fingerprint of ``redis.entry_key``, None without Redis.
     streams: returns how many images are being sent.
     now: returns the time by the clock of COS, which is the same on every machine.
+    worker: the number of this process among several workers, which its name ends with.
     """
 
     history: History
     symptoms: CurrentSymptoms
     events: EventLog
+    seen: CurrentFindings
     store: ReplicaStore | None
     _: KW_ONLY
     entry_key: Callable[[], str | None]
     streams: Callable[[], int]
     now: Callable[[], float]
+    worker: InitVar[int | None] = None
     # How commands run beside this process: the program and its configuration. None: as image-gateway-admin.
     commands: tuple[str, str] | None = field(default=None, init=False)
-    # Two processes on one host, or containers that all call their process 1, are different replicas.
-    name: str = field(
-        default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}", init=False
-    )
+    name: str = field(init=False)
     _started: float = field(init=False)
-    _log: SymptomLog = field(default_factory=SymptomLog, init=False)
+    _log: FindingLog = field(default_factory=FindingLog, init=False)
     _process: ProcessCollector = field(default_factory=lambda: ProcessCollector(registry=None), init=False)
     _dead: dict[str, float] = field(default_factory=dict, init=False)  # by event: the length of a dead list
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, worker: int | None) -> None:
+        # Two processes on one host, or containers that all call their process 1, are different replicas.
+        name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
+        self.name = name if worker is None else f"{name}:worker-{worker}"
         self._started = self.now()
 
     async def look(self) -> ReplicaPoint:
@@ -76,9 +81,14 @@ class ThisReplica:
             streams=self.streams(),
             memory_bytes=measured.get("process_resident_memory_bytes"),
             open_files=measured.get("process_open_fds"),
-            symptoms=tuple(self._log.note(self.symptoms.now(), now)),
+            symptoms=tuple(replace(finding, where="", what="") for finding in self.findings()),
             events=tuple(self.events.all()[-MOST_SHARED:]),
         )
+
+    def findings(self) -> Sequence[Finding]:
+        """Return the current findings of this process with the times since when they are seen, the worst first."""
+        self.seen.latest = self._log.note(self.symptoms.now(), self.now())
+        return self.seen.latest
 
     def _measure(self) -> dict[str, int]:
         """Return the metrics of the process by name; empty on a system without /proc."""

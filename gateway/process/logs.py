@@ -54,6 +54,12 @@ def log_handler() -> LogHandler | None:
     return next((handler for handler in logging.getLogger().handlers if isinstance(handler, LogHandler)), None)
 
 
+def worker_number() -> int | None:
+    """Return the number of this process among several workers, or None without workers."""
+    handler = log_handler()
+    return handler.worker if handler is not None else None
+
+
 def dropped_lines() -> int:
     """Return how many lines of the log of this process were lost."""
     handler = log_handler()

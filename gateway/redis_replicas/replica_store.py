@@ -5,13 +5,13 @@ from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
+from gateway.findings.finding import Finding
 from gateway.metrics.events import MOST_SHARED, Event
-from gateway.metrics.symptom import Symptom
 from gateway.net.printable import printable
 from gateway.redis_connection.guarded_client import Script, WrongType
 from gateway.redis_connection.shards import Shards
 
-Part = TypeVar("Part", Symptom, Event)
+Part = TypeVar("Part", Finding, Event)
 
 _LIFE: Final = 30  # seconds without a new point after which a replica is left out
 _MOST_REPLICAS: Final = 100
@@ -50,7 +50,7 @@ class ReplicaPoint:
     streams: Number
     memory_bytes: Number | None
     open_files: Number | None
-    symptoms: Annotated[tuple[Symptom, ...], Field(max_length=_MOST_SYMPTOMS), AfterValidator(_printable)] = ()
+    symptoms: Annotated[tuple[Finding, ...], Field(max_length=_MOST_SYMPTOMS), AfterValidator(_printable)] = ()
     events: Annotated[tuple[Event, ...], Field(max_length=MOST_SHARED), AfterValidator(_printable)] = ()
 
     def encode(self) -> bytes:

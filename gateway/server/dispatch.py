@@ -16,12 +16,12 @@ from aiohttp.http import RawRequestMessage
 from multidict import istr
 from prometheus_client import Gauge
 
+from gateway.access.canary_mark import PREFIX, CanaryMark
 from gateway.access.client_address import ClientAddress
 from gateway.access.identity import Authenticator
 from gateway.access.request_head import RequestHead
 from gateway.api.image_handler import Exchange, ImageHandler
 from gateway.api.urls import UrlHandler
-from gateway.canary.request_id import PREFIX, CanaryMark
 from gateway.catalog.image_id import PATTERN
 from gateway.delivery.accel import CONFIG_VERSION
 from gateway.delivery.cors import CorsOrigins, add_vary

@@ -5,16 +5,16 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
+from gateway.access.canary_mark import CanaryMark
 from gateway.access.signed_links import SignedLinks, short_address
 from gateway.canary.canary import Canary, Question
 from gateway.canary.client import FrontClient, open_front_client
-from gateway.canary.request_id import CanaryMark
 from gateway.canary.rules import Known
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.concurrency.background import background
 from gateway.errors import CatalogUnavailable, CredentialsExpired, OriginUnavailable
 from gateway.origin.client import OriginClient
-from gateway.process.logs import log_handler
+from gateway.process.logs import worker_number
 from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.access import signed_links
 from gateway.service.metrics import Metrics
@@ -82,8 +82,7 @@ def make_canary(
     configured = live.value.canary
     if configured is None:
         return None
-    handler = log_handler()
-    asks_alone = handler is None or handler.worker in (None, 1)  # of several workers, the first
+    asks_alone = worker_number() in (None, 1)  # of several workers, the first
     questions = CanaryQuestions(configured, stores.catalog, signing, origin, signed_links(live))
     mark, errors = CanaryMark(live.map(shared_secret)), metrics.registry.background_errors
     rounds = CanaryRounds(stores.redis.shards, configured) if stores.redis is not None else None

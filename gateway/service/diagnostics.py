@@ -1,17 +1,12 @@
-"""The part that shows operators how the gateway does: readiness, explanations, the history of the console."""
+"""The part that shows operators how the gateway does: readiness, the history of the console."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from gateway.changes.nginx_list import NginxList
 from gateway.concurrency.background import background
-from gateway.explain.explainer import Explainer
-from gateway.explain.origin import OriginStep
-from gateway.explain.row_and_url import RowAndUrl
-from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.history import History
 from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
 from gateway.monitoring.health import Health
@@ -20,8 +15,7 @@ from gateway.monitoring.symptoms import CurrentSymptoms
 from gateway.monitoring.this_replica import ThisReplica, keep_recording
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.origin.client import OriginClient
-from gateway.redis_connection.guarded_client import CacheUnavailable
-from gateway.redis_replicas.canary_rounds import CanaryRounds
+from gateway.process.logs import worker_number
 from gateway.service.access import Access
 from gateway.service.images import Images
 from gateway.service.metrics import Metrics
@@ -35,7 +29,6 @@ class Diagnostics:
     """The objects that answer operators. ``replica`` records its history and publishes its state every five seconds."""
 
     health: Health
-    explainer: Explainer
     replica: ThisReplica
     trigger_watch: TriggerWatch
 
@@ -49,7 +42,6 @@ async def open_diagnostics(
     trigger_watch = TriggerWatch(
         urls.stores.catalog.triggers, metrics.monitoring, partial(rows_missed, urls.stores.catalog, urls.invalidation)
     )
-    explainer = make_explainer(live, access, urls, images, trigger_watch, metrics.canary, urls.changes.nginx_list)
     health = _health(live, metrics.monitoring, access, urls, origin, trigger_watch)
     history = History(metrics.counted, time.time())
 
@@ -61,10 +53,12 @@ async def open_diagnostics(
         history,
         symptoms,
         metrics.events,
+        metrics.findings,
         redis.replicas if redis is not None else None,
         entry_key=lambda: redis.mac.fingerprint if redis is not None else None,
         streams=lambda: images.handler.streams,
         now=signing.clock.now,
+        worker=worker_number(),
     )
     async with AsyncExitStack() as stack:
         opened = stack.enter_async_context
@@ -74,36 +68,7 @@ async def open_diagnostics(
             await opened(background("trigger-watch", trigger_watch.run()))
         stack.push_async_callback(replica.withdraw)
         await opened(background("history", keep_recording(replica, metrics.registry.background_errors)))
-        yield Diagnostics(health, explainer, replica, trigger_watch)
-
-
-def make_explainer(
-    live: Live[Settings],
-    access: Access,
-    urls: Urls,
-    images: Images,
-    trigger_watch: TriggerWatch,
-    seen: CanaryOutcomes,
-    nginx_list: NginxList | None,
-) -> Explainer:
-    """Return what explains why an image is served or not. ``nginx_list`` is None in a process that serves no images."""
-    canary, signing, redis = live.value.canary, urls.signing, urls.stores.redis
-    rounds = CanaryRounds(redis.shards, canary) if canary is not None and redis is not None else None
-
-    async def outside() -> Sequence[CanaryOutcome]:
-        if seen.latest or rounds is None:
-            return seen.latest
-        try:
-            return (await rounds.read())[0]
-        except CacheUnavailable:
-            return ()
-
-    entries, queue = (redis.entries, redis.queue) if redis is not None else (None, None)
-    problem = trigger_watch.problem if live.value.postgres.listen else None
-    row_and_url = RowAndUrl(urls.stores.catalog, signing.signer, urls.resolver, entries, queue, problem, nginx_list)
-    origin = OriginStep(images.origin, urls.resolver, signing.clock, images.failures)
-    requests, refused, rules = images.variant_requests, images.refused, images.rules
-    return Explainer(access.authenticator, requests, row_and_url, origin, refused, rules, outside)
+        yield Diagnostics(health, replica, trigger_watch)
 
 
 def _health(

@@ -6,6 +6,7 @@ from gateway.catalog.metrics import CatalogMetrics
 from gateway.delivery.nginx_files import NginxMetrics
 from gateway.metrics.canary import CanaryOutcomes
 from gateway.metrics.events import EventLog
+from gateway.metrics.findings import CurrentFindings
 from gateway.metrics.history import MISDIRECTED, Counted
 from gateway.metrics.registry import Registry, dropped_lines_counter
 from gateway.monitoring.metrics import MonitoringMetrics
@@ -38,6 +39,8 @@ class Metrics:
         self.reload = ReloadMetrics(registry, self.events)
         self.canary = CanaryOutcomes()
         registry.register(self.canary)
+        self.findings = CurrentFindings()
+        registry.register(self.findings)
         self.dropped_lines = dropped_lines_counter(registry, dropped_lines)
         self.heartbeat_age = registry.gauge(
             "heartbeat_age_seconds",

@@ -2,10 +2,11 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -35,6 +36,9 @@ from gateway.service.answers import answer_of, answering
 from gateway.service.metrics import Metrics
 from gateway.service.service import Service, open_service
 from gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from gateway.explain.explanation import Explanation
 
 _MAX_BODY = 64 * 1024  # bytes; the largest valid body names 200 images
 
@@ -73,7 +77,6 @@ async def serve(
     drain at once. ``extend`` may add routes to the application of the public port. Raises ``CannotListen``,
     ``PurePythonParser``, and the errors of ``open_service``.
     """
-    metrics.nginx.nginx_asked.hears_all = inherited.guard_admin is None
     async with open_service(settings, metrics, read_settings) as service, answering(service):
         public_app, admin_app = applications(service)
         if extend is not None:
@@ -177,18 +180,24 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         statistics = CacheStatistics(redis.usage, redis.queue, metrics.urls, report, prerefresh, redis.daily, now)
         purges = service.purges.queue if service.purges is not None else None
         queues = QueueCalls(redis.queue, purges, now, bodies)
-    asked, debug_log, about = metrics.nginx.nginx_asked, service.requests.debug_log, partial(answer_of, service)
-    relay, errors, explainer = Relay(metrics.origin.sent_bytes), metrics.server.recent_errors, diagnostics.explainer
+    debug_log, about = service.requests.debug_log, partial(answer_of, service)
+    relay, errors = Relay(metrics.origin.sent_bytes), metrics.server.recent_errors
+
+    async def explain(image_id: str, given: Sequence[str | None], query: Mapping[str, str]) -> "Explanation":
+        from gateway.service.explain import explained
+
+        return await explained(service, image_id, given, query)
+
     admin = AdminHandlers(
-        process=ThisProcess(metrics.registry, metrics.counted, asked, service.reloader, debug_log, bodies, about),
+        process=ThisProcess(metrics.registry, metrics.counted, service.reloader, debug_log, bodies, about),
         console=_console(service),
         statistics=statistics,
         queues=queues,
         purges=CachePurges(urls.invalidation, bodies),
         nginx_changes=nginx_changes,
-        images=AdminImageCalls(urls.resolver, cached_urls, images.source, relay, explainer, errors),
+        images=AdminImageCalls(urls.resolver, cached_urls, images.source, relay, explain, errors),
         links=links,
-        health=HealthCalls(diagnostics.health, gives_reasons=True),
+        health=HealthCalls(diagnostics.health, diagnostics.replica.findings),
     )
     return public, admin
 

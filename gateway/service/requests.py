@@ -14,7 +14,7 @@ from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.metrics.history import BYTES_ROUTES
 from gateway.metrics.loop_counters import ABORTED
 from gateway.process.audit import AuditLog
-from gateway.process.logs import DebugLog, log_handler
+from gateway.process.logs import DebugLog, worker_number
 from gateway.server.dispatch import InFlight
 from gateway.server.metrics import ServerMetrics
 from gateway.server.request_log import RequestLog, stream_of_log
@@ -46,15 +46,14 @@ class Requests:
 
 @asynccontextmanager
 async def open_requests(live: Live[Settings], metrics: ServerMetrics, trace_spans: Counter) -> AsyncIterator[Requests]:
-    """Open the access log and the exporter of spans. Raises ``UnusableTracing`` and ``UnusablePicture``."""
+    """Open the access log and the exporter of spans. Raises ``SettingsError`` and ``UnusablePicture``."""
     settings, log_settings = live.value, live.map(lambda settings: settings.logging)
     async with await _tracing(settings, trace_spans) as tracing:
         picture = settings.image_proxy.fallback
         fallback = await asyncio.to_thread(FallbackPicture.read, picture.path, picture.statuses) if picture else None
         metrics.requests.start_at_zero(BYTES_ROUTES, {"none", settings.image_proxy.delivery}, _FAILURES)
         metrics.requests.start_at_zero((*BYTES_ROUTES, "access"), {"none"}, _DENIALS)
-        handler, debug_log = log_handler(), DebugLog()
-        worker = handler.worker if handler is not None else None
+        worker, debug_log = worker_number(), DebugLog()
         request_log = RequestLog(stream_of_log(), log_settings, worker=worker)
         audit, in_flight = AuditLog(log_settings, worker=worker), InFlight(metrics.inflight_requests)
         requests = Requests(in_flight, request_log, audit, debug_log, tracing, fallback)

@@ -50,7 +50,7 @@ async def open_service(
     """Open every part. The parts close in reverse order, also when a part fails to open.
 
     ``read_settings`` reads the settings in a thread, for a reload, or raises ``SettingsError``. None: there is no
-    reload. Raises ``CatalogQueryRefused``, ``WrongRedis``, ``UnusableTracing`` and ``UnusablePicture``.
+    reload. Raises ``CatalogQueryRefused``, ``WrongRedis``, ``SettingsError`` and ``UnusablePicture``.
     """
     live = Live(settings)
     async with AsyncExitStack() as stack:

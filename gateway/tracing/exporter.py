@@ -21,7 +21,7 @@ from opentelemetry.trace import Tracer
 from urllib3.exceptions import HTTPError
 
 from gateway.concurrency.background import in_daemon_thread
-from gateway.tracing import UnusableTracing
+from gateway.settings.error_messages import SettingsError
 from gateway.tracing.spans import Server, Spans
 
 logger = logging.getLogger(__name__)
@@ -47,20 +47,20 @@ async def open_tracing(count: Callable[[str, int], None], *, redis: Server, post
     """Return what starts spans, and send them until the context ends, which waits three seconds for the last spans.
 
     ``count`` is called with "exported" or "failed" and a number of spans, in another thread. ``redis`` and ``postgres``
-    are the servers' hosts and ports. Raises ``UnusableTracing``.
+    are the servers' hosts and ports. Raises ``SettingsError``.
     """
     for name, supported in _SUPPORTED.items():
         if (os.environ.get(name) or supported) != supported:
-            raise UnusableTracing(f"{name}: only {supported} is supported")
+            raise SettingsError([f"{name}: only {supported} is supported"])
     for name in _ENDPOINTS:
         if not (os.environ.get(name) or "http://").startswith(("http://", "https://")):
-            raise UnusableTracing(f"{name}: an http:// or https:// URL is required")
+            raise SettingsError([f"{name}: an http:// or https:// URL is required"])
     reasons = _ReasonKeeper()
     # In a thread, since certificates and entry points are read from the disk.
     try:
         tracer, processor, exporter = await asyncio.to_thread(_tracer, count, reasons)
     except ValueError as error:  # a number out of its range; the SDK names its own parameter
-        raise UnusableTracing(f"a variable of OpenTelemetry: {error}") from error
+        raise SettingsError([f"a variable of OpenTelemetry: {error}"]) from error
     reasons.install()  # after the SDK has logged problems of the variables
     try:
         yield Spans(tracer, redis=redis, postgres=postgres)

@@ -23,20 +23,21 @@ from pydantic import BaseModel
 from gateway.api.json_bodies import Bodies, failure, json_response, json_text
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import GatewayError, NoWorker
-from gateway.metrics.events import together
+from gateway.findings.finding import Finding, FindingLog, together
+from gateway.metrics.events import events_in
+from gateway.metrics.events import together as events_together
 from gateway.metrics.history import INTERVAL
 from gateway.metrics.registry import dropped_lines_counter
-from gateway.metrics.symptom import Symptom, SymptomLog
 from gateway.process.logs import dropped_lines
 from gateway.server.host_guard import HostGuard
 from gateway.server.metrics import PortMetrics
 from gateway.workers.changes_for_nginx import CHANGES, HURRY, ListForNginx
 from gateway.workers.labelled_metrics import about_workers, labelled
-from gateway.workers.merged_console import TOTALS, MergedTotals, Totals, WorkerState, events_of, merged_console
 from gateway.workers.merged_readiness import NOT_READY, WorkerReports, merged
 from gateway.workers.supervisor import Supervisor
 from gateway.workers.worker import Worker
 from gateway.workers.worker_calls import Answer, WorkerCalls
+from gateway.workers.workers_history import TOTALS, Totals, WorkersHistory
 
 logger = logging.getLogger(__name__)
 
@@ -61,15 +62,14 @@ class Admin:
     def __init__(self, supervisor: Supervisor, calls: WorkerCalls, hurry: float = HURRY) -> None:
         self._supervisor = supervisor
         self._calls = calls
-        self._totals = MergedTotals(time.time())
-        self._reading_totals = asyncio.Lock()
+        self.history = WorkersHistory(time.time())
         self._reports = WorkerReports(calls)
         self._own = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._own)
         dropped_lines_counter(self._own, dropped_lines)
         self._name = f"{socket.gethostname()}:{os.getpid()}"  # as in the names of replicas
-        self._symptoms = SymptomLog()
+        self._symptoms = FindingLog()
         self.changes = ListForNginx(supervisor, calls, hurry)
         self.ports = PortMetrics(self._own)
 
@@ -93,27 +93,18 @@ class Admin:
     async def close(self) -> None:
         await self._reports.close()
 
-    async def remember(self, worker: Worker) -> None:
-        """Read the totals of a worker that is about to end."""
-        async with self._reading_totals:
-            await self._read_totals([worker])
-
     async def record_history(self) -> None:
         """Record a point for the console's charts every five seconds, until cancelled."""
         wait = INTERVAL
         while True:
             await asyncio.sleep(wait)
             started = time.monotonic()
-            async with self._reading_totals:  # totals are added in the order in which they were read
-                await self._read_totals(self._supervisor.answering())
-                self._totals.record(time.time())
+            for worker, answer in (await self._calls.get(self._supervisor.answering(), TOTALS)).items():
+                if answer is not None and (totals := answer.data(Totals)) is not None:
+                    self.history.read(worker, totals)
+            self.history.record(time.time())
             self._own_symptoms()  # a problem is seen also while no console is open
             wait = max(0.0, INTERVAL - (time.monotonic() - started))
-
-    async def _read_totals(self, workers: list[Worker]) -> None:
-        for worker, answer in (await self._calls.get(workers, TOTALS)).items():
-            if answer and (totals := answer.data(Totals)) and not worker.ended.is_set():
-                self._totals.read(worker.ended, totals)
 
     async def _healthz(self, _: web.Request) -> web.Response:
         is_alive = self._supervisor.shows_life()
@@ -138,20 +129,20 @@ class Admin:
         return generate_latest(about) + labelled({**by_worker, _SUPERVISOR: own}).encode()
 
     async def _console(self, request: web.Request) -> web.Response:
-        """Return what a worker answers, with the problems, the lights, the charts and the errors of all workers."""
-        workers = self._supervisor.answering()
-        newest = f"{_CONSOLE}?since={int(time.time())}"  # points are not used
-        (_, answer), others = await asyncio.gather(self._first(request, workers), self._calls.get(workers[1:], newest))
+        """Return what a worker answers, with the charts and errors of all workers, and what only the supervisor sees.
+
+        The worker shows the others as it shows any replica: as they say of themselves in Redis.
+        """
+        _, answer = await self._first(request, self._supervisor.answering())
         try:
             body = json.loads(answer.body) if answer.status == 200 else {}
-            data = self._totals.replace(body["data"], int(request.query.get("since", "0")))
+            data = {**body["data"], **self.history.shown(int(request.query.get("since", "0")))}
+            symptoms = [*together({self._name: self._own_symptoms()}), *data["symptoms"]]
+            data["symptoms"] = sorted(symptoms, key=lambda symptom: bool(symptom["level"] != "bad"))
+            events = zip([event.get("replica") for event in data["events"]], events_in(data["events"]), strict=True)
+            data["events"] = events_together(self._supervisor.events.all(), events)
         except (ValueError, KeyError, TypeError):  # an error, or the answer of another version
             return answer.response()
-        found = [state for each in (answer, *others.values()) if each and (state := each.data(WorkerState))]
-        if states := list({state.replica: state for state in found}.values()):
-            missing = len(self._supervisor.slots) - len(states)
-            data = {**data, **merged_console(states, missing, {self._name: self._own_symptoms()})}
-            data |= {"events": together(self._supervisor.events.all(), events_of(states))}
         return Answer(answer.status, answer.headers, json_text({**body, "data": data})).response()
 
     async def _running(self, request: web.Request) -> web.Response:
@@ -176,14 +167,14 @@ class Admin:
                 return worker, answer
         raise NoWorker
 
-    def _own_symptoms(self) -> list[Symptom]:
-        found, now = self._totals.nginx_symptoms(), time.time()
+    def _own_symptoms(self) -> list[Finding]:
+        found, now = list[Finding](), time.time()
         ready, configured = len(self._supervisor.answering()), len(self._supervisor.slots)
         if ready < configured:
-            found.append(Symptom("workers_missing", "warning", {"ready": ready, "configured": configured}))
+            found.append(Finding.of("workers_missing", values={"ready": ready, "configured": configured}))
         ended = self._supervisor.events.count_since("worker_ended", now - _RESTARTS_IN)
         if ended > _MOST_RESTARTS:
-            found.append(Symptom("workers_end", "warning", {"count": ended}))
+            found.append(Finding.of("workers_end", values={"count": ended}))
         return self._symptoms.note(found, now)
 
     async def _by_all(self, request: web.Request) -> web.Response:

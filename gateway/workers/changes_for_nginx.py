@@ -24,10 +24,11 @@ from gateway.workers.worker_calls import Answer, WorkerCalls
 
 CHANGES: Final = "/api/v1/changes"
 HURRY: Final = 0.2  # seconds; without a list of changes within half a second nginx asks another gateway
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")  # of an nginx
 # The question of changes.js when nginx has nothing to report.
 _QUESTION: Final = re.compile(
     rf"{CHANGES}\?since=(?P<since>[0-9]{{1,15}})&now=(?P<now>[0-9]{{1,15}})"
-    r"&epochs=0&nginx=(?P<nginx>[A-Za-z0-9._-]{1,64})"
+    rf"&epochs=0&nginx=(?P<nginx>{_NAME.pattern})"
 )
 _NUMBER: Final = re.compile(r"[0-9]{1,15}")
 _KEPT_FOR: Final = 1.0  # seconds
@@ -94,6 +95,9 @@ class ListForNginx:
             raise NoWorker
         if answer.status != 200:
             return answer.response()
+        if _NAME.fullmatch(name := request.query.get("nginx", "")):
+            for worker in self.supervisor.ready():
+                worker.nginx_asks(name)
         listed = json.loads(answer.body)
         question = _QUESTION.fullmatch(request.rel_url.raw_path_qs)
         asked_at = request.query.get("now", "")

@@ -34,6 +34,7 @@ class WorkerReport(BaseModel):
     status: Literal["not_ready", "degraded", "ready"]
     checks: dict[str, str]
     reasons: dict[str, str] = {}
+    findings: list[dict[str, Any]] = []
     at: float = Field(default_factory=time.monotonic)
 
 
@@ -89,22 +90,25 @@ def merged(
     """Return the body of ``/readyz`` for the workers with these ``numbers``.
 
     A gateway that drains, and a worker without a report, are not ready. ``checks`` has the worst state of each
-    dependency, and ``reasons`` says why it is not ``ok``.
+    dependency, and ``reasons`` says why it is not ``ok``. ``findings`` has each finding of a worker once.
     """
     workers = {str(number): NOT_READY for number in numbers}
     checks: dict[str, str] = {}
     reasons: dict[str, str] = {}
+    findings: dict[tuple[Any, Any], dict[str, Any]] = {}
     for worker, report in reports.items():
         if report is None:
             continue
         workers[str(worker.number)] = report.status
+        findings = {(finding.get("finding"), finding.get("where")): finding for finding in report.findings} | findings
         for name, found in report.checks.items():
             state = found if found in STATES else STATES[-1]
             if name not in checks or STATES.index(state) > STATES.index(checks[name]):
                 checks[name] = state
                 reasons |= {name: report.reasons[name]} if name in report.reasons else {}
     status = NOT_READY if is_draining else overall(workers.values())
-    return {"status": status, "checks": checks, "reasons": reasons, "workers": workers}
+    told = list(findings.values())
+    return {"status": status, "checks": checks, "reasons": reasons, "findings": told, "workers": workers}
 
 
 def overall(statuses: Collection[str]) -> str:

@@ -62,7 +62,7 @@ async def run_workers(
         await stack.enter_async_context(background("watchdog", manager.show_life(supervisor.shows_life)))
         logger.info("listening: public=%s admin=%s workers=%s", port.url(server.host), admin_url, count)
         manager.ready()
-        async with background("orders", _obey(supervisor, front, signals, manager)):
+        async with background("orders", _obey(supervisor, signals, manager)):
             await signals.stop.wait()
         manager.stopping()
         logger.info("draining %s workers", count)
@@ -85,7 +85,7 @@ async def _has_started(starting: "asyncio.Task[None]", supervisor: Supervisor, s
         await asyncio.wait({starting, stopping})
 
 
-async def _obey(supervisor: Supervisor, front: Admin, signals: Signals, manager: ServiceManager) -> None:
+async def _obey(supervisor: Supervisor, signals: Signals, manager: ServiceManager) -> None:
     """Reload or roll, never both at once, and once for all signals that came since the last time began."""
     while True:
         await first_of(signals.reload, signals.roll)
@@ -96,7 +96,7 @@ async def _obey(supervisor: Supervisor, front: Admin, signals: Signals, manager:
             manager.ready()
         if signals.roll.is_set():
             signals.roll.clear()
-            await supervisor.roll(front.remember)
+            await supervisor.roll()
 
 
 @asynccontextmanager

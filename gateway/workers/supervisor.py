@@ -140,12 +140,12 @@ class Supervisor:
                     logger.error("reload: %s", error)  # noqa: TRY400 - the message says it all
         self._is_reload_due = not is_ordered  # without a worker, the next one reads the configuration
 
-    async def roll(self, before_end: Callable[[Worker], Awaitable[None]]) -> None:
+    async def roll(self) -> None:
         """Replace one worker after another. Each new worker is ready before the old worker drains.
 
-        ``before_end`` is awaited with each worker that is about to drain. The first new worker starts the version to
-        which the link leads now, and reads the configuration. The others get what new workers have accepted last: the
-        admin port may reload in between. If one does not become ready, that is logged, and the old worker goes on.
+        The first new worker starts the version to which the link leads now, and reads the configuration. The others
+        get what new workers have accepted last: the admin port may reload in between. If one does not become ready,
+        that is logged, and the old worker goes on.
         """
         self._is_rolling = True
         replaced: list[Worker] = []
@@ -157,7 +157,6 @@ class Supervisor:
                 if old is not None:
                     if not old.ended.is_set():
                         self._leaving = old
-                        await before_end(old)
                         old.stop()
                         await self._until_ended([old])
                     self._workers.discard(old)

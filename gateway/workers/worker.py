@@ -134,6 +134,10 @@ class Worker:
         """Make it reset what is in flight and end."""
         self._order(worker_channel.FORCE)
 
+    def nginx_asks(self, name: str) -> None:
+        """Tell it that the nginx of this name has asked for changes: each worker judges which nginx is silent."""
+        self._order(f"{worker_channel.ASKED} {name}")
+
     def kill(self) -> None:
         """End the process at once (SIGKILL)."""
         with suppress(ProcessLookupError):

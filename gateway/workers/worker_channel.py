@@ -12,7 +12,7 @@ import json
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from typing import Final, Self
@@ -32,6 +32,7 @@ STOP: Final = "stop"  # drain and end
 FORCE: Final = "force"  # end the drain at once
 RELOAD: Final = "reload"  # reload the configuration
 ROLL: Final = "roll"  # replace workers; only a worker passes it on
+ASKED: Final = "asked"  # the nginx of this name has asked for changes; its question went to one worker
 GRACE: Final = b"GRACE"  # the seconds that the drain may take, which a reload may have changed
 WORKER_VERSION: Final = b"VERSION"
 SETTINGS: Final = b"SETTINGS"  # those that the worker uses, for the worker that replaces it if it dies
@@ -88,6 +89,7 @@ class WorkerChannel:
         self._channel = channel
         self._writer: asyncio.StreamWriter | None = None
         self._has_sent_heard = False
+        self.on_asked: Callable[[str], None] = lambda _: None  # called with the name of an nginx that asks for changes
 
     @classmethod
     def take(cls, descriptor: int) -> Self:
@@ -160,7 +162,10 @@ class WorkerChannel:
         orders = {STOP: signals.stop, FORCE: signals.force_stop, RELOAD: signals.reload}
         with suppress(OSError):
             async for line in reader:
-                if (ordered := orders.get(line.strip().decode(errors="replace"))) is not None:
+                order, _, about = line.strip().decode(errors="replace").partition(" ")
+                if order == ASKED:
+                    self.on_asked(about)
+                elif (ordered := orders.get(order)) is not None:
                     ordered.set()
         logger.warning("the parent of this worker has ended: worker=%s", self.assignment.number)
         signals.stop.set()

@@ -331,7 +331,7 @@ var Tile = class {
 		this.#badge = make("span", { className: "badge" });
 		this.#aside = make("span", { className: "owner" });
 		this.#picture = this.#makePicture();
-		this.item = make("li", { className: "tile" }, this.#picture, make("div", { className: "caption" }, this.box, this.name), make("div", { className: "badges" }, this.#badge, this.#aside));
+		this.item = make("li", { className: "tile" }, this.#picture, this.box, this.name, make("div", { className: "badges" }, this.#badge, this.#aside));
 		this.#show();
 	}
 	get status() {
@@ -415,7 +415,7 @@ var Tile = class {
 	async #linkToCause(known) {
 		const { image, session } = this;
 		this.#requestId ??= known ? Promise.resolve(known) : session.requestIdOf(image, `?style=${STYLE}`);
-		const link = session.causeLink(image, await this.#requestId);
+		const link = session.causeLink(image, await this.#requestId, "why?");
 		if (link && this.#picture.lastError && this.#picture.state !== "loaded") this.#aside.replaceChildren(link);
 	}
 };
@@ -723,7 +723,7 @@ var Session = class {
 			cache: "no-store"
 		}).catch(() => null))?.headers.get("X-Request-Id") ?? null;
 	}
-	causeLink({ image_id }, requestId) {
+	causeLink({ image_id }, requestId, text) {
 		if (!this.console) return null;
 		const asked = new URLSearchParams({
 			image: image_id,
@@ -737,7 +737,7 @@ var Session = class {
 			rel: "noreferrer",
 			className: "out",
 			title: "Why? The console looks the request and the image up."
-		}, requestId ? `request ${requestId.slice(0, 8)}` : "look it up");
+		}, text ?? (requestId ? `request ${requestId.slice(0, 8)}` : "look it up"));
 	}
 	async linkTo(image) {
 		return image.public ? `/i/${image.image_id}` : this.#maker.make(image.image_id);
@@ -802,7 +802,8 @@ var LANGUAGES = [
 	"HTML",
 	"Vue",
 	"React",
-	"Nuxt"
+	"Nuxt",
+	"useImage"
 ];
 var LINE = 84;
 var STYLE_SHEET = "import \"@image-gateway/web/smart-image.css\";";
@@ -833,7 +834,23 @@ var CODE = {
 			");"
 		].join("\n");
 	},
-	Nuxt: (choice, base) => [`// nuxt.config: modules: ["@image-gateway/web/nuxt-module"], imageGateway: { baseUrl: "${base}" }`, ...template(choice)].join("\n")
+	Nuxt: (choice, base) => [`// nuxt.config: modules: ["@image-gateway/web/nuxt-module"], imageGateway: { baseUrl: "${base}" }`, ...template(choice)].join("\n"),
+	useImage: ({ image, style, widths, formats, ratio, size }) => {
+		const [width = size.width, ...otherWidths] = widths;
+		const [format, ...otherFormats] = formats;
+		return [
+			"// Without the element: backgrounds, posters, <picture>, e-mail. Nothing is requested.",
+			"import { useImage } from \"@image-gateway/web\";",
+			"",
+			`const { src } = useImage("${image}", { ${[
+				...style ? [`styleName: "${style}"`] : [],
+				`width: ${otherWidths.length ? size.width : width}`,
+				...ratio ? [`ratio: "${ratio}"`] : [],
+				...format && !otherFormats.length ? [`format: "${format}"`] : []
+			].join(", ")} });`,
+			"hero.style.backgroundImage = \"url(\" + src + \")\";"
+		].join("\n");
+	}
 };
 function template(choice) {
 	return [
@@ -916,11 +933,8 @@ var Trying = class {
 		this.#image.append(...images.map(({ image_id }) => make("option", { value: image_id }, image_id)));
 		this.#image.addEventListener("input", () => this.#begin());
 		this.#style.addEventListener("input", () => this.#chooseStyle());
-		for (const field of [
-			this.#width,
-			this.#ratio,
-			this.#format
-		]) field.addEventListener("input", () => this.#load());
+		for (const field of [this.#width, this.#format]) field.addEventListener("input", () => this.#load());
+		this.#ratio.addEventListener("input", () => this.#chooseRatio());
 		this.#mode.addEventListener("input", () => this.#chooseStyle());
 		byId("choices", HTMLFormElement).addEventListener("submit", (event) => {
 			event.preventDefault();
@@ -958,17 +972,25 @@ var Trying = class {
 		fill(this.#style, [["", "the original"], ...names.map(([name]) => [name, name])], before);
 		this.#chooseStyle();
 	}
+	#chooseRatio() {
+		const { value: ratio } = this.#ratio;
+		const styles = this.#meta.styles ?? {};
+		const cropsTo = (name) => styles[name]?.ratios?.includes(ratio);
+		if (ratio && !cropsTo(this.#style.value)) this.#style.value = Object.keys(styles).find(cropsTo) ?? "";
+		this.#chooseStyle();
+	}
 	#chooseStyle() {
 		const isUrl = this.#mode.value === "url";
 		if (isUrl) this.#style.value = "";
 		const style = this.#meta.styles?.[this.#style.value];
 		fill(this.#width, [["", "to fit"], ...(style?.widths ?? []).map((width) => [String(width), `${width} px`])], this.#width.value || String(FIRST.width));
-		const ratios = style?.ratios ?? [];
-		fill(this.#ratio, [["", "its own"], ...ratios.map((ratio) => [ratio, ratio])], this.#ratio.value);
+		const ratios = [...new Set(Object.values(this.#meta.styles ?? {}).flatMap(({ ratios }) => ratios ?? []))];
+		const cropped = style?.ratios?.includes(this.#ratio.value) ? this.#ratio.value : "";
+		fill(this.#ratio, [["", "its own"], ...ratios.map((ratio) => [ratio, ratio])], cropped);
 		fill(this.#format, [["", "automatic"], ...(style?.formats ?? []).map((format) => [format, format])], this.#format.value);
 		this.#style.disabled = isUrl;
 		this.#width.disabled = !style?.widths.length;
-		this.#ratio.disabled = !ratios.length;
+		this.#ratio.disabled = isUrl || !ratios.length;
 		this.#format.disabled = !style?.formats.length;
 		this.#fresh.disabled = isUrl;
 		this.#load();
@@ -1019,6 +1041,13 @@ var Trying = class {
 			const found = await (fresh ? this.#askAgain(picture.currentSrc) : measure(picture.currentSrc, began));
 			if (generation === this.#generation) this.#tell(picture, found);
 		});
+		picture.addEventListener("retry", ({ detail: { attempt, delay } }) => {
+			const next = `attempt ${attempt + 1} in ${(delay / 1e3).toFixed(1)} s`;
+			if (generation === this.#generation) this.#tellFailure(picture, image, next);
+		});
+		picture.addEventListener("recover", () => {
+			if (generation === this.#generation) this.#measured.replaceChildren(fact("Now", "shown again"));
+		});
 		picture.addEventListener("error", () => {
 			if (generation === this.#generation) this.#tellFailure(picture, image);
 		});
@@ -1055,14 +1084,15 @@ var Trying = class {
 			return row;
 		}));
 	}
-	async #tellFailure({ lastError }, image) {
+	async #tellFailure({ lastError }, image, next) {
 		const generation = this.#generation;
 		const { kind, status } = lastError ?? {};
 		const requestId = lastError?.requestId ?? await this.session.requestIdOf(image);
 		if (generation !== this.#generation) return;
 		const cause = this.session.causeLink(image, requestId) ?? "unknown";
 		const why = make("div", {}, make("dt", {}, "Why"), make("dd", {}, cause));
-		this.#measured.replaceChildren(fact("Failed", [status, kind].filter(Boolean).join(" ")), why);
+		const failed = fact("Failed", [status, kind].filter(Boolean).join(" "));
+		this.#measured.replaceChildren(failed, why, ...next ? [fact("Next", next)] : []);
 	}
 	#offerLanguages() {
 		const place = byId("languages", HTMLFieldSetElement);

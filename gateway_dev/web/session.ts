@@ -58,8 +58,8 @@ export class Session {
     return answer?.headers.get("X-Request-Id") ?? null;
   }
 
-  /** Return a link to the console's look-up of the image; null without a console. */
-  causeLink({ image_id }: Listed, requestId: string | null | undefined): HTMLElement | null {
+  /** Return a link to the console's look-up of the image; null without a console. `text`: in place of the request's id. */
+  causeLink({ image_id }: Listed, requestId: string | null | undefined, text?: string): HTMLElement | null {
     if (!this.console) return null;
     const asked = new URLSearchParams({
       image: image_id,
@@ -76,7 +76,7 @@ export class Session {
         className: "out",
         title: "Why? The console looks the request and the image up.",
       },
-      requestId ? `request ${requestId.slice(0, 8)}` : "look it up",
+      text ?? (requestId ? `request ${requestId.slice(0, 8)}` : "look it up"),
     );
   }
 

@@ -16,7 +16,7 @@ export interface Choice {
 }
 
 /** The languages of the snippets, in the order of the page. */
-export const LANGUAGES = ["HTML", "Vue", "React", "Nuxt"] as const;
+export const LANGUAGES = ["HTML", "Vue", "React", "Nuxt", "useImage"] as const;
 
 export type Language = (typeof LANGUAGES)[number];
 
@@ -64,6 +64,23 @@ const CODE: Record<Language, (choice: Choice, base: string) => string> = {
       `// nuxt.config: modules: ["@image-gateway/web/nuxt-module"], imageGateway: { baseUrl: "${base}" }`,
       ...template(choice),
     ].join("\n"),
+  useImage: ({ image, style, widths, formats, ratio, size }) => {
+    const [width = size.width, ...otherWidths] = widths;
+    const [format, ...otherFormats] = formats;
+    const options = [
+      ...(style ? [`styleName: "${style}"`] : []),
+      `width: ${otherWidths.length ? size.width : width}`,
+      ...(ratio ? [`ratio: "${ratio}"`] : []),
+      ...(format && !otherFormats.length ? [`format: "${format}"`] : []),
+    ];
+    return [
+      "// Without the element: backgrounds, posters, <picture>, e-mail. Nothing is requested.",
+      'import { useImage } from "@image-gateway/web";',
+      "",
+      `const { src } = useImage("${image}", { ${options.join(", ")} });`,
+      'hero.style.backgroundImage = "url(" + src + ")";',
+    ].join("\n");
+  },
 };
 
 /** The lines of a template of Vue. */

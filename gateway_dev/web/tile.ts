@@ -54,7 +54,8 @@ export class Tile {
       "li",
       { className: "tile" },
       this.#picture,
-      make("div", { className: "caption" }, this.box, this.name),
+      this.box,
+      this.name,
       make("div", { className: "badges" }, this.#badge, this.#aside),
     );
     this.#show();
@@ -155,7 +156,7 @@ export class Tile {
   async #linkToCause(known: string | null): Promise<void> {
     const { image, session } = this;
     this.#requestId ??= known ? Promise.resolve(known) : session.requestIdOf(image, `?style=${STYLE}`);
-    const link = session.causeLink(image, await this.#requestId);
+    const link = session.causeLink(image, await this.#requestId, "why?");
     if (link && this.#picture.lastError && this.#picture.state !== "loaded") this.#aside.replaceChildren(link);
   }
 }

@@ -42,7 +42,8 @@ export class Trying {
     this.#image.append(...images.map(({ image_id }) => make("option", { value: image_id }, image_id)));
     this.#image.addEventListener("input", () => this.#begin());
     this.#style.addEventListener("input", () => this.#chooseStyle());
-    for (const field of [this.#width, this.#ratio, this.#format]) field.addEventListener("input", () => this.#load());
+    for (const field of [this.#width, this.#format]) field.addEventListener("input", () => this.#load());
+    this.#ratio.addEventListener("input", () => this.#chooseRatio());
     this.#mode.addEventListener("input", () => this.#chooseStyle());
     byId("choices", HTMLFormElement).addEventListener("submit", (event) => {
       event.preventDefault();
@@ -92,6 +93,15 @@ export class Trying {
     this.#chooseStyle();
   }
 
+  /** Every ratio is offered: one that the chosen style does not crop to chooses the first style that does. */
+  #chooseRatio(): void {
+    const { value: ratio } = this.#ratio;
+    const styles = this.#meta.styles ?? {};
+    const cropsTo = (name: string) => styles[name]?.ratios?.includes(ratio);
+    if (ratio && !cropsTo(this.#style.value)) this.#style.value = Object.keys(styles).find(cropsTo) ?? "";
+    this.#chooseStyle();
+  }
+
   #chooseStyle(): void {
     const isUrl = this.#mode.value === "url";
     if (isUrl) this.#style.value = ""; // a presigned URL opens the original
@@ -101,8 +111,9 @@ export class Trying {
       [["", "to fit"], ...(style?.widths ?? []).map((width): [string, string] => [String(width), `${width} px`])],
       this.#width.value || String(FIRST.width),
     );
-    const ratios = style?.ratios ?? [];
-    fill(this.#ratio, [["", "its own"], ...ratios.map((ratio): [string, string] => [ratio, ratio])], this.#ratio.value);
+    const ratios = [...new Set(Object.values(this.#meta.styles ?? {}).flatMap(({ ratios }) => ratios ?? []))];
+    const cropped = style?.ratios?.includes(this.#ratio.value) ? this.#ratio.value : "";
+    fill(this.#ratio, [["", "its own"], ...ratios.map((ratio): [string, string] => [ratio, ratio])], cropped);
     fill(
       this.#format,
       [["", "automatic"], ...(style?.formats ?? []).map((format): [string, string] => [format, format])],
@@ -110,7 +121,7 @@ export class Trying {
     );
     this.#style.disabled = isUrl;
     this.#width.disabled = !style?.widths.length;
-    this.#ratio.disabled = !ratios.length;
+    this.#ratio.disabled = isUrl || !ratios.length;
     this.#format.disabled = !style?.formats.length;
     this.#fresh.disabled = isUrl;
     this.#load();
@@ -161,6 +172,13 @@ export class Trying {
       const found = await (fresh ? this.#askAgain(picture.currentSrc) : measure(picture.currentSrc, began));
       if (generation === this.#generation) this.#tell(picture, found);
     });
+    picture.addEventListener("retry", ({ detail: { attempt, delay } }) => {
+      const next = `attempt ${attempt + 1} in ${(delay / 1000).toFixed(1)} s`;
+      if (generation === this.#generation) void this.#tellFailure(picture, image, next);
+    });
+    picture.addEventListener("recover", () => {
+      if (generation === this.#generation) this.#measured.replaceChildren(fact("Now", "shown again"));
+    });
     picture.addEventListener("error", () => {
       if (generation === this.#generation) void this.#tellFailure(picture, image);
     });
@@ -198,14 +216,16 @@ export class Trying {
     );
   }
 
-  async #tellFailure({ lastError }: SmartImageElement, image: Listed): Promise<void> {
+  /** Say why the picture is missing; `next`: when it is tried again. */
+  async #tellFailure({ lastError }: SmartImageElement, image: Listed, next?: string): Promise<void> {
     const generation = this.#generation;
     const { kind, status } = lastError ?? {};
     const requestId = lastError?.requestId ?? (await this.session.requestIdOf(image));
     if (generation !== this.#generation) return;
     const cause = this.session.causeLink(image, requestId) ?? "unknown";
     const why = make("div", {}, make("dt", {}, "Why"), make("dd", {}, cause));
-    this.#measured.replaceChildren(fact("Failed", [status, kind].filter(Boolean).join(" ")), why);
+    const failed = fact("Failed", [status, kind].filter(Boolean).join(" "));
+    this.#measured.replaceChildren(failed, why, ...(next ? [fact("Next", next)] : []));
   }
 
   #offerLanguages(): void {

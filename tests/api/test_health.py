@@ -22,7 +22,10 @@ async def test_a_gateway_with_all_its_dependencies_is_ready_on_both_ports_and_al
 ) -> None:
     checks = {"redis": "ok", "postgres": "ok", "cos": "ok", "changes": "ok"}
     assert await ready(gateway) == (200, {"status": "ready", "checks": checks})
-    assert await ready(gateway, admin=True) == (200, {"status": "ready", "checks": checks, "reasons": {}})
+    assert await ready(gateway, admin=True) == (
+        200,
+        {"status": "ready", "checks": checks, "reasons": {}, "findings": []},
+    )
     gateway.drain()
     assert await ready(gateway) == (503, {"status": "not_ready", "checks": checks})
     for admin in (False, True):

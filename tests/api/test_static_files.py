@@ -9,8 +9,8 @@ from pathlib import Path
 
 import gateway as package
 from docs.generate.console_page import console_page
-from docs.generate.remedies import ALERTS
 from gateway.api.static_files import document
+from gateway.findings.catalogue import CATALOGUE
 from tests.conftest import RunningGateway, StartGateway
 from tests.test_documents import errors
 
@@ -124,8 +124,10 @@ def test_the_wheel_contains_the_built_files_and_no_sources() -> None:
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     patterns = [line for line in setup["options.package_data"]["gateway"].splitlines() if line.startswith("web/")]
     shipped = {file for pattern in patterns for file in (ROOT / "gateway").glob(pattern) if file.is_file()}
-    # The console has no build step: its sources are what browsers load.
-    loaded = [*STATIC.rglob("*"), *(ROOT / "gateway" / "web" / "console").rglob("*")]
+    # The console and the shared tokens have no build step: their sources are what browsers load.
+    loaded = [
+        file for folder in ("static", "brand", "console") for file in (ROOT / "gateway" / "web" / folder).rglob("*")
+    ]
     assert shipped == {file for file in loaded if file.is_file()}
     # Without __init__.py the sources are not found as a package.
     assert setup["options"]["packages"] == "find:"
@@ -194,7 +196,7 @@ async def test_the_pages_of_documents_name_everything_and_need_nothing_from_else
         assert all(method in pages["/docs"] for method in methods)
     for error in errors():
         assert f'id="{error.code}"' in pages["/docs/errors"], "a code can be linked to"
-    for alert in ALERTS.values():
+    for alert in {kind.alert for kind in CATALOGUE.values()} - {""}:
         assert f'<h3 id="{alert.lower()}">{alert}</h3>' in pages["/docs/runbook"], (
             "a problem of the console leads there"
         )

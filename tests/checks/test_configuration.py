@@ -42,7 +42,7 @@ def test_placeholders_are_named_by_their_keys() -> None:
 @pytest.mark.parametrize(("limit", "warns"), [(1024, True), (2255, True), (2256, False), (None, False)])
 def test_a_limit_of_open_files_below_what_is_needed_is_a_warning(limit: int | None, warns: bool) -> None:
     found = diagnose_open_files(limit, 2256)
-    assert (found.is_well, found.is_warning) == (True, warns)
+    assert found.level == ("warning" if warns else "ok")
     assert str(limit or "no limit") in found.what
 
 
@@ -77,9 +77,7 @@ async def test_the_source_is_tried_and_a_failure_comes_with_advice(
     rotating.source.failure = FAILS if fails else None
     found = await diagnose_credentials(rotating.credentials)
     assert rotating.source.asked == 2
-    assert (found.is_well, found.is_warning) == {"ok": (True, False), "warn": (True, True), "fail": (False, False)}[
-        verdict
-    ]
+    assert found.level == {"ok": "ok", "warn": "warning", "fail": "bad"}[verdict]
     assert what in found.what
     assert advice in found.advice
     assert bool(found.advice) == bool(advice)

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.catalog.record import ImageRecord
 from gateway.checks.cos import CosCheck
-from gateway.checks.finding import Finding
+from gateway.findings.finding import Finding, well
 from gateway.origin.client import open_origin
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
@@ -74,7 +74,7 @@ async def findings(
     async with opening as origin:
         check = CosCheck(origin, signer, lifetime_of(3600, 60, 900), hosts, clock)
         found = [finding async for finding in check.findings(images, buckets, "there is no image to read yet")]
-    return [finding for finding in found if finding != Finding("clock", True, "within 30 s of COS's")]
+    return [finding for finding in found if finding != well("clock", "within 30 s of COS's")]
 
 
 def in_bucket(bucket: str) -> ImageRecord:
@@ -86,7 +86,7 @@ async def test_each_bucket_of_the_rows_is_asked(store: CosEmulator) -> None:
     found = await findings(store, in_bucket(BUCKET), in_bucket(OTHER))
     for finding, bucket in zip(found, (BUCKET, OTHER), strict=True):
         place = f"http://{bucket}.cos.test.myqcloud.com:{store.port}"
-        assert (finding.is_well, finding.name, finding.advice) == (True, f"cos {bucket}", "")
+        assert (finding.is_well, finding.where, finding.advice) == (True, f"cos {bucket}", "")
         assert finding.what == f"GET 206 and HEAD 200 at {place}, row in-{bucket}"
 
 
@@ -113,7 +113,7 @@ async def test_the_one_bucket_that_refuses_is_named_with_advice(
     store.faults.add(Fault(action=action, key=f"{OTHER}.png", times=None))
     works, fails = await findings(store, in_bucket(BUCKET), in_bucket(OTHER))
     assert works.is_well
-    assert (fails.is_well, fails.name) == (False, f"cos {OTHER}")
+    assert (fails.is_well, fails.where) == (False, f"cos {OTHER}")
     assert f"COS answered {what} at" in fails.what
     assert advice in fails.advice
 
@@ -122,17 +122,17 @@ async def test_a_bucket_without_rows_is_asked_for_a_made_up_key(store: CosEmulat
     """But the default bucket is not, if every row names another one."""
     buckets = dict.fromkeys(("default-1250000000", BUCKET, OTHER, "third-1250000000"), REGION)
     works, unnamed, missing = await findings(store, in_bucket(BUCKET), buckets=buckets)
-    assert (works.name, works.is_well) == (f"cos {BUCKET}", True)
-    assert (unnamed.name, unnamed.is_well) == (f"cos {OTHER}", True)
+    assert (works.where, works.is_well) == (f"cos {BUCKET}", True)
+    assert (unnamed.where, unnamed.is_well) == (f"cos {OTHER}", True)
     assert unnamed.what.startswith("the signature was accepted at ")
     assert unnamed.what.endswith("; no row names it")
-    assert (missing.name, missing.is_well) == ("cos third-1250000000", False)
+    assert (missing.where, missing.is_well) == ("cos third-1250000000", False)
     assert "404 NoSuchBucket" in missing.what
     for code, is_warning in (("", False), ("AccessDenied", True)):
         if code:
             store.faults.add(Fault(action=Refuse(status=403, code=code)))
         [found] = await findings(store, buckets={BUCKET: REGION})
-        assert (found.is_well, found.is_warning) == (True, is_warning)
+        assert found.level == ("warning" if is_warning else "ok")
         assert "; there is no image to read yet" in found.what
 
 
@@ -173,7 +173,7 @@ async def test_a_clock_that_differs_is_a_warning_if_cos_accepts_the_signature(
     async with emulator(differs) as store:
         works, *clock = await findings(store, in_bucket(BUCKET))
     assert works.is_well
-    assert [(found.name, found.is_well, found.is_warning) for found in clock] == [("clock", True, True)] * bool(words)
+    assert [(found.where, found.level) for found in clock] == [("clock", "warning")] * bool(words)
     assert all(re.search(words or "", found.what) for found in clock)
 
 
@@ -218,7 +218,7 @@ async def test_rows_below_a_prefix_that_a_policy_denies_are_grouped_and_the_advi
 
 async def test_some_missing_objects_are_a_warning_and_only_missing_objects_a_failure(store: CosEmulator) -> None:
     _, some = await of_rows(store, "gone/a.png", "open/b.png", "c.png")
-    assert (some.is_well, some.is_warning) == (True, True)
+    assert some.level == "warning"
     assert "404 NoSuchKey" in some.what
     assert "2 of 3 rows: 1 of 1 below gone/, 1 of 1 without a prefix" in some.what
     (every,) = await of_rows(store, "gone/a.png", "gone/b.png")

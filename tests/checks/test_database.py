@@ -8,7 +8,7 @@ from gateway.catalog.database_report import DatabaseReport, FoundTable
 from gateway.catalog.postgres import CatalogQueryRefused, open_catalog
 from gateway.catalog.setting_mistakes import Mistake
 from gateway.checks.database import DatabaseCheck, of_failed_query, of_tables
-from gateway.checks.finding import Finding
+from gateway.findings.finding import Finding
 from gateway.service.metrics import Metrics
 from gateway.settings import PostgresSettings
 from gateway_dev.database import ImageRow, ImagesTable
@@ -30,7 +30,7 @@ async def findings(dsn: str, *, signs_links: bool = False, **changes: Any) -> di
     )
     async with opening as catalog:
         check = DatabaseCheck(catalog, settings, signs_links=signs_links)
-        return {finding.name: finding async for finding in check.findings()}
+        return {finding.where: finding async for finding in check.findings()}
 
 
 async def test_a_table_that_works_comes_without_advice(postgres_dsn: str, links_table: ImagesTable) -> None:
@@ -42,23 +42,23 @@ async def test_a_table_that_works_comes_without_advice(postgres_dsn: str, links_
     assert "the row cat was read" in found["postgres"].what
 
 
-async def test_an_empty_table_is_a_warning_and_a_gateway_that_does_not_listen_needs_no_trigger(
+async def test_a_table_without_a_servable_row_fails_and_a_gateway_that_does_not_listen_needs_no_trigger(
     postgres_dsn: str, images_table: ImagesTable
 ) -> None:
     del images_table
     found = await findings(postgres_dsn, listen=False)
-    assert [name for name, finding in found.items() if finding.is_warning] == ["postgres"]
+    assert [name for name, finding in found.items() if not finding.is_well] == ["postgres"]
     assert "no active image" in found["postgres"].what
     assert (found["changes"].is_well, found["changes"].advice) == (True, "")
 
 
 async def test_postgres_that_does_not_answer_is_asked_for_nothing_else() -> None:
     [found] = (await findings("host=127.0.0.1 port=1", signs_links=True)).values()
-    assert (found.name, found.is_well, found.stops_start) == ("postgres", False, False)
+    assert (found.where, found.is_well, found.stops_start) == ("postgres", False, False)
     assert "postgres.dsn" in found.advice
 
 
-async def test_changes_that_a_pooler_or_a_wrong_address_loses_are_a_warning(
+async def test_changes_that_a_pooler_or_a_wrong_address_loses_fail_the_check(
     postgres_dsn: str, images_table: ImagesTable, tmp_path: Path
 ) -> None:
     images_table.put([ROW])
@@ -66,18 +66,18 @@ async def test_changes_that_a_pooler_or_a_wrong_address_loses_are_a_warning(
         lost = (await findings(pooler.dsn))["changes"]
     refused = (await findings(postgres_dsn, listen_dsn="host=127.0.0.1 port=1"))["changes"]
     for found, words in ((lost, "nobody passes notifications on"), (refused, "Connection refused")):
-        assert (found.is_well, found.is_warning) == (True, True)
+        assert (found.name, found.level) == ("changes_not_heard", "bad")
         assert words in found.what
         assert "set postgres.listen_dsn" in found.advice
 
 
-async def test_a_missing_trigger_is_a_warning(postgres_dsn: str, images_table: ImagesTable) -> None:
+async def test_a_missing_trigger_fails_the_check(postgres_dsn: str, images_table: ImagesTable) -> None:
     await asyncio.to_thread(images_table.execute, "CREATE TABLE pictures AS SELECT * FROM images")
     try:
         found = (await findings(postgres_dsn, table="pictures"))["changes"]
     finally:
         await asyncio.to_thread(images_table.execute, "DROP TABLE pictures")
-    assert (found.is_well, found.is_warning) == (True, True)
+    assert (found.name, found.level) == ("trigger_missing", "bad")
     assert "no trigger on pictures notifies of changes" in found.what
     assert "sql changes" in found.advice
 
@@ -88,10 +88,11 @@ async def test_killed_links_that_are_not_notified_are_a_warning_and_a_missing_ta
     try:
         await asyncio.to_thread(links_table.execute, "ALTER TABLE image_gateway_links DISABLE TRIGGER USER")
         found = await findings(postgres_dsn, signs_links=True)
-        assert [name for name, finding in found.items() if finding.is_warning] == ["postgres", "signed_links"]
+        assert [name for name, finding in found.items() if finding.level != "ok"] == ["postgres", "signed_links"]
+        assert found["signed_links"].level == "warning"
         await asyncio.to_thread(links_table.execute, "DROP TABLE image_gateway_links")
         found = await findings(postgres_dsn, signs_links=True)
-        assert [name for name, finding in found.items() if not finding.is_well] == ["signed_links"]
+        assert [name for name, finding in found.items() if not finding.is_well] == ["postgres", "signed_links"]
         assert found["signed_links"].stops_start
         assert "config/sql/links.sql" in found["signed_links"].advice
     finally:
@@ -113,9 +114,11 @@ def test_repairs_of_what_an_inspection_found_are_the_advice() -> None:
     fatal, other = Mistake("a", "list the values", breaks_query=True), Mistake("b", "CREATE INDEX")
     found = of_failed_query(report(mistakes=[other, fatal]), CatalogQueryRefused("COALESCE types"))
     assert (found.what, found.advice) == ("a, as gateway at db:5432, database app", "list the values")
-    assert [(found.name, found.advice) for found in of_tables(report(mistakes=[other]))] == [("grants", "CREATE INDEX")]
+    assert [(found.where, found.advice) for found in of_tables(report(mistakes=[other]))] == [
+        ("grants", "CREATE INDEX")
+    ]
     table = FoundTable("public.images", ("public.images", "reader"), others=("app.images",))
     hidden, ambiguous = of_tables(report(tables=[table], path_problem="the search path leads to public.images"))
-    assert (hidden.name, hidden.is_warning, hidden.advice) == ("rows", True, f"run: {table.repair}")
-    assert (ambiguous.name, ambiguous.is_warning) == ("table", True)
+    assert (hidden.where, hidden.level, hidden.advice) == ("rows", "warning", f"run: {table.repair}")
+    assert (ambiguous.where, ambiguous.level) == ("table", "warning")
     assert "postgres.table" in ambiguous.advice

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from gateway.checks.fronts import diagnose_purge
+from gateway.checks.fronts import diagnose_negotiation, diagnose_purge
 from gateway.net.bounded_http import BoundedHttp
 from gateway.presign.style_variants import Renditions
 from gateway.purge.target import Addresses, TargetUnavailable
 from gateway.purge.webhook import Webhook
-from gateway.settings import Live
+from gateway.settings import Live, PurgeSettings, VariantSettings
 from tests.answering import answering
 
 
@@ -44,9 +44,7 @@ class Examined:
 )
 async def test_a_failure_comes_with_advice(code: str | None, verdict: str, advice: str) -> None:
     found = await diagnose_purge(Examined(code), "tencent_cdn")
-    assert (found.is_well, found.is_warning) == {"ok": (True, False), "warn": (True, True), "fail": (False, False)}[
-        verdict
-    ]
+    assert found.level == {"ok": "ok", "warn": "warning", "fail": "bad"}[verdict]
     assert found.what.startswith("tencent_cdn: ")
     assert advice in found.advice
     assert bool(found.advice) == bool(advice)
@@ -62,3 +60,15 @@ async def test_a_webhook_is_connected_to_and_sent_nothing() -> None:
         found = await diagnose_purge(nobody, "webhook")
         assert not found.is_well
         assert "127.0.0.1 cannot be reached" in found.what
+
+
+@pytest.mark.parametrize(
+    ("negotiate", "target", "warns"), [("accept", "tencent_cdn", True), ("accept", "webhook", False)]
+)
+def test_formats_that_are_negotiated_are_a_warning_before_a_cdn(negotiate: str, target: str, warns: bool) -> None:
+    variants = VariantSettings.model_validate({"negotiate": negotiate})
+    purge = PurgeSettings.model_validate(
+        {"target": target, "url": "https://hook.example", "base_urls": ["https://a.example"]}
+    )
+    assert (diagnose_negotiation(variants, purge) is not None) is warns
+    assert diagnose_negotiation(variants, None) is None

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from gateway.checks.finding import Finding
 from gateway.checks.nginx import diagnose_nginx, diagnose_nginx_cache, diagnose_nginx_changes
 from gateway.delivery.nginx_files import VERSION
+from gateway.findings.finding import Finding
 from tests.config.files import ROOT
 
 
 def said(found: Finding | None) -> tuple[str, str]:
     """Return the verdict of a finding that there is, and its text."""
     assert found is not None
-    return "fail" if not found.is_well else "warn" if found.is_warning else "ok", found.what
+    return "fail" if not found.is_well else "warn" if found.level == "warning" else "ok", found.what
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from gateway.checks.finding import Finding
 from gateway.checks.redis import CLUSTER_RULES, RULES, check_redis, diagnose_node
+from gateway.findings.finding import Finding, well
 from gateway.monitoring.redis_probe import NodeState, RedisProbe
 from gateway.redis_connection.client import open_redis
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
@@ -35,9 +35,7 @@ async def findings(url: str) -> list[Finding]:
 
 def test_a_server_is_named_by_its_own_address_or_by_that_of_the_configuration_without_its_user() -> None:
     settings = settings_of("redis://gateway:secret@redis:6379/0")
-    assert diagnose_node(NodeState(""), settings) == Finding(
-        "redis", True, "entries were read and written at redis:6379"
-    )
+    assert diagnose_node(NodeState(""), settings) == well("redis", "entries were read and written at redis:6379")
     found = diagnose_node(NodeState("b:2", "refuses writes: OOM command not allowed"), settings)
     assert (found.is_well, found.what) == (False, "refuses writes: OOM command not allowed, at b:2")
 
@@ -66,7 +64,7 @@ def test_a_server_is_named_by_its_own_address_or_by_that_of_the_configuration_wi
 )
 def test_advice_says_how_to_mend_it(problem: str, advice: str) -> None:
     found = diagnose_node(NodeState("", problem), settings_of("redis://gateway:secret@redis:6379/0"))
-    assert (found.name, found.is_well) == ("redis", False)
+    assert (found.where, found.is_well) == ("redis", False)
     assert found.what == f"{problem.removesuffix('.')}, at redis:6379"
     assert advice in found.advice
 
@@ -98,7 +96,7 @@ async def test_keys_of_other_programs_and_a_policy_that_evicts_what_has_no_end_a
         for key in ("purge:heard:cat", "description:cat", "stats:daily:2026-01-01", "canary:a:turn", "answers:x"):
             await asyncio.to_thread(admin.set, f"image:{key}", "1")
         await asyncio.to_thread(admin.set, "images:others", "1")
-        names = [finding.name for finding in await findings(server.url)]
+        names = [finding.where for finding in await findings(server.url)]
         assert names == ["redis", "invalidations"]
         application = {
             "url:ai/x.png": "a",
@@ -110,7 +108,7 @@ async def test_keys_of_other_programs_and_a_policy_that_evicts_what_has_no_end_a
         await asyncio.to_thread(admin.hset, "image:url:hash", "a", "b")
         await asyncio.to_thread(admin.config_set, "maxmemory-policy", "allkeys-lru")
         _, policy, keys, _ = await findings(server.url)
-        assert (policy.is_warning, keys.is_warning) == (True, True)
+        assert (policy.name, keys.name) == ("redis_evicts", "redis_shared")
         assert policy.what.startswith("maxmemory-policy is allkeys-lru: ")
         assert "volatile-lru" in policy.advice
         assert keys.what == (
@@ -136,7 +134,7 @@ async def test_the_rules_of_the_advice_are_those_of_the_documents_and_enough(tmp
         _, _, rules = refused.advice.partition("ACL SETUSER gateway ")
         await asyncio.to_thread(allow, *(rule for rule in rules.split() if not rule.startswith("&")))
         [_, deaf] = await findings(url)
-        assert (deaf.name, deaf.is_well) == ("invalidations", False)
+        assert (deaf.where, deaf.is_well) == ("invalidations", False)
         assert deaf.advice == refused.advice
         await asyncio.to_thread(allow, *rules.split())
         assert [finding.is_well for finding in await findings(url)] == [True, True]

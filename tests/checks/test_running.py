@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.checks.finding import Finding
 from gateway.checks.nginx import list_addresses
 from gateway.checks.running import diagnose_list_address, diagnose_nginx_list, diagnose_ports, diagnose_running, rows_of
+from gateway.findings.finding import well
 from gateway.redis_replicas.replica_questions import ReplicaAnswer
 from tests.config.files import CONFIG
 
@@ -64,18 +64,18 @@ def test_of_gateways_that_were_not_asked_nothing_is_said(silent: list[str], is_c
 
 
 @pytest.mark.parametrize(
-    ("status", "is_well", "is_warning", "what"),
+    ("status", "level", "what"),
     [
-        ({"heard_ms_ago": 200, "trouble": None, "floor": 1, "version": 3}, True, False, "0.2 s ago"),
-        ({"heard_ms_ago": 60_000, "trouble": None}, False, False, "60.0 s ago"),
-        ({"heard_ms_ago": 200, "trouble": "no gateway answers"}, False, False, "no gateway answers"),
-        ({"heard_ms_ago": None, "trouble": None}, False, False, "has not heard"),
-        ("no answer within 3 s", True, True, "was not asked: no answer within 3 s"),
+        ({"heard_ms_ago": 200, "trouble": None, "floor": 1, "version": 3}, "ok", "0.2 s ago"),
+        ({"heard_ms_ago": 60_000, "trouble": None}, "bad", "60.0 s ago"),
+        ({"heard_ms_ago": 200, "trouble": "no gateway answers"}, "bad", "no gateway answers"),
+        ({"heard_ms_ago": None, "trouble": None}, "bad", "has not heard"),
+        ("no answer within 3 s", "warning", "was not asked: no answer within 3 s"),
     ],
 )
-def test_the_list_of_nginx(status: dict[str, object] | str, is_well: bool, is_warning: bool, what: str) -> None:
+def test_the_list_of_nginx(status: dict[str, object] | str, level: str, what: str) -> None:
     finding = diagnose_nginx_list(status, "http://127.0.0.1:9089/status")
-    assert (finding.is_well, finding.is_warning) == (is_well, is_warning)
+    assert finding.level == level
     assert what in finding.what
 
 
@@ -83,7 +83,7 @@ def test_the_ports_of_upstreams_are_compared() -> None:
     expected = {"image_gateway": 8080, "image_gateway_admin": 9090}
     same = diagnose_ports({"image_gateway": ["127.0.0.1:8080", "10.0.0.2:1"], "other": ["127.0.0.1:7"]}, expected)
     assert same is not None
-    assert not same.is_warning
+    assert same.level != "warning"
     other = diagnose_ports({"image_gateway_admin": ["127.0.0.1:9091"]}, expected)
     assert other is not None
     assert other.what == "image_gateway_admin leads to 127.0.0.1:9091, and the configuration says 9090"
@@ -94,7 +94,7 @@ def test_the_two_places_of_the_port_of_nginx_s_list_are_compared_and_the_shipped
     assert diagnose_list_address(None) is None
     same = diagnose_list_address(list_addresses(CONFIG / "nginx"))
     other = diagnose_list_address(("127.0.0.1:9089", "127.0.0.1:9088"))
-    assert same == Finding("nginx list", True, "nginx asks its own list where it answers: 127.0.0.1:9089")
+    assert same == well("nginx list", "nginx asks its own list where it answers: 127.0.0.1:9089")
     assert other is not None
     assert not other.is_well
     assert other.what == "image-gateway/changes.conf listens on 127.0.0.1:9089, and asks 127.0.0.1:9088"

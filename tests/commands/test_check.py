@@ -52,13 +52,13 @@ async def test_a_closed_pipe_ends_the_output_without_an_error(config_file: Path)
     )
     os.close(writer)
     _, errors = await asyncio.wait_for(process.communicate(), LIMIT)
-    assert (process.returncode, errors) == (0, b"")
+    assert (process.returncode, errors) == (1, b""), "there is no image"
 
 
 @pytest.mark.usefixtures("images_table")
-async def test_an_empty_table_is_a_warning_unless_the_bucket_is_probed(config_file: Path) -> None:
-    output = await said(0, "check", "--config", config_file)
-    assert "warn  postgres: the query finds no active image" in output
+async def test_a_table_without_a_servable_row_fails(config_file: Path) -> None:
+    output = await said(1, "check", "--config", config_file)
+    assert "fail  postgres: the query finds no active image" in output
     assert "no image to read yet" in output
     assert "no image to probe" in await said(1, "check", "--config", config_file, "--deep")
 
@@ -105,7 +105,7 @@ async def test_a_failure_comes_with_advice(
             0,
             ["redis:", "postgres:", "cos"],
         ),
-        ({"GATEWAY_COS__SECRET_KEY": "wrong"}, 1, ["cos"]),
+        ({"GATEWAY_COS__SECRET_KEY": "wrong"}, 1, ["postgres:", "cos"]),
         ({"GATEWAY_POSTGRES__TABLE": "pictures"}, 1, ["postgres:"]),
         ({"GATEWAY_REDIS__URL": "redis://redis.invalid:6379/0"}, 1, ["names:", "redis:"]),
         ({"GATEWAY_REDIS__URL": "redis+sentinel://a.invalid,b.invalid/main"}, 1, ["names:", "redis:"]),

@@ -1,12 +1,16 @@
 """The imports of a serving process: each costs memory, and time at every start."""
 
 import json
+import shutil
 import socket
 import sys
 from pathlib import Path
 
 import aiohttp
+import pytest
 
+import gateway
+from docs.generate.code_map import MAY_BE_TAKEN_OUT
 from tests.commands.conftest import WriteConfig
 from tests.conftest import Images
 from tests.processes import gateway_process, run_gateway
@@ -84,3 +88,22 @@ async def test_with_tokens_it_imports_what_verifies_them(write_config: WriteConf
     imported = await imported_by_serving(write_config(access={"jwt": {"jwks_url": "http://127.0.0.1:9/jwks"}}))
     assert {"jwt", "gateway.access.tokens"} <= imported
     assert not of(NEVER, imported)
+
+
+@pytest.mark.parametrize("room", MAY_BE_TAKEN_OUT)
+async def test_without_a_room_that_may_be_taken_out_it_serves_images(
+    room: str, tmp_path: Path, write_config: WriteConfig, images: Images
+) -> None:
+    await images.add("cat", public=True)
+    unused = shutil.ignore_patterns("__pycache__", "node_modules", "src", "dist")
+    house = tmp_path / "house"
+    shutil.copytree(Path(gateway.__file__).parent, house / "gateway", ignore=unused)
+    shutil.rmtree(house / "gateway" / room)
+    program = (sys.executable, "-m", "gateway", "serve")  # the modules of its working directory
+    async with (
+        gateway_process("--config", str(write_config()), program=program, cwd=house) as running,
+        aiohttp.ClientSession() as session,
+    ):
+        for url in (f"{running.public}/i/cat", f"{running.admin}/metrics", f"{running.admin}/readyz"):
+            async with session.get(url) as answer:
+                assert answer.status == 200

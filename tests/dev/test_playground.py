@@ -21,7 +21,14 @@ ROWS = [
     ImageRow("cat", "alice", "objects/cat.png", content_type="image/png", public=True),
     ImageRow("dog", "bob", "objects/dog.png", content_type="image/png", public=False),
 ]
-READS = ["/", "/dev/images", "/dev/files/playground.js", "/dev/files/playground.css"]
+READS = [
+    "/",
+    "/dev/images",
+    "/dev/files/playground.js",
+    "/dev/files/playground.css",
+    "/dev/files/tokens.css",
+    "/dev/files/logo.svg",
+]
 CHANGES = ["/dev/faults", "/dev/expire", "/dev/restart"]
 FILES = Path(__file__).parents[2] / "gateway_dev" / "static"
 

@@ -274,7 +274,7 @@ async def _(scene: Scene) -> AsyncIterator[None]:
     "change trigger missing",
     "trigger_missing",
     light=("changes", "degraded", "no trigger on images notifies of changes"),
-    check=("warn  changes: no trigger on images notifies of changes", "sql changes"),
+    check=("fail  changes: no trigger on images notifies of changes", "sql changes"),
 )
 async def _(scene: Scene) -> AsyncIterator[None]:
     await scene.images.execute("DROP TRIGGER image_gateway_changed ON images")

@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from gateway.findings.catalogue import CATALOGUE
 from gateway_dev.cos_emulator.faults import Fault
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImagesTable
@@ -119,14 +120,11 @@ async def as_usual(_: Scene) -> Sections:
     return {}
 
 
-_BAD: Final = {"canary_fails", "cos_errors", "cos_refuses", "dependency_down", "nginx_asks_wrong_port"}
-
-
 @dataclass(frozen=True)
 class Injected:
     """A fault.
 
-    problem: the first problem in the console, of which ``docs.generate.remedies`` has the alert.
+    problem: the first problem in the console, of which the catalogue has the alert.
     work: puts the fault in, and ends it.
     begin: what is done as soon as the gateway runs.
     light: a check of ``/readyz``, its state, and words of its reason. None: the console alone shows the fault.
@@ -158,7 +156,7 @@ class Injected:
     @property
     def level(self) -> str:
         """The colour of the problem."""
-        return "bad" if self.problem in _BAD else "warning"
+        return CATALOGUE[self.problem].level
 
 
 Work = Callable[[Scene], AsyncIterator[None]]

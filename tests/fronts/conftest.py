@@ -34,7 +34,10 @@ User www-data
 Group www-data
 """ + "".join(
     f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"
-    for name in ("mpm_event", "authz_core", "proxy", "proxy_http", "headers", "cache", "cache_disk", "ssl", "http2")
+    for name in (
+        *("mpm_event", "authz_core", "proxy", "proxy_http", "slotmem_shm", "proxy_balancer", "lbmethod_byrequests"),
+        *("headers", "cache", "cache_disk", "ssl", "http2"),
+    )
 )
 _NGINX = """daemon off;
 pid {folder}/pid;
@@ -90,7 +93,9 @@ RECIPES: Mapping[str, Recipe] = {
 FILES = ("gateway.conf", "private-cache.conf")
 FRONTS = [*(RECIPES if (has_recipes := "GATEWAY_TEST_FRONTS" in os.environ) else FILES)]
 CACHES = [name for name in FRONTS if name in FILES or RECIPES[name].caches]
-collect_ignore = [] if has_recipes else [f"test_{name}.py" for name in ("idle", "purge", "versions", "warnings")]
+collect_ignore = (
+    [] if has_recipes else [f"test_{name}.py" for name in ("idle", "purge", "two_gateways", "versions", "warnings")]
+)
 _ENDINGS = {"caddy": "Caddyfile", "traefik": "traefik.yml", "envoy": "envoy.yaml"}
 
 
@@ -136,12 +141,14 @@ async def running_front(
     changes: Mapping[str, str] | None = None,
     *,
     address: str | None = None,
+    second: RunningGateway | None = None,
     has_tls: bool = False,
     readiness: int = 200,
 ) -> AsyncIterator[Front]:
     """Run a proxy with its recipe or file, in which ``changes`` replaces texts.
 
     address: where it finds the gateway.
+    second: another gateway, of the lines of the recipe that are comments.
     has_tls: its clients speak TLS; a certificate is where the page has it.
     readiness: the status of ``/readyz`` that is waited for.
     """
@@ -155,6 +162,9 @@ async def running_front(
     for old, new in (changes or {}).items():
         assert old in text, old
         text = text.replace(old, new)
+    if second is not None:
+        text = re.sub(r"^(\s*)# (.*(?:8081|gateway2))", r"\1\2", text, flags=re.MULTILINE)
+        text = text.replace("8081", second.address.rpartition(":")[2])
     # Some proxies run as a user of their own, who cannot enter pytest's folders.
     with tempfile.TemporaryDirectory(prefix="image-gateway-front-", ignore_cleanup_errors=True) as temporary:
         folder, port = Path(temporary), free_port()

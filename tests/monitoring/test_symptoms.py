@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from gateway.errors import DependencyDown
+from gateway.findings.finding import Finding
 from gateway.metrics.history import History, Point
-from gateway.metrics.symptom import Symptom
 from gateway.monitoring.health import Health
 from gateway.monitoring.symptoms import CurrentSymptoms, Observations, symptoms
 from gateway.presign.credentials.rotation import open_credentials
@@ -20,6 +20,7 @@ WELL = Observations(
     points=[],
     minutes=[],
     checks={"redis": "ok", "cos": "ok"},
+    reasons={},
     is_draining=False,
     paused_buckets=[],
     clock_difference=0.4,
@@ -33,7 +34,7 @@ def point(**counts: int) -> Point:
     return Point(5, 5, {name.replace("_", " "): count for name, count in counts.items()}, None)
 
 
-def names(found: Sequence[Symptom]) -> list[str]:
+def names(found: Sequence[Finding]) -> list[str]:
     return [symptom.name for symptom in found]
 
 
@@ -45,38 +46,38 @@ def test_a_gateway_that_is_well_has_none() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"is_draining": True}, Symptom("draining", "bad")),
-        ({"checks": {"redis": "down"}}, Symptom("dependency_down", "bad", {"dependency": "redis"})),
-        ({"checks": {"redis": "degraded"}}, Symptom("dependency_degraded", "warning", {"dependency": "redis"})),
-        ({"checks": {"changes": "degraded"}}, Symptom("changes_not_heard", "warning")),
-        ({"paused_buckets": ["b"]}, Symptom("bucket_paused", "bad", {"bucket": "b"})),
-        ({"clock_difference": -600.2}, Symptom("clock_differs", "warning", {"seconds": -600})),
-        ({"credentials_left": 299.0}, Symptom("credentials_end", "warning", {"seconds": 299})),
+        ({"is_draining": True}, Finding("draining", "bad")),
+        ({"checks": {"redis": "down"}}, Finding("dependency_down", "bad", {"dependency": "redis"})),
+        ({"checks": {"redis": "degraded"}}, Finding("dependency_degraded", "warning", {"dependency": "redis"})),
+        ({"checks": {"changes": "degraded"}}, Finding.of("changes_not_heard", "changes")),
+        ({"paused_buckets": ["b"]}, Finding("bucket_paused", "bad", {"bucket": "b"})),
+        ({"clock_difference": -600.2}, Finding("clock_differs", "warning", {"seconds": -600})),
+        ({"credentials_left": 299.0}, Finding("credentials_end", "warning", {"seconds": 299})),
         (
             {"credentials_left": 900.0, "checks": {"credentials": "down"}},
-            Symptom("credentials_end", "warning", {"seconds": 900}),
+            Finding("credentials_end", "warning", {"seconds": 900}),
         ),
-        ({"credentials_left": 0.0, "checks": {"credentials": "down"}}, Symptom("credentials_ended", "bad")),
+        ({"credentials_left": 0.0, "checks": {"credentials": "down"}}, Finding("credentials_ended", "bad")),
         (
             {"points": [Point(5, 5, {"log_lines_dropped": 7}, None), *[point(status_200=1)] * 12]},
-            Symptom("log_lines_dropped", "warning", {"count": 7}),
+            Finding("log_lines_dropped", "warning", {"count": 7}),
         ),
         (
             {"points": [Point(5, 5, {"open_files_short": 1}, None)]},
-            Symptom("open_files_short", "warning", {"count": 1}),
+            Finding("open_files_short", "warning", {"count": 1}),
         ),
-        ({"points": [Point(5, 5, {"nginx_misdirected": 3}, None)]}, Symptom("nginx_asks_wrong_port", "bad")),
+        ({"points": [Point(5, 5, {"nginx_misdirected": 3}, None)]}, Finding("nginx_asks_wrong_port", "bad")),
         (
             {"points": [point(status_200=95, status_502=4, status_aborted=1)]},
-            Symptom("requests_fail", "bad", {"failed": 5, "requests": 100}),
+            Finding("requests_fail", "bad", {"failed": 5, "requests": 100}),
         ),
         (
             {"points": [point(status_200=96, status_503=4)]},
-            Symptom("requests_fail", "warning", {"failed": 4, "requests": 100}),
+            Finding("requests_fail", "warning", {"failed": 4, "requests": 100}),
         ),
     ],
 )
-def test_a_fault_is_named(changes: dict[str, object], expected: Symptom) -> None:
+def test_a_fault_is_named(changes: dict[str, object], expected: Finding) -> None:
     assert symptoms(replace(WELL, **changes)) == [expected]  # type: ignore[arg-type]
 
 
@@ -159,7 +160,7 @@ def test_only_an_hour_before_counts() -> None:
 def test_a_bucket_that_answers_in_seconds_is_named(slow: int, *, is_named: bool) -> None:
     found = symptoms(replace(WELL, points=[Point(5, 5, {"slow b-1": slow, "asked b-1": 10, "asked b-2": 99}, None)]))
     values: dict[str, str | int | float] = {"bucket": "b-1", "count": slow, "requests": 10}
-    assert found == ([Symptom("bucket_slow", "warning", values)] if is_named else [])
+    assert found == ([Finding("bucket_slow", "warning", values)] if is_named else [])
 
 
 def test_an_error_without_a_code_is_named_only_if_no_other_is() -> None:
@@ -222,11 +223,11 @@ async def test_the_parts_of_the_gateway_are_observed_at_each_question() -> None:
         assert [(symptom.name, symptom.values) for symptom in current.now()] == [
             ("draining", {}),
             ("dependency_down", {"dependency": "cos"}),
+            ("trigger_missing", {}),
             ("bucket_paused", {"bucket": "b-1250000000"}),
             ("requests_fail", {"failed": 1, "requests": 1}),
             ("clock_differs", {"seconds": 600}),
             ("credentials_end", {"seconds": pytest.approx(60, abs=30)}),
-            ("trigger_missing", {}),
             ("reload_refused", {}),
             ("renewals_late", {"seconds": 61}),
             ("renewals_dead", {"count": 1}),

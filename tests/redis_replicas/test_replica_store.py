@@ -6,7 +6,7 @@ import logging
 import pytest
 import redis
 
-from gateway.metrics.symptom import Symptom
+from gateway.findings.finding import Finding
 from gateway.redis_connection.guarded_client import WrongType
 from gateway.redis_replicas.replica_store import ReplicaPoint, ReplicaStore
 from tests.tier import Tier
@@ -15,10 +15,10 @@ NOW = 1_000_000.0
 KEY = "image:replicas"
 
 
-LATE = Symptom("renewals_late", "warning", {"seconds": 90}, NOW)
+LATE = Finding("renewals_late", "warning", {"seconds": 90}, NOW)
 
 
-def point(name: str, at: float, *symptoms: Symptom) -> ReplicaPoint:
+def point(name: str, at: float, *symptoms: Finding) -> ReplicaPoint:
     return ReplicaPoint(
         name=name,
         at=at,
@@ -74,7 +74,7 @@ async def test_what_others_wrote_is_left_out_or_made_printable(tier: Tier, redis
     newer = member(name="a\x1b\u202e<b>", symptoms=[bucket], of_a_later_version=[1])
     redis_client.zadd(KEY, {**dict.fromkeys(hostile, NOW), newer: NOW})
     redis_client.expire(KEY, 30)
-    paused = Symptom("bucket_paused", "bad", {"bucket": "a?"})
+    paused = Finding("bucket_paused", "bad", {"bucket": "a?"})
     assert await ReplicaStore(tier.shards).read(NOW) == [point("a??<b>", NOW, paused)]
 
 

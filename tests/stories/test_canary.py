@@ -16,9 +16,9 @@ import pytest
 import redis
 from aiohttp import web
 
+from gateway.access.canary_mark import CanaryMark
 from gateway.canary.canary import Canary, Question
 from gateway.canary.client import open_front_client
-from gateway.canary.request_id import CanaryMark
 from gateway.service.metrics import Metrics
 from gateway.settings import CanarySettings, Live
 from tests.conftest import Images, RunningGateway, StartGateway

@@ -19,8 +19,8 @@ import redis
 import yaml
 from psycopg2.extensions import make_dsn
 
-from docs.generate.remedies import ALERTS
 from gateway.delivery.nginx_files import GATEWAY_CONF
+from gateway.findings.catalogue import CATALOGUE
 from gateway_dev.database import ImageRow, ImagesTable
 from tests.config.files import read, read_yaml
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway, token_for
@@ -120,7 +120,7 @@ async def test_7_a_missing_trigger(
     await until_it_shows(1)
     await asyncio.to_thread(table.execute, "DROP TRIGGER image_gateway_changed ON images")
     found = await operator.check(postgres={"dsn": own_dsn})
-    assert found.startswith("warn  changes: no trigger on images notifies of changes")
+    assert found.startswith("fail  changes: no trigger on images notifies of changes")
     assert "sql changes" in found
     await until_it_shows(0)
 
@@ -166,7 +166,7 @@ async def test_a_trigger_that_sends_another_column_than_the_configured_id(
     await gateway.service.diagnostics.health.probe_all()
     readiness = (await gateway.get("/readyz", admin=True)).json()
     assert readiness["reasons"]["changes"].startswith("the trigger sends id")
-    assert (await operator.check(postgres=settings)).startswith("warn  changes: the trigger sends id")
+    assert (await operator.check(postgres=settings)).startswith("fail  changes: the trigger sends id")
 
 
 async def test_9_too_few_open_files(operator: Operator, images: Images) -> None:
@@ -271,7 +271,7 @@ async def test_an_injected_fault_has_a_light_a_problem_an_alert_and_advice_and_e
     stage: AbstractAsyncContextManager[Scene], tmp_path: Path
 ) -> None:
     async with stage as scene:
-        fault, alert = scene.fault, ALERTS[scene.fault.problem]
+        fault, alert = scene.fault, CATALOGUE[scene.fault.problem].alert
         await until(lambda: has_problems(scene, []), what="no problem")
         seen = [await scene.metrics()]
         assert set(await scene.ask(*["/i/c"] * 5)) == {200}
@@ -286,6 +286,13 @@ async def test_an_injected_fault_has_a_light_a_problem_an_alert_and_advice_and_e
             verdict = await scene.explained()
             assert not verdict["served"]
             assert fault.advice in verdict["advice"]
+        await scene.gateway.service.diagnostics.replica.record()
+        assert f'finding="{fault.problem}"' in await scene.metrics()
+        told = (await scene.gateway.get("/readyz", admin=True)).json()["findings"]
+        kind = CATALOGUE[fault.problem]
+        same = [finding for finding in told if finding["finding"] == fault.problem]
+        assert [(finding["level"], finding["command"]) for finding in same][:1] == [(kind.level, kind.command)]
+        assert all(finding["what"] and finding["remedy"] and finding["since"] for finding in same)
         found = await scene.check() if fault.check else ""
         assert [words for words in fault.check if words not in found] == [], found
         assert f"\n### {alert}\n" in read("docs/runbook.md")

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.tracing import UnusableTracing, exporter
+from gateway.settings.error_messages import SettingsError
+from gateway.tracing import exporter
 from tests.conftest import Images, StartGateway
 from tests.processes import run_gateway
 from tests.tracing.collector import Collector
@@ -184,7 +185,7 @@ async def test_a_variable_that_cannot_be_used_is_a_mistake(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(UnusableTracing) as caught:
+    with pytest.raises(SettingsError) as caught:
         async with exporter.open_tracing(_no_count, redis=(None, None), postgres=(None, None)):
             pass
     assert str(caught.value).startswith(expected)

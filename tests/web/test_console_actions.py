@@ -65,7 +65,7 @@ async def test_a_look_up_has_an_address(
     page, verdict = console.page, console.page.locator("#verdict")
     await page.goto(gateway.ports.admin + "/#image=a&user=alice")
     await console.says("This needs the admin token.")
-    await page.fill("#token", ADMIN_TOKEN)
+    await console.give(ADMIN_TOKEN)
     await page.press("#token", "Enter")
     await expect(verdict).to_contain_text("a: 200")
     await page.fill("#user", "")
@@ -104,11 +104,11 @@ async def test_the_picture_of_a_private_image_is_shown_to_whoever_has_the_token(
     await page.fill("#id", "private")
     await console.press("Show the image")
     await console.says("This needs the admin token.")
-    await page.fill("#token", "wrong")
+    await console.give("wrong")
     await console.press("Show the image")
     await console.says(re.compile("^Refused: unauthorized"))
     await expect(page.locator("#picture img")).to_have_count(0)
-    await page.fill("#token", ADMIN_TOKEN)
+    await console.give(ADMIN_TOKEN)
     await console.press("Show the image")
     await expect(page.locator("#picture figcaption")).to_have_text(f"80 × 60 · image/png · {len(png)} bytes")
     assert await page.locator("#picture img").evaluate("(image) => image.naturalWidth") == 80
@@ -136,7 +136,7 @@ async def test_a_new_url_is_signed_with_the_token_and_not_shown(
     await console.press("Sign a new URL")
     await console.says(re.compile("^Refused: unauthorized"))
     assert await renewals(gateway, "a") == 0
-    await page.fill("#token", ADMIN_TOKEN)
+    await console.give(ADMIN_TOKEN)
     await console.press("Sign a new URL")
     await console.says(re.compile(r"^A new URL was signed; it ends at .*\d\d:\d\d:\d\d\.$"))
     assert await renewals(gateway, "a") == 1
@@ -201,7 +201,7 @@ async def test_ten_thousand_hostile_dead_renewals_are_text_and_tried_again_once_
     await page.click("#requeue")
     await console.press("Go on")
     await console.says("This needs the admin token.")
-    await page.fill("#token", ADMIN_TOKEN)
+    await console.give(ADMIN_TOKEN)
     await page.click("#requeue")
     await console.press("Cancel")
     assert (await queue.state(time.time())).dead == 10_000
@@ -210,7 +210,7 @@ async def test_ten_thousand_hostile_dead_renewals_are_text_and_tried_again_once_
     await console.says("Done.")
     assert (await queue.state(time.time())).dead == 0
     await expect(page.locator("#requeue")).to_be_hidden()
-    assert await page.title() == "Image gateway"
+    assert await page.title() == f"Image gateway console · {gateway.ports.admin.removeprefix('http://')}"
 
 
 async def test_one_dead_renewal_is_explained_and_tried_again(
@@ -224,7 +224,7 @@ async def test_one_dead_renewal_is_explained_and_tried_again(
     row = page.locator("#dead tbody tr", has_text="card@64.webp")
     await row.get_by_role("button", name="Try again").click()
     await console.says(re.compile("^Refused: unauthorized"))
-    await page.fill("#token", ADMIN_TOKEN)
+    await console.give(ADMIN_TOKEN)
     await row.get_by_role("button", name="a", exact=True).click()
     await expect(page.locator("#style")).to_have_value("card@64.webp")
     await console.says(re.compile("^Refused: unknown_style"))  # it is no longer configured
@@ -245,19 +245,19 @@ async def test_the_log_is_switched_images_are_purged_and_the_configuration_has_n
     page = console.page
     await page.click("#debug")
     await console.says(re.compile("^Refused: unauthorized"))
-    await page.fill("#token", ADMIN_TOKEN)
+    await console.give(ADMIN_TOKEN)
     await page.click("#debug")
     await expect(page.locator("#level")).to_contain_text("at debug until")
     await page.click("#debug")
     await expect(page.locator("#level")).to_have_text("The log is at its configured level.")
     await page.fill("#id", "a")
-    await page.fill("#token", "wrong")
+    await console.give("wrong")
     await console.press("Purge")
     await console.look("confirm")
     await console.press("Go on")
     await console.says(re.compile("^Refused: unauthorized"))
     assert await gateway.redis.queue.due_at(ImageVariant("a")) is not None
-    await page.fill("#token", ADMIN_TOKEN)
+    await console.give(ADMIN_TOKEN)
     await console.press("Purge")
     await console.press("Go on")
     await console.says("Done.")

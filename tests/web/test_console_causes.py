@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 from playwright.async_api import expect
 
-from docs.generate.remedies import ALERTS
+from gateway.findings.catalogue import CATALOGUE
 from tests.faults.scene import Scene, stage
 from tests.faults.table import FAULTS, parameters
 from tests.web.test_console import ConsolePage, console
@@ -27,7 +27,7 @@ async def test_the_cause_is_the_headline_no_light_is_worse_and_it_leads_to_its_a
         sentence = console.page.locator("#sentence")
         await expect(sentence).to_have_text(re.compile(fault.headline))
         await expect(sentence).to_have_class(fault.level)
-        await expect(console.page.locator("#remedy a")).to_have_text(f"Runbook: {ALERTS[fault.problem]}")
+        await expect(console.page.locator("#remedy a")).to_have_text(f"Runbook: {CATALOGUE[fault.problem].alert}")
         if fault.level == "warning":
             await expect(console.page.locator("#lights .bad")).to_have_count(0)
         await expect(console.page.locator("#symptoms")).not_to_contain_text("cos does not answer")

@@ -32,8 +32,8 @@ AS_ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 # A process that speaks as a worker does. It says that it is ready, and answers the first requests to its admin port
 # with the texts of its first argument, a JSON array; then it accepts and is silent. The second argument is "hangs" for
 # a process that sends no signs of life, "slow" for a process whose answers take longer than a second, and "drips" for a
-# process whose later answers come byte by byte. After each order it says that its list of changes is another, and that
-# it is ready.
+# process whose later answers come byte by byte. At the order to reload it says that its list of changes is another,
+# and that it is ready.
 FAKE_WORKER = """
 import json, socket, sys, threading, time
 channel = socket.socket(fileno=int(sys.argv[-1]))
@@ -60,8 +60,9 @@ def show_life():
 threading.Thread(target=answer, daemon=True).start()
 channel.send(b"HEARD=1\\nREADY=1\\n")
 threading.Thread(target=show_life, daemon=True).start()
-while channel.recv(4096):
-    channel.send(b"HEARD=1\\nREADY=1\\n")
+while order := channel.recv(4096):
+    if b"reload" in order:
+        channel.send(b"HEARD=1\\nREADY=1\\n")
 """
 
 
@@ -83,10 +84,6 @@ async def fake_workers(
         admin = Admin(supervisor, await stack.enter_async_context(worker_calls()), hurry=hurry)
         stack.push_async_callback(admin.close)
         yield supervisor, admin
-
-
-async def nothing(_: Worker) -> None:
-    """Do nothing before a worker ends."""
 
 
 class StartWorkers(Protocol):

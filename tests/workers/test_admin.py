@@ -31,7 +31,6 @@ from tests.workers.conftest import (
     get_json,
     get_text,
     kill,
-    nothing,
     ports_of,
     workers_of,
 )
@@ -95,6 +94,12 @@ async def test_each_metric_names_its_worker_and_readiness_names_each_and_no_othe
         return bool((await get_json(changes))["now"] == (await get_json(changes))["now"])
 
     await until(is_repeated)
+
+    async def all_know_that_nginx_asks() -> bool:
+        text = await get_text(running.admin + "/metrics")
+        return all(value(text, "nginx_asked_seconds", nginx="edge", worker=worker) > 0 for worker in ("1", "2"))
+
+    await until(all_know_that_nginx_asks, what="the nginx in each worker, of which it asked one")
     async with aiohttp.ClientSession(headers=AS_ADMIN) as session:
         (await session.post(running.admin + "/api/v1/cache/purge", json={"image_ids": ["dog"]})).raise_for_status()
     assert [change["image_id"] for change in (await get_json(changes))["changes"]] == ["dog"]
@@ -276,7 +281,7 @@ async def test_a_worker_lists_the_changes_until_it_has_ended_when_another_one_ha
         assert await listing() == "1", "its first answer"
         old = supervisor.slots[0].current
         assert old is not None
-        rolling = asyncio.create_task(supervisor.roll(nothing))
+        rolling = asyncio.create_task(supervisor.roll())
         await until(lambda: supervisor.slots[0].current is not old, seconds=STARTED)
         assert await listing() == "2", "its second answer"
         old.kill()

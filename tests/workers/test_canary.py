@@ -43,7 +43,8 @@ async def test_workers_share_the_rounds_and_are_one_light_and_two_rows(
     await until(is_up, seconds=STARTED, what="the metric")
 
     async def both_are_listed() -> bool:
-        return len((await data())["replicas"]) == 2
+        names = [replica["name"].rpartition(":")[2] for replica in (await data())["replicas"]]
+        return sorted(names) == ["worker-1", "worker-2"]
 
     await until(both_are_listed, seconds=STARTED, what="both workers in Redis")
     config = str(next(tmp_path.rglob("*.yaml")))

@@ -11,7 +11,7 @@ from gateway.concurrency.background import background
 from gateway.workers.supervisor import StartWorker, Supervisor
 from gateway.workers.worker import Accepted, Worker, WorkerCommand
 from tests.waiting import until
-from tests.workers.conftest import STARTED, nothing
+from tests.workers.conftest import STARTED
 
 # Says that it is ready; at the order to reload, accepts the settings "edited"; at the order to stop, tells what the
 # first argument says and ends after so many seconds.
@@ -112,7 +112,7 @@ async def test_a_worker_that_dies_is_replaced_by_one_with_what_was_accepted_last
         worker.kill()
         await until(lambda: len(given) == 2 and supervisor.ready(), seconds=STARTED)
         assert [accepted.settings for accepted in given if accepted is not None] == ["as at the start", "edited"]
-        await supervisor.roll(nothing)
+        await supervisor.roll()
         assert given[2:] == [None]
 
 
@@ -133,16 +133,14 @@ async def test_a_worker_whose_loop_was_stuck_is_counted_and_replaced() -> None:
 
 async def test_a_reload_between_two_replacements_of_a_roll_is_not_undone_by_the_later_ones() -> None:
     """The admin port reloads while the first worker's predecessor drains."""
-    start = Starts()
-
-    async def reload_all(_: Worker) -> None:
+    start, accepted = Starts(takes=3600), Accepted([sys.executable], "as at the start")
+    supervisor = Supervisor(2, start, accepted, silence=60, grace=0, kill_after=3600)
+    async with supervisor.running(), background("roll", supervisor.roll()):
+        await until(lambda: start.made[0].is_stopping, seconds=STARTED)
         for worker in supervisor.ready():
             await worker.reload(STARTED)
-
-    accepted = Accepted([sys.executable], "as at the start")
-    supervisor = Supervisor(2, start, accepted, silence=60, grace=0)
-    async with supervisor.running():
-        await supervisor.roll(reload_all)
+        start.made[0].kill()
+        await until(lambda: len(start.given) == 4, seconds=STARTED)
         *_, first, second = start.given
         assert first is None
         assert second is not None
@@ -152,7 +150,7 @@ async def test_a_reload_between_two_replacements_of_a_roll_is_not_undone_by_the_
 async def test_a_new_worker_that_dies_while_its_predecessor_drains_is_replaced_at_once() -> None:
     start = Starts(takes=3600)
     made, supervisor = start.made, supervisor_of(start, kill_after=3600)
-    async with supervisor.running(), background("roll", supervisor.roll(nothing)):
+    async with supervisor.running(), background("roll", supervisor.roll()):
         await until(lambda: len(made) == 2 and made[0].is_stopping, seconds=STARTED)
         made[1].kill()
         await until(lambda: len(made) == 3 and made[2].is_ready, seconds=STARTED)

@@ -114,6 +114,7 @@ export function charts(folder, cursor, uPlot) {
 
 class Chart {
   constructor(name, { of, format = rate, most = null }, folder, uPlot) {
+    this.name = name;
     this.of = of;
     this.format = format;
     this.lines = [];
@@ -128,7 +129,7 @@ class Chart {
     this.legend.className = "legend";
     this.keys = DASHES.map((_, index) => key(index));
     this.problem = node("p", "", "bad");
-    const place = document.createElement("div");
+    const place = node("div", "", "plot");
     figure.append(caption, this.legend, this.problem, place);
     folder.append(figure);
     this.attempt(() => this.plotIn(place, most, uPlot));
@@ -164,6 +165,7 @@ class Chart {
           x: { range: () => this.range },
           y: { range: (_, _min, max) => [0, most ?? (max > 0 ? 1.1 * max : 1)] },
         },
+        padding: [0.7 * em, 0.7 * em, 0, 0],
         cursor: { sync: { key: "console" }, y: false, drag: { x: false } },
         hooks: {
           setCursor: [({ cursor }) => this.moved(cursor.idx ?? null)],
@@ -178,7 +180,7 @@ class Chart {
           },
           {
             ...axis,
-            size: 4.4 * em,
+            size: (_, values) => (1.2 + 0.5 * Math.max(3, ...(values ?? []).map(({ length }) => length))) * em,
             values: (_, splits) => splits.map((value) => this.format(value)),
           },
         ],
@@ -227,8 +229,11 @@ class Chart {
     this.lines = lines;
     const times = points.map((point) => point.at);
     this.plot.setData([times, ...DASHES.map((_, index) => rows.map((row) => row[index] ?? null))]);
-    this.legend.replaceChildren(...this.keys.slice(0, lines.length).map(({ item }) => item));
-    if (!lines.length) this.legend.append(node("li", word("no_errors")));
+    const isEmpty = rows.every((row) => row.every((value) => !value));
+    const items = isEmpty
+      ? [node("li", word(`empty_${this.name}`))]
+      : this.keys.slice(0, lines.length).map(({ item }) => item);
+    this.legend.replaceChildren(...items);
   }
 
   /** Write the values at that index, of the newest point for null. */

@@ -1,6 +1,6 @@
 // The console: polls JSON every five seconds while it is visible.
 import { confirmed, el } from "./elements.js";
-import { call, failure, NoAnswer, post } from "./gateway.js";
+import { call, failure, NoAnswer, post, showToken } from "./gateway.js";
 import { choose, language, word, writeTexts } from "./language.js";
 import { followAddress, start } from "./lookup.js";
 import { show, showEvents, showField, showLost } from "./state.js";
@@ -29,7 +29,9 @@ function showAll() {
 function drawCharts() {
   const span = Number(el("window").value);
   const kind = span > 900 ? "coarse" : "fine";
-  const from = shown.now - span;
+  // A young gateway has no earlier points: its charts have a minute at least, and no empty past.
+  const oldest = points[kind][0]?.at ?? shown.now;
+  const from = Math.max(shown.now - span, Math.min(oldest, shown.now - 60));
   const events = (shown.events ?? []).filter((event) => event.at > from);
   showEvents(events);
   const within = points[kind].filter((point) => point.at > from);
@@ -100,6 +102,12 @@ el("session").addEventListener("submit", (event) => {
   followAddress();
 });
 el("token").value = sessionStorage.getItem("token") ?? "";
+showToken(el("token").value !== "");
+el("key").addEventListener("click", () => {
+  showToken(true, el("secret").hidden);
+  el("token").focus();
+});
+el("place").textContent = location.host;
 el("token").addEventListener("input", () => sessionStorage.setItem("token", el("token").value));
 el("language").value = language();
 el("language").addEventListener("change", () => {

@@ -39,6 +39,13 @@ export const call = async (path, options) => (await read(await ask(path, options
 /** Return the body of an answer. */
 export const bytes = async (path, options) => read(await ask(path, options), "blob");
 
+/** Show the field of the token, or the key that it is behind. The key is there once the gateway has accepted the token. */
+export function showToken(isKnown, isOpen = !isKnown) {
+  el("secret").hidden = !isOpen;
+  el("key").hidden = !isKnown;
+  el("key").ariaExpanded = String(isOpen);
+}
+
 export function notice(text, className = "") {
   el("notice").textContent = text;
   el("notice").className = className;
@@ -50,14 +57,17 @@ export async function withToken(work, done = "done") {
   const token = el("token").value;
   if (!token) {
     notice(word("need_token"), "warning");
+    showToken(false);
     el("token").focus();
     return null;
   }
   try {
     const result = await work({ headers: { Authorization: `Bearer ${token}` } });
     if (done !== null) notice(word(done), "good");
+    showToken(true);
     return result;
   } catch (error) {
+    if (error instanceof Refused && /^(unauthorized|forbidden):/.test(error.message)) showToken(false);
     notice(failure(error), "bad");
     return null;
   }

@@ -1,4 +1,5 @@
 // The language of the page: words, numbers and times.
+import { FINDINGS } from "./findings.js";
 import { WORDS } from "./words.js";
 
 // Another program at this address, such as one behind the same forwarded port, may have stored another language.
@@ -14,11 +15,15 @@ export function choose(name) {
   localStorage.setItem("language", name);
 }
 
+const text = (name) =>
+  Object.hasOwn(WORDS[chosen], name)
+    ? WORDS[chosen][name]
+    : Object.hasOwn(FINDINGS, name)
+      ? FINDINGS[name][chosen]
+      : name;
+
 /** The words of that name with their values; the name itself where there are none, such as an error code. */
-export const word = (name, values = {}) =>
-  (Object.hasOwn(WORDS[chosen], name) ? WORDS[chosen][name] : name).replace(/\{(\w+)\}/g, (_, key) =>
-    String(values[key] ?? "?"),
-  );
+export const word = (name, values = {}) => text(name).replace(/\{(\w+)\}/g, (_, key) => String(values[key] ?? "?"));
 
 const locale = () => (chosen === "zh" ? "zh-CN" : "en-GB");
 
@@ -59,7 +64,7 @@ export const count = (value) => new Intl.NumberFormat(locale()).format(value);
 /** Write the words of every element with `data-text`, in the chosen language. */
 export function writeTexts() {
   document.documentElement.lang = locale();
-  document.title = word("title");
+  document.title = `${word("title")} · ${location.host}`;
   for (const place of document.querySelectorAll("[data-text]")) place.textContent = word(place.dataset.text);
   for (const place of document.querySelectorAll("[data-hint]")) place.placeholder = word(place.dataset.hint);
 }

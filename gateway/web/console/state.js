@@ -1,9 +1,9 @@
 // What the gateway says of itself, as sentences, lights and tables.
 import { button, el, node, replace, table } from "./elements.js";
+import { FINDINGS } from "./findings.js";
 import { notice } from "./gateway.js";
 import { bytesText, count, duration, time, word } from "./language.js";
 import { lookUp } from "./lookup.js";
-import { REMEDIES } from "./remedies.js";
 
 const MOST_NAMES = 5;
 let reasons = new Map(); // of dependencies that are not ok, by name
@@ -46,23 +46,34 @@ export function show(shown, requeue) {
   const [first, ...others] = symptoms;
   const made = lights(shown);
   const worst = worstOf(made);
+  // Reasons of lights that no problem names
+  const unsaid = made.filter(
+    ({ name, level, reason }) =>
+      level !== "good" && reason && !symptoms.some(({ values }) => values.dependency === name),
+  );
   // No light is worse than the headline.
-  const level = LEVELS[Math.max(LEVELS.indexOf(first?.level ?? "good"), LEVELS.indexOf(worst?.className ?? "good"))];
+  const level = LEVELS[Math.max(LEVELS.indexOf(first?.level ?? "good"), LEVELS.indexOf(worst?.level ?? "good"))];
   el("headline").className = level;
   el("sentence").className = level;
   const all = replicas.length;
-  replace(el("sentence"), [first ?? worst?.textContent ?? "well", all, reasons.get(first?.values.dependency)], () =>
-    first ? sentence(first, all) : worst ? word("not_well", { light: worst.textContent }) : word("well"),
+  replace(el("sentence"), [first ?? worst ?? "well", all, reasons.get(first?.values.dependency)], () =>
+    first ? sentence(first, all) : worst ? notWell(worst, word("not_well", { light: stateOf(worst) })) : word("well"),
   );
   replace(el("remedy"), first?.name ?? null, () => remedy(first?.name));
-  replace(el("symptoms"), [others, all, others.map(({ values }) => reasons.get(values.dependency))], () =>
-    others.map((symptom) => {
+  const more = first ? unsaid : unsaid.filter((light) => light !== worst);
+  replace(el("symptoms"), [others, all, others.map(({ values }) => reasons.get(values.dependency)), more], () => [
+    ...others.map((symptom) => {
       const line = node("li", "", symptom.level);
       line.append(...sentence(symptom, all), ...remedy(symptom.name));
       return line;
     }),
-  );
-  el("lights").replaceChildren(...made);
+    ...more.map((light) => {
+      const line = node("li", "", light.level);
+      line.append(...notWell(light, stateOf(light)));
+      return line;
+    }),
+  ]);
+  el("lights").replaceChildren(...made.map(cell));
   showRenewals(renewals, requeue);
   replace(el("errors"), errors, () =>
     table(
@@ -133,8 +144,19 @@ function sentence({ name, values, since, replicas }, all) {
 /** The worst light that is not good. */
 const worstOf = (made) =>
   made
-    .filter(({ className }) => className !== "good")
-    .sort((first, second) => LEVELS.indexOf(second.className) - LEVELS.indexOf(first.className))[0];
+    .filter(({ level }) => level !== "good")
+    .sort((first, second) => LEVELS.indexOf(second.level) - LEVELS.indexOf(first.level))[0];
+
+const stateOf = ({ label, state }) => `${label} ${state}`;
+
+const notWell = ({ reason }, text) => (reason ? [text, " ", node("small", reason)] : [text]);
+
+/** The cell of a light: its name, its state, and a time. Why it is not good is said in the headline, or below it. */
+function cell({ label, state, time, level }) {
+  const made = node("li", "", level);
+  made.append(node("b", label, "label"), node("i", "", "mark"), node("span", state), node("small", time, "time"));
+  return made;
+}
 
 /** List the events, the newest first. */
 export function showEvents(events) {
@@ -178,8 +200,8 @@ function quantile(share, counts, bounds) {
 
 /** The section of the runbook that helps with a problem, and the command that names more. */
 function remedy(name) {
-  const found = REMEDIES[name];
-  if (!found) return [];
+  const found = FINDINGS[name];
+  if (!found?.alert) return [];
   const made = node("p", "", "remedy");
   const link = node("a", word("remedy", { alert: found.alert }));
   link.href = `docs/runbook#${found.alert.toLowerCase()}`;
@@ -222,41 +244,45 @@ function copyButton(code) {
 
 function lights({ dependencies, credentials, clock_difference, symptoms, nginx = [] }) {
   const others = dependencies.filter(({ name }) => name !== "credentials"); // each source has a light of its own
-  const made = others.map(({ name, state, seconds, reason }) =>
-    light(
-      [
-        name === "outside" ? word("outside") : name,
-        word(`state_${state}`),
-        seconds === null ? "" : duration(seconds),
-        reason,
-      ],
-      { ok: "good", degraded: "warning", down: "bad" }[state],
-    ),
-  );
+  const made = others.map(({ name, state, seconds }) => ({
+    name,
+    label: name === "outside" ? word("outside") : name,
+    state: word(`state_${state}`),
+    time: seconds === null ? "" : duration(seconds),
+    level: { ok: "good", degraded: "warning", down: "bad" }[state],
+    reason: reasons.get(name),
+  }));
   for (const { source, buckets, state, seconds_left, reason } of credentials) {
-    const name = word("credentials", { source });
     const left = seconds_left === null ? word("never_end") : word("left", { seconds: count(seconds_left) });
-    const whose = credentials.length > 1 ? buckets.join(", ") : "";
-    const level = { ok: "good", ending: "warning", ended: "bad" }[state];
-    made.push(light([name, whose, word(`state_${state}`), state === "ended" ? "" : left, reason], level));
+    const whose = credentials.length > 1 ? [buckets.join(", ")] : [];
+    made.push({
+      label: [word("credentials", { source }), ...whose].join(" "),
+      state: word(`state_${state}`),
+      time: state === "ended" ? "" : left,
+      level: { ok: "good", ending: "warning", ended: "bad" }[state],
+      reason,
+    });
   }
   const differs = symptoms.some(({ name }) => name === "clock_differs");
   const seconds = Math.abs(clock_difference) < 1.5 ? 0 : Math.round(clock_difference); // Date has whole seconds
-  const text =
-    seconds === 0
-      ? word("clock_same")
-      : word(seconds > 0 ? "clock_slow" : "clock_fast", { seconds: Math.abs(seconds) });
-  made.push(light([text], differs ? "warning" : "good"));
+  made.push({
+    label: word("clock"),
+    state: word(seconds === 0 ? "clock_same" : seconds > 0 ? "clock_slow" : "clock_fast"),
+    time: seconds === 0 ? "" : `${Math.abs(seconds)} s`,
+    level: differs ? "warning" : "good",
+  });
   for (const { name, seconds } of [...nginx]
     .sort((asker, other) => other.seconds - asker.seconds)
     .slice(0, MOST_NGINX)) {
-    const asked = word("asked", { seconds: count(Math.round(seconds)) });
-    made.push(light([`nginx ${name}`, asked], seconds > SILENT ? "warning" : "good"));
+    made.push({
+      label: `nginx ${name}`,
+      state: word("asked"),
+      time: word("ago", { seconds: count(Math.round(seconds)) }),
+      level: seconds > SILENT ? "warning" : "good",
+    });
   }
   return made;
 }
-
-const light = (parts, level) => node("li", parts.filter(Boolean).join(" · "), level);
 
 function showRenewals(renewals, requeue) {
   el("queue").textContent = renewals

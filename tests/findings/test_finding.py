@@ -2,27 +2,27 @@
 
 import pytest
 
-from gateway.metrics.symptom import Symptom, SymptomLog, together
+from gateway.findings.finding import Finding, FindingLog, together
 
-DOWN = Symptom("dependency_down", "bad", {"dependency": "redis"}, 100)
+DOWN = Finding("dependency_down", "bad", {"dependency": "redis"}, 100)
 
 
 def test_a_fault_is_seen_since_it_began_whatever_its_numbers_are() -> None:
-    log, late = SymptomLog(), Symptom("renewals_late", "warning", {"seconds": 61})
+    log, late = FindingLog(), Finding("renewals_late", "warning", {"seconds": 61})
     assert [symptom.since for symptom in log.note([late], 5)] == [5]
-    later = Symptom("renewals_late", "warning", {"seconds": 66})
-    other = Symptom("cos_errors", "warning", {"bucket": "a", "code": "SlowDown", "count": 1})
+    later = Finding("renewals_late", "warning", {"seconds": 66})
+    other = Finding("cos_errors", "warning", {"bucket": "a", "code": "SlowDown", "count": 1})
     assert [symptom.since for symptom in log.note([other, later], 10)] == [10, 5]
-    third = Symptom("cos_errors", "warning", {"bucket": "b", "code": "SlowDown", "count": 1})
+    third = Finding("cos_errors", "warning", {"bucket": "b", "code": "SlowDown", "count": 1})
     assert [symptom.since for symptom in log.note([third], 15)] == [15]
     assert [symptom.since for symptom in log.note([later], 20)] == [20]  # it was over
 
 
 def test_a_fault_of_several_replicas_is_named_once_with_all_of_them_and_the_earliest_time() -> None:
-    postgres = Symptom("dependency_down", "bad", {"dependency": "postgres"}, 90)
-    earlier = Symptom("dependency_down", "bad", {"dependency": "redis"}, 80)
-    warning = Symptom("trigger_missing", "warning", {}, 70)
-    effect = Symptom("requests_fail", "bad", {"failed": 1, "requests": 2}, 60)
+    postgres = Finding("dependency_down", "bad", {"dependency": "postgres"}, 90)
+    earlier = Finding("dependency_down", "bad", {"dependency": "redis"}, 80)
+    warning = Finding("trigger_missing", "warning", {}, 70)
+    effect = Finding("requests_fail", "bad", {"failed": 1, "requests": 2}, 60)
     found = together({"a": [warning, effect, DOWN], "b": [earlier, postgres], "c": []})
     assert [(symptom["name"], symptom["values"], symptom["since"], symptom["replicas"]) for symptom in found] == [
         ("dependency_down", {"dependency": "redis"}, 80, ["a", "b"]),
@@ -33,19 +33,19 @@ def test_a_fault_of_several_replicas_is_named_once_with_all_of_them_and_the_earl
 
 
 def test_a_fault_that_gets_bad_begins_then_and_a_recovery_in_between_ends_it() -> None:
-    log = SymptomLog()
-    few, many = (Symptom("requests_fail", level, {"failed": 1, "requests": 2}) for level in ("warning", "bad"))
+    log = FindingLog()
+    few, many = (Finding("requests_fail", level, {"failed": 1, "requests": 2}) for level in ("warning", "bad"))
     since = [log.note([symptom], at)[0].since for at, symptom in enumerate((few, few, many, many, few, many))]
     assert since == [0, 0, 2, 2, 0, 5]
 
 
 def test_one_cause_is_one_headline_with_the_worst_level_the_earliest_time_and_all_replicas() -> None:
-    down = Symptom("dependency_down", "bad", {"dependency": "cos"}, 50)
-    paused = Symptom("bucket_paused", "bad", {"bucket": "b"}, 70)
-    no_answer = Symptom("cos_errors", "warning", {"bucket": "b", "code": "no_answer", "count": 9}, 60)
-    slow = Symptom("cos_errors", "warning", {"bucket": "b", "code": "timeout", "count": 2}, 40)
-    other = Symptom("cos_errors", "warning", {"bucket": "c", "code": "timeout", "count": 1}, 80)
-    effect = Symptom("requests_fail", "bad", {"failed": 1, "requests": 2}, 65)
+    down = Finding("dependency_down", "bad", {"dependency": "cos"}, 50)
+    paused = Finding("bucket_paused", "bad", {"bucket": "b"}, 70)
+    no_answer = Finding("cos_errors", "warning", {"bucket": "b", "code": "no_answer", "count": 9}, 60)
+    slow = Finding("cos_errors", "warning", {"bucket": "b", "code": "timeout", "count": 2}, 40)
+    other = Finding("cos_errors", "warning", {"bucket": "c", "code": "timeout", "count": 1}, 80)
+    effect = Finding("requests_fail", "bad", {"failed": 1, "requests": 2}, 65)
     found = together({"a": [down, paused, effect, no_answer, slow], "b": [down, other]})
     assert [(symptom["name"], symptom["values"].get("bucket"), symptom["level"]) for symptom in found] == [
         ("cos_errors", "b", "bad"),
@@ -69,5 +69,5 @@ def test_one_cause_is_one_headline_with_the_worst_level_the_earliest_time_and_al
 def test_numbers_of_replicas_become_one(
     name: str, first: dict[str, str | int], second: dict[str, str | int], expected: dict[str, str | int]
 ) -> None:
-    (found,) = together({"a": [Symptom(name, "warning", first)], "b": [Symptom(name, "bad", second)]})
+    (found,) = together({"a": [Finding(name, "warning", first)], "b": [Finding(name, "bad", second)]})
     assert (found["level"], found["values"], found["since"]) == ("bad", expected, None)

@@ -1,6 +1,6 @@
 """The mark by which gateways know the canary's requests."""
 
-from gateway.canary.request_id import CanaryMark
+from gateway.access.canary_mark import CanaryMark
 from gateway.settings import Live
 
 

@@ -1,0 +1,198 @@
+"""A finding, since when it is seen, and the findings of several replicas together."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from gateway.findings.catalogue import CATALOGUE, Kind, Level
+
+Value = str | int | float  # a name or a number in the sentence
+
+_NAME: Final = r"^[a-z_]{1,40}$"
+_MOST_VALUES: Final = 8
+
+# How the numbers of several replicas become one number, by fault. For any other fault, the largest number counts: most
+# such numbers are read in one place, such as the length of a queue.
+_COMBINE: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
+    **dict.fromkeys(("requests_fail", "cos_refuses", "cos_errors", "bucket_slow"), sum),
+    **dict.fromkeys(("objects_missing", "objects_unprocessable"), sum),
+    **dict.fromkeys(("nginx_silent", "credentials_end"), min),
+    "clock_differs": partial(max, key=abs),
+}
+
+_OF_QUEUES: Final = frozenset({"purges_dead", "purges_late", "renewals_dead", "renewals_late"})
+# What another fault causes: it comes after the faults of its level, since the headline names the cause.
+_EFFECTS: Final = _OF_QUEUES | {"answers_changed", "answers_mostly", "canary_fails", "requests_fail"}
+_OF_COS: Final = frozenset({"cos_refuses", "cos_errors"})
+
+
+_Text = Annotated[str, Field(max_length=1000)]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A fault of the gateway or of what it needs, or that a try of ``check`` was well: a kind of the catalogue here.
+
+    values: the names and numbers in the sentence.
+    since: when it was first seen, in Unix seconds. None: not known.
+    where: the part that was looked at. what: what was seen there; empty: the sentence of the kind.
+    remedy: more exact than that of the kind; empty: that of the kind.
+    stops_start: a gateway that starts now serves nothing new until the configuration or a grant changes.
+    """
+
+    name: Annotated[str, Field(pattern=_NAME)]
+    level: Level
+    values: Annotated[Mapping[Annotated[str, Field(pattern=_NAME)], Value], Field(max_length=_MOST_VALUES)] = field(
+        default_factory=dict
+    )
+    since: float | None = None
+    where: _Text = ""
+    what: _Text = ""
+    remedy: _Text = ""
+    stops_start: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        where: str = "",
+        what: str = "",
+        remedy: str = "",
+        *,
+        values: Mapping[str, Value] | None = None,
+        level: Level | None = None,
+        stops_start: bool = False,
+    ) -> "Finding":
+        """Return a finding of that name of the catalogue. ``level`` None: as grave as its kind."""
+        return cls(
+            name,
+            level or CATALOGUE[name].level,
+            values or {},
+            where=where,
+            what=what,
+            remedy=remedy,
+            stops_start=stops_start,
+        )
+
+    @property
+    def kind(self) -> Kind | None:
+        """What the catalogue says. None: all is well, or another release has found it."""
+        return CATALOGUE.get(self.name)
+
+    @property
+    def advice(self) -> str:
+        """What to do about it. Empty if all is well."""
+        return self.remedy or (self.kind.remedy if self.kind is not None else "")
+
+    @property
+    def is_well(self) -> bool:
+        """Whether ``check`` passes with it."""
+        return self.level != "bad"
+
+    @property
+    def place(self) -> str:
+        """The part of the gateway, or what is around it, that it is about. Empty: the gateway."""
+        return self.where or next((value for value in self.values.values() if isinstance(value, str)), "")
+
+    def told(self) -> dict[str, Any]:
+        """Return what an operator needs to know of it, for JSON."""
+        kind = self.kind
+        return {
+            "finding": self.name,
+            "level": self.level,
+            "where": self.place,
+            "what": self.what or (kind.says.format_map(self.values) if kind is not None else ""),
+            "since": self.since,
+            "remedy": self.advice,
+            "command": kind.command if kind is not None else "",
+        }
+
+    @property
+    def fault(self) -> tuple[str, ...]:
+        """What makes it the same fault as another finding: the name, and the names in its sentence."""
+        return (self.name, *(f"{key}={text}" for key, text in sorted(self.values.items()) if isinstance(text, str)))
+
+    @property
+    def order(self) -> tuple[bool, bool]:
+        """The key of the order of the page: the worst first, and causes before effects."""
+        return (self.level != "bad", self.name in _EFFECTS)
+
+    def names_cause_of(self, other: "Finding") -> bool:
+        """Return whether the other finding is of the same cause, and says less about it."""
+        if other.name in ("dependency_down", "dependency_degraded"):
+            return other.values["dependency"] == "cos" and self.name in {*_OF_COS, "credentials_ended"}
+        if other.name in {*_OF_COS, "bucket_paused"}:
+            return self.name in _OF_COS and self.values["bucket"] == other.values["bucket"]
+        return self.name == "nginx_asks_wrong_port" and other.name == "nginx_unheard"
+
+
+def well(where: str, what: str) -> Finding:
+    """Return that a try of ``check`` was well."""
+    return Finding("well", "ok", where=where, what=what)
+
+
+class FindingLog:
+    """Remembers since when each fault of the gateway has been seen.
+
+    A fault that was absent in between begins anew. So does a fault that gets bad: a few errors before an outage are not
+    its beginning.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[str, ...], float] = {}
+        self._bad_since: dict[tuple[str, ...], float] = {}
+
+    def note(self, findings: Sequence[Finding], now: float) -> list[Finding]:
+        """Return the current findings with the times since when they are seen."""
+        self._since = {finding.fault: self._since.get(finding.fault, now) for finding in findings}
+        bad = [finding.fault for finding in findings if finding.level == "bad"]
+        self._bad_since = {fault: self._bad_since.get(fault, now) for fault in bad}
+        began = self._since | self._bad_since
+        return [replace(finding, since=began[finding.fault]) for finding in findings]
+
+
+def together(by_replica: Mapping[str, Iterable[Finding]]) -> list[dict[str, Any]]:
+    """Return each fault of all replicas for the console in the order of the page, with the names of its replicas.
+
+    Of the faults with one cause, the fault that names the cause stands for all, with their worst level.
+    """
+    replicas: dict[tuple[str, ...], dict[str, Finding]] = {}
+    for replica, findings in by_replica.items():
+        for finding in findings:
+            replicas.setdefault(finding.fault, {})[replica] = finding
+    faults = sorted((_one_of(list(seen.values())) for seen in replicas.values()), key=lambda fault: fault.order)
+    causes: list[Finding] = []
+    for fault in faults:
+        if not any(cause.names_cause_of(fault) for cause in causes):
+            causes = [*(cause for cause in causes if not fault.names_cause_of(cause)), fault]
+    shown: list[tuple[Finding, set[str]]] = []
+    for cause in causes:
+        same = [cause, *(fault for fault in faults if cause.names_cause_of(fault))]
+        level, since = _worst(same)
+        names = {name for fault in same for name in replicas[fault.fault]}
+        shown.append((replace(cause, level=level, since=since), names))
+    shown.sort(key=lambda cause: cause[0].order)
+    return [{**asdict(cause), "replicas": sorted(names)} for cause, names in shown]
+
+
+def _one_of(findings: Sequence[Finding]) -> Finding:
+    """Combine the findings of a fault into a finding with the worst level and the earliest time."""
+    first = findings[0]
+    combine = _COMBINE.get(first.name, max)
+    numbers = {
+        key: combine([number for finding in findings if isinstance(number := finding.values.get(key), int | float)])
+        for key, value in first.values.items()
+        if not isinstance(value, str)
+    }
+    level, since = _worst(findings)
+    return Finding(first.name, level, {**first.values, **numbers}, since)
+
+
+def _worst(findings: Sequence[Finding]) -> tuple[Level, float | None]:
+    """Return the worst level, and the earliest time of the findings that have it."""
+    level: Level = "bad" if any(finding.level == "bad" for finding in findings) else "warning"
+    times = [finding.since for finding in findings if finding.level == level and finding.since is not None]
+    return level, min(times, default=None)
