@@ -310,6 +310,13 @@ class PostgresCatalog:
                 self.primary.positions.changed([image_id], await read_position(cursor))
         return int(killed)
 
+    async def touch_canary(self) -> str | None:
+        """Give the canary's own row its other key, and return that; None if there is no such row."""
+        async with self._translated_errors(), self._cursor("UPDATE", writable=True) as cursor:
+            await self._execute(cursor, "SELECT image_gateway_touch()")
+            (key,) = await cursor.fetchone()
+        return str(key) if key is not None else None
+
     async def links_killed(self, image_id: str) -> int:
         """Return how often the links of the image have been killed, which may have no row any more."""
         async with self._translated_errors(), self._cursor(table=LINKS_TABLE, writable=True) as cursor:

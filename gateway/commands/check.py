@@ -34,7 +34,7 @@ from gateway.delivery.nginx_files import VERSION
 from gateway.findings.finding import Finding, well
 from gateway.origin.client import OriginClient
 from gateway.server.file_limit import hard_limit, needed_files
-from gateway.service.canary import make_canary
+from gateway.service.canary import make_canaries
 from gateway.service.images import open_cos
 from gateway.service.purges import PurgeTarget, open_purge_target
 from gateway.settings import Settings
@@ -126,9 +126,13 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
         about_names = await diagnose_names(redis, settings.postgres, opened.signing.hosts, settings.cos.regions)
         if about_names is not None:
             yield about_names
-        for findings in (_of_credentials(opened, purges), _of_services(opened, origin), _of_canary(opened, origin)):
+        of_rows = None  # why rows are not seen
+        for findings in (_of_credentials(opened, purges), _of_services(opened, origin)):
             async for finding in findings:
+                of_rows = finding if finding.name in ("rows_hidden", "no_rows") else of_rows
                 yield finding
+        async for finding in _of_canary(opened, origin, of_rows):
+            yield finding
     yield diagnose_open_files(hard_limit(), needed_files(settings.server.max_streams))
     folder = nginx or NGINX
     for diagnose in (
@@ -174,8 +178,9 @@ async def _of_services(opened: Dependencies, origin: OriginClient) -> AsyncItera
             yield finding
 
 
-async def _of_canary(opened: Dependencies, origin: OriginClient) -> AsyncIterator[Finding]:
+async def _of_canary(opened: Dependencies, origin: OriginClient, of_rows: Finding | None) -> AsyncIterator[Finding]:
     async with open_front_client() as client:
-        canary = make_canary(opened.live, opened.metrics, opened.signing, opened.stores, origin, client)
-        for finding in diagnose_canary(await canary.ask()) if canary is not None else ():
-            yield finding
+        canaries = make_canaries(opened.live, opened.metrics, opened.signing, opened.stores, origin, client)
+        for canary in canaries:
+            for finding in diagnose_canary(await canary.ask(frozenset()), of_rows):
+                yield finding

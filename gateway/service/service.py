@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.canary.canary import Canary
+from gateway.access.canary_mark import CanaryMark
 from gateway.process.reloader import Reloader
 from gateway.purge.intake import PurgeIntake
 from gateway.service.access import Access, open_access
@@ -38,7 +38,7 @@ class Service:
     images: Images
     refresh: RefreshReport
     purges: PurgeIntake | None
-    canary: Canary | None
+    canary: CanaryMark
     diagnostics: Diagnostics
     reloader: Reloader
 
