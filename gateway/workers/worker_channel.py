@@ -54,8 +54,8 @@ class Assignment:
     """What a worker gets from its supervisor at its start: its number, descriptors, and the secret of its admin port.
 
     ``settings`` is the text of the settings, None: the worker reads the configuration itself. ``ended`` is why the
-    worker that it replaces has ended. ``tells_who_asks``: whether each question of an nginx comes as ``ASKED``, too. The
-    supervisor of an earlier release, whose workers may be of this one, does not send it.
+    worker that it replaces has ended. ``tells_who_asks``: whether the supervisor sends ``ASKED``. That of an earlier
+    release, whose workers may be of this one, does not.
     """
 
     number: int
