@@ -98,10 +98,13 @@ def pytest_collection() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Move the tests of ``STARTED_FIRST`` to the beginning, and name the group of a test in its id.
+    """Move the tests of ``STARTED_FIRST`` to the beginning, mark those with servers, and name the group in a test's id.
 
     pytest-xdist runs a group in one process by that name, but sets an attribute for it that pytest 9.2 does not read.
     """
+    for item in items:
+        if {"server_folder", "cos"}.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("servers")
     items.sort(key=lambda item: STARTED_FIRST.isdisjoint((item.path.parent.name, item.path.stem)))
     if not config.getoption("loadgroup", default=False):
         return

@@ -17,14 +17,6 @@ pytestmark = [
 FOREIGN_TABLE = "CREATE TABLE images (id text PRIMARY KEY, user_id text, cos_key text NOT NULL)"
 
 
-@pytest.fixture
-def arguments(tmp_path: Path) -> list[str]:
-    """Arguments of dev, with a folder of one image."""
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "a.gif").write_bytes(b"GIF89a")
-    return ["dev", "--images", str(tmp_path / "pictures"), "--state", str(tmp_path / "state")]
-
-
 def select(dsn: str, sql: str) -> list[tuple[object, ...]]:
     with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
         cursor.execute(sql)
