@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 from typing import Literal
 
+import pytest
 from PIL import Image
 from playwright.async_api import expect
 
@@ -197,6 +198,23 @@ async def test_slots_replace_the_built_in_parts(visit: Visit, images: Images) ->
     await visit.page.get_by_role("button", name="Once more").click()
     await visit.until("() => log.filter(([, type]) => type === 'error').length === 2")
     assert len(visit.asked_for("GET")) > before
+
+
+@pytest.mark.parametrize("size", ['width="80" height="60"', 'width="600" height="400"'])
+async def test_a_missing_picture_in_a_line_of_text_moves_nothing(tab: Tab, size: str) -> None:
+    picture = f'<smart-image id="one" image-id="x" alt="Missing" {size}></smart-image>'
+    await tab.open(
+        f'<p>A line {picture} <b id="word">of text</b></p>',
+        before="""
+          const places = window.places = new Set();
+          const look = () => { places.add(word.getBoundingClientRect().top); requestAnimationFrame(look); };
+          customElements.whenDefined("smart-image").then(() => requestAnimationFrame(look));
+        """,
+    )
+    await tab.state("one", "failed")
+    await tab.until("one.shadowRoot.querySelector('[part=message]').textContent.length > 1")
+    await tab.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert await tab.evaluate("[...places].length") == 1
 
 
 async def test_focus_announcement_print_and_signs_are_right_in_each_browser(
