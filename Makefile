@@ -25,7 +25,7 @@ KUSTOMIZE := $(shell command -v kustomize)
 PGBOUNCER := $(shell PATH="$$PATH:/usr/sbin" command -v pgbouncer)
 WEBKIT := $(and $(shell command -v WebKitWebDriver),$(shell command -v Xvfb))
 
-.PHONY: help web webcheck webtest examples frameworks fronts upgrade install run test quick matrix newest coverage conformance bench soak simulate alerts units release artefacts container docs site fuzz lint typecheck format constraints clean all
+.PHONY: help web webcheck webtest examples frameworks fronts upgrade install run test quick unit matrix newest coverage conformance bench soak simulate alerts units release artefacts container docs site fuzz lint typecheck format constraints clean all
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -78,9 +78,16 @@ test: install webtest  ## run the whole suite on real servers
 # What changed since BASE: make quick BASE=main
 BASE ?= HEAD
 
-quick: lint  ## lint, and run the tests of what changed since the last commit
+quick: install  ## run the tests of what changed since the last commit, and lint
 	@tests=$$($(BIN)/python -m tests.changed $(BASE)) && if test -n "$$tests"; then $(PYTEST) -q $$tests $(ARGS); \
 	else echo "nothing that has tests changed since $(BASE)"; fi
+	@$(MAKE) lint
+
+# The rooms of rules. `servers` marks what starts one (tests/conftest.py).
+UNITS = $(addprefix tests/,access changes concurrency delivery findings metrics net objects presign settings urls test_errors.py)
+
+unit: install  ## run the tests of the rules, which start no server: under 30 seconds on two cores
+	$(PYTEST) --numprocesses logical -q -m "not servers" $(UNITS) $(ARGS)
 
 # The classifiers of setup.cfg list the supported versions. Each has an environment of its own, .venv-3.12 and so on.
 matrix:  ## run the whole suite on each supported Python that is installed

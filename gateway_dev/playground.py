@@ -158,8 +158,10 @@ class Playground:
 
 def _read_package() -> Mapping[str, bytes]:
     """Return the files by name; blocks."""
-    folders = (resources.files("gateway_dev").joinpath("static"), resources.files("gateway").joinpath("web", "brand"))
-    return {file.name: file.read_bytes() for folder in folders for file in folder.iterdir()}
+    package, brand = resources.files("gateway_dev"), resources.files("gateway").joinpath("web", "brand")
+    pages = package.joinpath("web")
+    folders = {"index.html": pages, "playground.css": pages, "playground.js": package.joinpath("static")}
+    return {name: folders.get(name, brand).joinpath(name).read_bytes() for name in _CONTENT_TYPES}
 
 
 def this_machine_only(handler: Handler) -> Handler:

@@ -1,8 +1,8 @@
 """``python -m tests.changed [BASE]``: print the tests of what has changed since BASE, by default the last commit.
 
-A module has its tests in the file that mirrors it, or else in the folder of its package. ``tests/dev`` and
-``tests/cos_emulator`` mirror ``gateway_dev``. Tests that have changed are their own tests. Files of the web component
-and documents have the tests of their folders.
+A module has its tests in the file that mirrors it, or else in the folder of its package, and those of ``_OF_ALL``.
+``tests/dev`` and ``tests/cos_emulator`` mirror ``gateway_dev``. Tests that have changed are their own tests. Files of
+the web component and documents have the tests of their folders.
 """
 
 import subprocess
@@ -12,6 +12,14 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
+# What a change of any module of the gateway may break.
+_OF_ALL: Final = (
+    "tests/test_imports.py",
+    "tests/interface",
+    "tests/commands/test_serve_imports.py",
+    "tests/stories/test_request_path.py",
+    "tests/reload/test_proofs.py",
+)
 # Folders without packages, and what tests them.
 _OTHERS: Final = {
     "config/nginx": "tests/config/test_nginx_files.py",
@@ -48,6 +56,8 @@ def _of(path: PurePosixPath) -> Iterator[str]:
         mirror = PurePosixPath("tests", *(folders or ("dev",) if path.parts[0] == "gateway_dev" else folders))
         named = mirror / f"test_{path.name}"
         yield str(named) if (ROOT / named).exists() else str(mirror)
+        if path.parts[0] == "gateway":
+            yield from _OF_ALL
 
 
 def _changed_since(base: str) -> list[str]:

@@ -20,6 +20,7 @@ from typing import Any
 
 import aiohttp
 import jwt
+import psycopg2
 import pytest
 import redis
 from _pytest.nodeid import NodeId
@@ -28,6 +29,7 @@ from blockbuster import BlockBuster
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from prometheus_client import CollectorRegistry
+from psycopg2.extensions import make_dsn
 
 from gateway.changes.change_log import ChangeLog
 from gateway.delivery.accel import CONFIG_VERSION
@@ -96,10 +98,13 @@ def pytest_collection() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Move the tests of ``STARTED_FIRST`` to the beginning, and name the group of a test in its id.
+    """Move the tests of ``STARTED_FIRST`` to the beginning, mark those with servers, and name the group in a test's id.
 
     pytest-xdist runs a group in one process by that name, but sets an attribute for it that pytest 9.2 does not read.
     """
+    for item in items:
+        if {"server_folder", "cos"}.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("servers")
     items.sort(key=lambda item: STARTED_FIRST.isdisjoint((item.path.parent.name, item.path.stem)))
     if not config.getoption("loadgroup", default=False):
         return
@@ -319,6 +324,29 @@ class Images:
     async def execute(self, sql: str, *parameters: object) -> None:
         """Something the application does to its table."""
         await asyncio.to_thread(self.table.execute, sql, *parameters)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    """The collectors of this test."""
+    return Metrics()
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis for this test alone, to be broken."""
+    with RedisServer(tmp_path / "redis") as server:
+        yield server
+
+
+@pytest.fixture
+def own_dsn(postgres_dsn: str) -> Iterator[str]:
+    """The DSN of an empty database for this test alone."""
+    with closing(psycopg2.connect(postgres_dsn)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute("CREATE DATABASE own")
+        yield make_dsn(postgres_dsn, dbname="own")
+        connection.cursor().execute("DROP DATABASE own WITH (FORCE)")
 
 
 @pytest.fixture

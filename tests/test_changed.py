@@ -6,13 +6,21 @@ import pytest
 
 from tests.changed import mirrors_of
 
+OF_ALL = [
+    "tests/test_imports.py",
+    "tests/interface",
+    "tests/commands/test_serve_imports.py",
+    "tests/stories/test_request_path.py",
+    "tests/reload/test_proofs.py",
+]
+
 
 @pytest.mark.parametrize(
     ("changed", "tests"),
     [
-        ("gateway/access/policy.py", ["tests/access/test_policy.py"]),
-        ("gateway/access/metrics.py", ["tests/access"]),
-        ("gateway/presign/credentials/sources.py", ["tests/presign/credentials/test_sources.py"]),
+        ("gateway/access/policy.py", ["tests/access/test_policy.py", *OF_ALL]),
+        ("gateway/access/metrics.py", ["tests/access", *OF_ALL]),
+        ("gateway/presign/credentials/sources.py", ["tests/presign/credentials/test_sources.py", *OF_ALL]),
         ("gateway_dev/folder.py", ["tests/dev/test_folder.py"]),
         ("gateway_dev/cos_emulator/store.py", ["tests/cos_emulator/test_store.py"]),
         ("tests/access/test_policy.py", ["tests/access/test_policy.py"]),

@@ -81,7 +81,7 @@ ALLOWED: dict[str, set[str]] = {
     "process": BASE | {"gateway.delivery.request_context"},
     "tracing": BASE | DOMAIN | {"gateway.process"},
     "monitoring": BASE | DOMAIN,
-    "checks": BASE | DOMAIN | {"gateway.monitoring.redis_probe"},
+    "checks": BASE | DOMAIN | {"gateway.canary.rules", "gateway.monitoring.redis_probe"},
     "explain": BASE | DOMAIN | {"gateway.checks", "gateway.process"},
     "api": BASE
     | DOMAIN
@@ -250,6 +250,18 @@ def test_imports_point_one_way() -> None:
             if not is_allowed:
                 wrong.append(f"{module.name} -> {imported}")
     assert wrong == []
+
+
+def test_the_emulator_imports_no_other_room() -> None:
+    files = [*DEV_PACKAGE.glob("cos_emulator/**/*.py")]
+    assert len(files) > 20
+    rooms = {
+        (file.name, imported)
+        for file in files
+        for imported in Module(file.name, ast.parse(file.read_text(encoding="utf-8"))).imports()
+        if imported.partition(".")[0] in {"gateway", "gateway_dev"} and imported != "gateway_dev"
+    }
+    assert [room for room in rooms if not is_within(room[1], "gateway_dev.cos_emulator")] == []
 
 
 def test_what_decides_neither_waits_nor_looks_at_a_clock() -> None:

@@ -26,7 +26,7 @@ def test_the_unit_tests_of_the_web_component_pass() -> None:
     run_node("node_modules/vitest/vitest.mjs", "run")
 
 
-def test_the_files_of_the_playground_are_those_that_a_fresh_build_makes(tmp_path: Path) -> None:
+def test_the_script_of_the_playground_is_the_one_that_a_fresh_build_makes(tmp_path: Path) -> None:
     config = str(ROOT / "gateway_dev" / "web" / "vite.config.ts")
     run_node("node_modules/vite/bin/vite.js", "build", "--config", config, "--outDir", str(tmp_path))
     committed, fresh = (

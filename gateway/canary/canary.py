@@ -5,8 +5,9 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from prometheus_client import Counter
@@ -17,39 +18,72 @@ from gateway.canary.rules import Known, judge
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes, Check
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_replicas.canary_rounds import CanaryRounds
-from gateway.settings import CanarySettings
 
 logger = logging.getLogger(__name__)
 
+# Asks each front, given the checks that have succeeded before.
+Ask = Callable[[frozenset[Check]], Awaitable[Sequence[CanaryOutcome]]]
 _JITTER: Final = 0.1  # of the interval
 
 
-class Question(NamedTuple):
-    """A request that the canary sends to each front (a proxy or CDN in front of the gateways).
+class Step(NamedTuple):
+    """A request of a question. ``address``: the path and the query, which may contain the signature of a link."""
 
-    address: the path and the query. It may contain the signature of a link.
+    address: str
+    headers: Mapping[str, str] = MappingProxyType({})
+
+
+class Question(NamedTuple):
+    """Requests that the canary sends to each front (a proxy or CDN in front of the gateways), one after the other.
+
     origin: where a redirect may lead. None: nowhere.
+    problem: why they cannot be sent.
     """
 
     check: Check
-    address: str
+    steps: Sequence[Step]
     known: Known
     origin: str | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswersOfFronts:
+    """Asks each front the questions of users, and judges the answers."""
+
+    via: Sequence[str]
+    questions: Callable[[], Awaitable[Sequence[Question]]]
+    client: FrontClient
+    mark: CanaryMark
+
+    async def ask(self, proven: frozenset[Check]) -> list[CanaryOutcome]:
+        """Ask every front every question once, and return the outcomes. ``proven``: checks that succeeded before."""
+        pairs = itertools.product(self.via, await self.questions(), (proven,))
+        return list(await asyncio.gather(*itertools.starmap(self._ask, pairs)))
+
+    async def _ask(self, via: str, question: Question, proven: frozenset[Check]) -> CanaryOutcome:
+        if question.problem:
+            return CanaryOutcome(via, question.check, None, question.problem, None, time.time())
+        asked = [
+            await self.client.ask(via + address, self.mark.make(), headers=headers, origin=question.origin)
+            for address, headers in question.steps
+        ]
+        is_up, what = judge(question.check, question.known, asked, was_up=question.check in proven)
+        return CanaryOutcome(via, question.check, is_up, what, asked[0].seconds, time.time())
 
 
 @dataclass(slots=True)
 class Canary:
-    """Requests test images through each front, as users do, in turn with other gateways; the results are ``outcomes``.
+    """Asks fronts in turn with other gateways, and keeps and shares the outcomes.
 
-    mark: makes the ids by which gateways tell the canary's requests from those of users.
+    part: the name of what it asks for. every: seconds between two rounds.
     rounds: None without Redis. Then, and while Redis is down, each gateway asks for itself.
     asks_alone: whether this process is the one of its gateway that does so.
     """
 
-    settings: CanarySettings
-    questions: Callable[[], Awaitable[Sequence[Question]]]
-    client: FrontClient
-    mark: CanaryMark
+    part: str
+    every: float
+    ask: Ask
     rounds: CanaryRounds | None
     outcomes: CanaryOutcomes
     background_errors: Counter
@@ -60,7 +94,7 @@ class Canary:
         """Ask until cancelled. The first round comes after an interval: the gateway serves by then."""
         errors = self.background_errors.labels(task="canary")
         while True:
-            await asyncio.sleep(self.settings.every * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - no secret
+            await asyncio.sleep(self.every * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - no secret
             try:
                 await self.once()
             except Exception:  # otherwise the light would stay as it is
@@ -72,7 +106,7 @@ class Canary:
         is_own_turn = self.asks_alone
         if self.rounds is not None:
             try:
-                is_own_turn = await self.rounds.claim(self.settings.every * (1 - 2 * _JITTER))
+                is_own_turn = await self.rounds.claim(self.every * (1 - 2 * _JITTER))
                 outcomes, proven = await self.rounds.read()
                 self._proven |= proven
                 if not is_own_turn and outcomes:
@@ -80,10 +114,10 @@ class Canary:
             except CacheUnavailable as error:
                 logger.debug("the rounds of the canary are not shared: %s", error)
                 if not (is_own_turn := self.asks_alone):
-                    self.outcomes.latest = ()  # another worker knows
+                    self.outcomes.put(self.part, ())  # another worker knows
         if not is_own_turn:
             return
-        outcomes = await self.ask()
+        outcomes = await self.ask(self._proven)
         self._proven |= {outcome.check for outcome in outcomes if outcome.is_up}
         self._note(outcomes)
         if self.rounds is not None:
@@ -92,20 +126,10 @@ class Canary:
             except CacheUnavailable as error:
                 logger.debug("what the canary saw is not shared: %s", error)
 
-    async def ask(self) -> list[CanaryOutcome]:
-        """Ask every front every question once, and return the outcomes."""
-        pairs = itertools.product(self.settings.via, await self.questions())
-        return list(await asyncio.gather(*itertools.starmap(self._ask, pairs)))
-
-    async def _ask(self, via: str, question: Question) -> CanaryOutcome:
-        seen = await self.client.ask(via + question.address, self.mark.make(), origin=question.origin)
-        is_up, what = judge(question.check, question.known, seen, was_up=question.check in self._proven)
-        return CanaryOutcome(via, question.check, is_up, what, seen.seconds, time.time())
-
     def _note(self, outcomes: Sequence[CanaryOutcome]) -> None:
         """Keep the outcomes, and log each change."""
-        before = {(outcome.via, outcome.check): outcome.is_up for outcome in self.outcomes.latest}
-        self.outcomes.latest = tuple(outcomes)
+        before = {(outcome.via, outcome.check): outcome.is_up for outcome in self.outcomes.of(self.part)}
+        self.outcomes.put(self.part, tuple(outcomes))
         for outcome in outcomes:
             if before.get((outcome.via, outcome.check), True) is not outcome.is_up:
                 level = logging.INFO if outcome.is_up else logging.WARNING

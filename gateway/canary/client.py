@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import aiohttp
@@ -37,8 +38,10 @@ class FrontClient:
     session: aiohttp.ClientSession
     timeout: float
 
-    async def ask(self, url: str, request_id: str, *, origin: str | None = None) -> Seen:
-        """Return the answer to a GET. One redirect is followed, to a URL below ``origin``, which is COS.
+    async def ask(
+        self, url: str, request_id: str, *, headers: Mapping[str, str] = MappingProxyType({}), origin: str | None = None
+    ) -> Seen:
+        """Return the answer to a GET. One redirect is followed, without ``headers``, to a URL below ``origin``: COS.
 
         ``url`` may contain the signature of a link, so no part of it is in the answer.
         """
@@ -46,7 +49,7 @@ class FrontClient:
         try:
             # The limit of a session does not interrupt a name look-up in a thread.
             async with asyncio.timeout(self.timeout):
-                seen, location = await self._get(url, {"X-Request-Id": request_id}, started)
+                seen, location = await self._get(url, {"X-Request-Id": request_id, **headers}, started)
                 if seen.status in _REDIRECTS and origin is not None and location.startswith(f"{origin}/"):
                     seen, _ = await self._get(location, {}, started)
                 return seen

@@ -1,11 +1,14 @@
 """The SQL files of ``config/sql`` with the configured names, for an operator to run once."""
 
 import re
+from collections.abc import Iterable
 from importlib.resources import files
+
+from psycopg2.extensions import parse_dsn
 
 from gateway.catalog.query import quoted_table
 from gateway.catalog.triggers import WatchedTable, watched_tables
-from gateway.settings import ColumnSettings, PostgresSettings
+from gateway.settings import CanaryChangeSettings, ColumnSettings, PostgresSettings
 
 _COLUMN = re.compile(r'^    "(\w+)" (.+?),?$', flags=re.MULTILINE)
 
@@ -18,19 +21,39 @@ def changes_sql(settings: PostgresSettings) -> str:
     return before + "\n".join(blocks) + after
 
 
+def canary_sql(settings: PostgresSettings, change: CanaryChangeSettings) -> str:
+    """Return the function that gives the canary's own row its other key, for the user of ``postgres.dsn``."""
+    values = (
+        ("table_name CONSTANT text", quoted_table(settings.table)),
+        ("id_column CONSTANT text", settings.columns.id),
+        ("key_column CONSTANT text", settings.columns.key),
+        ("image_id CONSTANT text", change.id),
+        ("first_key CONSTANT text", change.keys[0]),
+        ("second_key CONSTANT text", change.keys[1]),
+        ("caller CONSTANT text", parse_dsn(settings.dsn.get_secret_value()).get("user", "gateway").replace("'", "''")),
+    )
+    return _with_values(_packaged("canary.sql"), values)
+
+
 def _named(block: str, table: WatchedTable) -> str:
     """Return the block that installs a trigger, with the names of a table."""
-    for variable, value in (
+    values = (
         ("table_name CONSTANT text", table.quoted),
         ("id_column CONSTANT text", table.id_column),
         ("watched CONSTANT text[]", f"{{{','.join(table.columns)}}}"),
         ("events CONSTANT text", " OR ".join(table.event_names)),
         ("may_be_view CONSTANT boolean", str(table.may_be_view).lower()),
-    ):
-        # The settings allow letters, digits and _ in names only: nothing needs escaping.
-        block, replaced = re.subn(rf"({re.escape(variable)} := )'[^']*'", rf"\g<1>'{value}'", block)
-        if replaced != 1:
-            raise AssertionError(f"changes.sql has {replaced} places for {variable}")
+    )
+    return _with_values(block, values)
+
+
+def _with_values(block: str, values: Iterable[tuple[str, str]]) -> str:
+    for variable, value in values:
+        # The settings allow letters, digits and _ in names, and no quotes in keys: nothing needs escaping.
+        before, *places = re.split(rf"(?<={re.escape(variable)} := )'[^']*'", block)
+        if len(places) != 1:
+            raise AssertionError(f"the SQL has {len(places)} places for {variable}")
+        block = f"{before}'{value}'{places[0]}"
     return block
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from gateway.canary.rules import is_about_a_missing_row
 from gateway.findings.finding import Finding, well
 from gateway.metrics.canary import CanaryOutcome
 from gateway.purge.target import Target, TargetUnavailable
@@ -21,8 +22,17 @@ _MAY_NOT_READ: Final = re.compile(r"UnauthorizedOperation(\.((Cdn)?CamUnauthoriz
 _READS_QUOTA: Final = {"tencent_cdn": "cdn:DescribePurgeQuota", "edgeone": "teo:DescribeContentQuota"}
 
 
-def diagnose_canary(outcomes: Sequence[CanaryOutcome]) -> Iterator[Finding]:
-    """Yield a finding for each front and check. A canary that is wrong itself is a warning."""
+def diagnose_canary(outcomes: Sequence[CanaryOutcome], of_rows: Finding | None = None) -> Iterator[Finding]:
+    """Yield a finding for each front and check. A canary that is wrong itself is a warning.
+
+    of_rows: what the check of Postgres says of rows that are hidden or absent. It is then the cause if the canary's
+        rows are, and stands for all of these outcomes.
+    """
+    without_row = [outcome for outcome in outcomes if not outcome.is_up and is_about_a_missing_row(outcome.what)]
+    if of_rows is not None and without_row:
+        what = f"no row of the canary's images is seen, since {of_rows.what}"
+        yield Finding.of("canary_fails", "from outside", what, of_rows.advice)
+        outcomes = [outcome for outcome in outcomes if outcome not in without_row]
     for outcome in outcomes:
         name = f"from outside: {outcome.via} {outcome.check}"
         match outcome.is_up:

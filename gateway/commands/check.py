@@ -13,6 +13,7 @@ import click
 
 from gateway.canary.client import open_front_client
 from gateway.checks.configuration import (
+    OF_CREDENTIALS,
     diagnose_credentials,
     diagnose_fallback,
     diagnose_open_files,
@@ -34,7 +35,7 @@ from gateway.delivery.nginx_files import VERSION
 from gateway.findings.finding import Finding, well
 from gateway.origin.client import OriginClient
 from gateway.server.file_limit import hard_limit, needed_files
-from gateway.service.canary import make_canary
+from gateway.service.canary import make_canaries
 from gateway.service.images import open_cos
 from gateway.service.purges import PurgeTarget, open_purge_target
 from gateway.settings import Settings
@@ -126,9 +127,13 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
         about_names = await diagnose_names(redis, settings.postgres, opened.signing.hosts, settings.cos.regions)
         if about_names is not None:
             yield about_names
-        for findings in (_of_credentials(opened, purges), _of_services(opened, origin), _of_canary(opened, origin)):
+        of_rows = None  # why rows are not seen
+        for findings in (_of_credentials(opened, purges), _of_services(opened, origin)):
             async for finding in findings:
+                of_rows = finding if finding.name in ("rows_hidden", "no_rows") else of_rows
                 yield finding
+        async for finding in _of_canary(opened, origin, of_rows):
+            yield finding
     yield diagnose_open_files(hard_limit(), needed_files(settings.server.max_streams))
     folder = nginx or NGINX
     for diagnose in (
@@ -164,7 +169,9 @@ async def _of_services(opened: Dependencies, origin: OriginClient) -> AsyncItera
     database = DatabaseCheck(opened.stores.catalog, settings.postgres, settings.access.signed_links is not None)
     async for finding in database.findings():
         yield finding
-    cos = CosCheck(origin, signing.signer, signing.lifetime, signing.hosts, signing.clock)
+    sources = {bucket: source.name for source in signing.credentials.all for bucket in source.buckets}
+    of_sources = {bucket: OF_CREDENTIALS[name] for bucket, name in sources.items()}
+    cos = CosCheck(origin, signing.signer, signing.lifetime, signing.hosts, signing.clock, of_sources)
     is_read = True
     async for finding in cos.findings(database.images, settings.cos.regions, database.no_image_reason):
         is_read &= finding.is_well or not finding.where.startswith("cos ")
@@ -174,8 +181,9 @@ async def _of_services(opened: Dependencies, origin: OriginClient) -> AsyncItera
             yield finding
 
 
-async def _of_canary(opened: Dependencies, origin: OriginClient) -> AsyncIterator[Finding]:
+async def _of_canary(opened: Dependencies, origin: OriginClient, of_rows: Finding | None) -> AsyncIterator[Finding]:
     async with open_front_client() as client:
-        canary = make_canary(opened.live, opened.metrics, opened.signing, opened.stores, origin, client)
-        for finding in diagnose_canary(await canary.ask()) if canary is not None else ():
-            yield finding
+        canaries = make_canaries(opened.live, opened.metrics, opened.signing, opened.stores, origin, client)
+        for canary in canaries:
+            for finding in diagnose_canary(await canary.ask(frozenset()), of_rows):
+                yield finding

@@ -1,12 +1,15 @@
 """``gateway serve``: the gateway on real Redis, Postgres and COS."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gateway.commands.config_option import config_option, settings_from
 from gateway.process.logs import configure_logging
-from gateway.workers.worker_channel import NoSupervisor, WorkerChannel
+
+if TYPE_CHECKING:
+    from gateway.workers.worker_channel import WorkerChannel
 
 
 @click.command()
@@ -21,10 +24,7 @@ from gateway.workers.worker_channel import NoSupervisor, WorkerChannel
 @click.option("--as-worker", "channel", type=int, hidden=True)
 def serve(config: Path | None, workers: int, channel: int | None) -> None:
     """Run the gateway on real Redis, Postgres and COS."""
-    try:
-        worker_channel = WorkerChannel.take(channel) if channel is not None else None
-    except NoSupervisor as error:
-        raise click.ClickException(str(error)) from None
+    worker_channel = _taken(channel) if channel is not None else None
     given = worker_channel.assignment if worker_channel is not None else None
     settings = settings_from(config, given.settings if given is not None else None)
     configure_logging(settings.logging, worker=given.number if given is not None else None)
@@ -37,3 +37,13 @@ def serve(config: Path | None, workers: int, channel: int | None) -> None:
         from gateway.commands.serve_process import serve_in_this_process
 
         serve_in_this_process(settings, config, worker_channel)
+
+
+def _taken(channel: int) -> "WorkerChannel":
+    # Imported here: only a worker needs it.
+    from gateway.workers.worker_channel import NoSupervisor, WorkerChannel
+
+    try:
+        return WorkerChannel.take(channel)
+    except NoSupervisor as error:
+        raise click.ClickException(str(error)) from None

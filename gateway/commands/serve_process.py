@@ -1,13 +1,14 @@
 """Run the gateway in this process: start, signals or orders of the supervisor, reloads, stop."""
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,19 +29,21 @@ from gateway.service.ports import Inherited, serve
 from gateway.service.service import Service
 from gateway.settings import Settings
 from gateway.settings.sources import SettingsError, load_settings, settings_to_text
-from gateway.workers.worker_channel import GRACE, SETTINGS, WORKER_VERSION, WorkerChannel
+
+if TYPE_CHECKING:
+    from gateway.workers.worker_channel import WorkerChannel
 
 logger = logging.getLogger(__name__)
 
 
-def serve_in_this_process(settings: Settings, config: Path | None, channel: WorkerChannel | None) -> None:
+def serve_in_this_process(settings: Settings, config: Path | None, channel: "WorkerChannel | None") -> None:
     """Serve as ``run_until_stopped`` says, and reload the configuration on SIGHUP. Raises the same."""
     serve_settings = partial(_serve_settings, settings, partial(load_settings, config), channel)
     run_until_stopped(settings, serve_settings, reloads=True, channel=channel)
 
 
 async def _serve_settings(
-    settings: Settings, read_settings: Callable[[], Settings], channel: WorkerChannel | None, signals: Signals
+    settings: Settings, read_settings: Callable[[], Settings], channel: "WorkerChannel | None", signals: Signals
 ) -> None:
     if channel is None:
         manager, inherited = ServiceManager.from_environment(), Inherited(inherited_listeners())
@@ -50,25 +53,28 @@ async def _serve_settings(
         background("watchdog", manager.show_life()),  # during the drain, too
         serve(settings, Metrics(), read_settings, inherited=inherited, force_stop=signals.force_stop) as serving,
     ):
+        # Collections do not look at what was opened and stays, such as the tables of all URLs and images in memory.
+        gc.freeze()
         # The supervisor logs the ports of all workers.
         level = logging.INFO if channel is None else logging.DEBUG
         logger.log(level, "listening: public=%s admin=%s", serving.ports.public, serving.ports.admin)
         if channel is not None:
-            serving.service.settings.watch(lambda _, new: channel.send(SETTINGS, settings_to_text(new)))
+            serving.service.settings.watch(lambda _, new: channel.send("SETTINGS", settings_to_text(new)))
             given = channel.assignment
             if given.settings is None:
-                channel.send(SETTINGS, settings_to_text(settings))
+                channel.send("SETTINGS", settings_to_text(settings))
             if given.ended is not None:  # the consoles of other replicas hear of it from this worker
                 serving.service.metrics.events.add("worker_ended", worker=given.number, reason=given.ended)
-            channel.send(WORKER_VERSION, VERSION)
-            channel.on_asked = serving.service.metrics.nginx.nginx_asked.asks
+            channel.send("VERSION", VERSION)
+            asked = serving.service.metrics.nginx.nginx_asked
+            channel.on_asked, asked.hears_all = asked.asks, given.tells_who_asks
             serving.service.changes.log.add_observer(channel.send_heard)
             channel.send_heard()  # from now on
         manager.ready()
         async with background("reload-on-signal", _reload_on_signal(serving.service, signals.reload, manager)):
             await signals.stop.wait()
         if channel is not None:
-            channel.send(GRACE, f"{serving.service.settings.value.server.shutdown_grace:g}")
+            channel.send("GRACE", f"{serving.service.settings.value.server.shutdown_grace:g}")
         manager.stopping()
 
 
@@ -91,7 +97,7 @@ def run_until_stopped(
     main: Callable[[Signals], Coroutine[Any, Any, None]],
     *,
     reloads: bool = False,
-    channel: WorkerChannel | None = None,
+    channel: "WorkerChannel | None" = None,
 ) -> None:
     """Run ``main`` until SIGTERM or SIGINT stops it. A second signal ends the drain.
 

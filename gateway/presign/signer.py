@@ -4,6 +4,8 @@ The algorithm is COS document 7778 ("Request Signature", version 5). ``qcloud_co
 put a security token into a presigned URL (tencentyun/cos-python-sdk-v5#162). Tests compare both.
 """
 
+import ctypes
+import gc
 import hashlib
 import hmac
 import re
@@ -34,6 +36,8 @@ _NOT_SPREAD: Final = 10  # seconds at the end of a token in which its URLs end w
 # Given a number of seconds, returns the object that was given first for it: the URLs in memory begin, end and were read
 # within few different seconds, and each separate number takes 32 bytes.
 shared_second: Final = lru_cache(maxsize=4096)(int)
+_untrack: Final = ctypes.pythonapi.PyObject_GC_UnTrack
+_untrack.argtypes, _untrack.restype = [ctypes.py_object], None
 # The parameters of a URL that are its ``Authorization``.
 _OF_CREDENTIALS: Final = re.compile(
     rf"[^?]*\?q-sign-algorithm=sha1&q-ak=(?P<secret_id>[^&]{{1,200}})&[^&]*&[^&]*&[^&]*&[^&]*"
@@ -86,6 +90,17 @@ class ObjectId(NamedTuple):
         return self._replace(rendition=None, focus=None, template="")
 
 
+def untrack(*objects: object) -> None:
+    """Leave objects that stay in memory out of garbage collections: a full one of a million takes half a second.
+
+    They are freed with their last reference, so they must be part of no reference cycle. Python itself does the same
+    with tuples of text and numbers.
+    """
+    for kept in objects:
+        if gc.is_tracked(kept):  # text never is, and may not be passed to C
+            _untrack(kept)
+
+
 @dataclass(frozen=True, slots=True)
 class SignedImage:
     """An image's row in Postgres and its presigned URL, kept together so that access can be checked on every hit.
@@ -117,6 +132,7 @@ class SignedImage:
         if named is None:
             record = self.record
             named = ObjectId(record.bucket, record.region, record.key, None)
+            untrack(named)
             object.__setattr__(self, "named", named)  # no other value can come of a frozen record
         return named
 

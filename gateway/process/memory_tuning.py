@@ -20,7 +20,7 @@ def tune_memory() -> None:
 
     To collect after every 700 new objects, the default, takes a twentieth of the time. A collection of 2,000 objects
     takes up to 3 ms if most of them are garbage, and one of 20,000 up to 25 ms. A full collection takes a millisecond
-    for every 5,000 of all objects, so it runs once in 8 million new ones.
+    for every 5,000 of all objects, so it runs once in 8 million new ones. URLs in memory are left out (``untrack``).
 
     The buffers of a relayed image are at the end of the heap. Returning them to the system after each chunk costs one
     or two dozen page faults for each megabyte, so glibc keeps 32 MiB. Other allocators are not tuned.

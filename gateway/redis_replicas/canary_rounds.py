@@ -27,13 +27,16 @@ _ROUND: Final = TypeAdapter(_Round)
 
 
 class CanaryRounds:
-    """Shares the canary's rounds through Redis: whose turn it is, and the last result. Raises ``CacheUnavailable``."""
+    """Shares the canary's rounds through Redis: whose turn it is, and the last result. Raises ``CacheUnavailable``.
 
-    def __init__(self, shards: Shards, settings: CanarySettings) -> None:
+    part: of the canary, each of which has turns of its own.
+    """
+
+    def __init__(self, shards: Shards, settings: CanarySettings, part: str = "answers") -> None:
         self._shards = shards
         self._via = settings.via
         self._place = shards.first
-        named = json.dumps([settings.via, settings.public, settings.private])
+        named = json.dumps([part, settings.model_dump(mode="json")])
         name = hashlib.sha256(named.encode()).hexdigest()[:16]
         self._turn, self._round = self._place.key("canary", name, "turn"), self._place.key("canary", name, "round")
 

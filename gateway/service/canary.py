@@ -1,18 +1,24 @@
-"""The part of the canary, which asks for images through the fronts as users do. It is absent without ``canary``."""
+"""The part of the canary, which asks for images through the fronts as users do. It asks nothing without ``canary``."""
 
+import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
 
 from gateway.access.canary_mark import CanaryMark
 from gateway.access.signed_links import SignedLinks, short_address
-from gateway.canary.canary import Canary, Question
+from gateway.canary.canary import AnswersOfFronts, Ask, Canary, Question, Step
+from gateway.canary.change import ChangeThroughFronts, UnfitChange
 from gateway.canary.client import FrontClient, open_front_client
 from gateway.canary.rules import Known
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.concurrency.background import background
 from gateway.errors import CatalogUnavailable, CredentialsExpired, OriginUnavailable
+from gateway.metrics.canary import CanaryOutcomes
 from gateway.origin.client import OriginClient
 from gateway.process.logs import worker_number
 from gateway.redis_replicas.canary_rounds import CanaryRounds
@@ -22,38 +28,22 @@ from gateway.service.signing import Signing
 from gateway.service.stores import Stores, entry_secrets
 from gateway.settings import CanarySettings, Live, Settings
 
-_LINK_LIFE = 60  # seconds
+_LINK_LIFE: Final = 60  # seconds
+_LONGEST_TOKEN: Final = 8192  # characters
+_TAKEN_BY_SOME: Final = {"avif", "webp"}  # formats of images
+_CHANGES: Final = 6  # rounds between two changes
+_CHANGE_WITHIN: Final = 3  # rounds until the bytes of a change must have come
 
 
 @dataclass(frozen=True, slots=True)
-class CanaryQuestions:
-    """Lists the canary's requests for its two images, and what the answers should be. ``links`` signs links."""
+class CanaryImages:
+    """What is known of the canary's images, from Postgres and COS."""
 
-    settings: CanarySettings
     catalog: PostgresCatalog
     signing: Signing
     origin: OriginClient
-    links: SignedLinks | None
 
-    async def __call__(self) -> Sequence[Question]:
-        public, at_public, _ = await self._known(self.settings.public)
-        private, at_private, killed = await self._known(self.settings.private)
-        # While only owners get originals, others are sent the first style.
-        renditions = self.signing.renditions.value
-        style = renditions.query(renditions.names[0] if renditions.originals_for_owner and renditions.names else None)
-        if style:
-            public, private = Known(public.row), Known(private.row)
-        hidden = short_address(self.settings.private)
-        questions = [
-            Question("public", _with(short_address(self.settings.public), style), public, at_public),
-            Question("private_anonymous", hidden, private),
-        ]
-        if self.links is not None:
-            link, _ = self.links.make(hidden, expires_in=_LINK_LIFE, links_killed=killed)
-            questions.append(Question("private_link", _with(link, style), private, at_private))
-        return questions
-
-    async def _known(self, image_id: str) -> tuple[Known, str | None, int | None]:
+    async def known(self, image_id: str) -> tuple[Known, str | None, int | None]:
         """Return what is known of the image, the base of its URLs at COS, and how often its links were killed."""
         try:
             row = await self.catalog.inspect(image_id)
@@ -74,30 +64,153 @@ class CanaryQuestions:
                 length, etag = answer.metadata.size, answer.metadata.strong_etag
         return Known("public" if record.public else "private", length, etag), base, record.links_killed
 
+    async def changing(self, image_id: str) -> Known:
+        """Return what is known of the image that changes. Raises ``UnfitChange`` if that shows nothing of fronts."""
+        known, _, _ = await self.known(image_id)
+        if known.row != "public":
+            raise UnfitChange(f"the row of canary.change.id is {known.row}; it must be public")
+        if known.etag is None:
+            raise UnfitChange("COS does not give the object of canary.change.id")
+        return known
 
-def make_canary(
+    async def touch(self) -> None:
+        """Give the row that changes its other key. Raises ``UnfitChange`` without the function, or without a row."""
+        try:
+            key = await self.catalog.touch_canary()
+        except CatalogUnavailable as error:
+            what = f"image_gateway_touch() failed: {error}; run what `image-gateway-admin sql canary` prints"
+            raise UnfitChange(what) from error
+        if key is None:
+            raise UnfitChange("image_gateway_touch() changed no row; run what `image-gateway-admin sql canary` prints")
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryQuestions:
+    """Lists the canary's requests for its two images, and what the answers should be.
+
+    links: signs links. None without them. cookie: the name of the cookie with a token.
+    """
+
+    settings: CanarySettings
+    images: CanaryImages
+    links: SignedLinks | None
+    cookie: str | None
+
+    async def __call__(self) -> Sequence[Question]:
+        public, at_public, _ = await self.images.known(self.settings.public)
+        private, at_private, killed = await self.images.known(self.settings.private)
+        # While only owners get originals, others are sent the first style.
+        renditions = self.images.signing.renditions.value
+        style = renditions.query(renditions.names[0] if renditions.originals_for_owner and renditions.names else None)
+        if style:
+            public, private = Known(public.row), Known(private.row)
+        shown, hidden = short_address(self.settings.public), short_address(self.settings.private)
+        questions = [
+            Question("public", [Step(_with(shown, style)), *self._of_formats(shown)], public, at_public),
+            Question("private_anonymous", [Step(hidden)], private),
+        ]
+        if self.links is not None:
+            link, _ = self.links.make(hidden, expires_in=_LINK_LIFE, links_killed=killed)
+            questions.append(Question("private_link", [Step(_with(link, style))], private, at_private))
+        if self.settings.token_file is not None:
+            token = await asyncio.to_thread(_token, self.settings.token_file)
+            problem = "" if token else "the canary is wrong: canary.token_file has no token that can be read"
+            steps = self._of_token(_with(hidden, style), style, token)
+            questions.append(Question("private_token", steps, private, at_private, problem))
+        return questions
+
+    def _of_formats(self, address: str) -> list[Step]:
+        """Return two requests of one address, by a browser that takes a style's format, and by one that does not."""
+        renditions = self.images.signing.renditions.value
+        found = next(
+            (rendition for rendition in map(renditions.get, renditions.names) if rendition.format in _TAKEN_BY_SOME),
+            None,
+        )
+        if not renditions.negotiates or found is None:
+            return []
+        negotiated = f"{address}?style={found.style}&w={found.width}&format=auto"
+        accepted = (f"image/{found.format},image/png", "image/png")
+        return [Step(negotiated, {"Accept": accept}) for accept in accepted]
+
+    def _of_token(self, address: str, style: str, token: str) -> list[Step]:
+        """Return requests without, with, and again without the token, by another name, and with the cookie."""
+        another_name = _with(f"/api/v1/images/{self.settings.private}/proxy", style)
+        by_header = {"Authorization": f"Bearer {token}"}
+        steps = [Step(address), Step(address, by_header), Step(address), Step(another_name, by_header)]
+        return steps if self.cookie is None else [*steps, Step(another_name, {"Cookie": f"{self.cookie}={token}"})]
+
+
+def _token(path: Path) -> str:
+    """Return the token of a file. Empty if there is none. Blocks."""
+    try:
+        with path.open(encoding="ascii") as file:
+            token = file.read(_LONGEST_TOKEN + 1).strip()
+    except (OSError, ValueError):
+        return ""
+    return token if len(token) <= _LONGEST_TOKEN and token.isprintable() and " " not in token else ""
+
+
+def make_canaries(
     live: Live[Settings], metrics: Metrics, signing: Signing, stores: Stores, origin: OriginClient, client: FrontClient
-) -> Canary | None:
-    """Return the canary, or None without ``canary``. The caller opens ``client``."""
-    configured = live.value.canary
-    if configured is None:
-        return None
-    asks_alone = worker_number() in (None, 1)  # of several workers, the first
-    questions = CanaryQuestions(configured, stores.catalog, signing, origin, signed_links(live))
-    mark, errors = CanaryMark(live.map(shared_secret)), metrics.registry.background_errors
-    rounds = CanaryRounds(stores.redis.shards, configured) if stores.redis is not None else None
-    return Canary(configured, questions, client, mark, rounds, metrics.canary, errors, asks_alone=asks_alone)
+) -> list[Canary]:
+    """Return what asks the fronts: for answers, and if it is configured for a change. The caller opens ``client``."""
+    settings = live.value.canary
+    if settings is None:
+        return []
+    jwt, asks_alone = live.value.access.jwt, worker_number() in (None, 1)  # of several workers, the first
+    images, mark = CanaryImages(stores.catalog, signing, origin), CanaryMark(live.map(shared_secret))
+    questions = CanaryQuestions(settings, images, signed_links(live), jwt.cookie if jwt is not None else None)
+    asking: dict[str, tuple[float, Ask]] = {
+        "answers": (settings.every, AnswersOfFronts(settings.via, questions, client, mark).ask)
+    }
+    if settings.change is not None:
+        changing = ChangeThroughFronts(
+            settings.via,
+            short_address(settings.change.id),
+            partial(images.changing, settings.change.id),
+            images.touch,
+            client,
+            mark,
+            settings.every * _CHANGE_WITHIN,
+        )
+        asking["change"] = (settings.every * _CHANGES, changing.ask)
+    errors, redis = metrics.registry.background_errors, stores.redis
+    return [
+        Canary(
+            part,
+            every,
+            ask,
+            CanaryRounds(redis.shards, settings, part) if redis is not None else None,
+            metrics.canary,
+            errors,
+            asks_alone=asks_alone,
+        )
+        for part, (every, ask) in asking.items()
+    ]
 
 
 @asynccontextmanager
 async def open_canary(
     live: Live[Settings], metrics: Metrics, signing: Signing, stores: Stores, origin: OriginClient
-) -> AsyncIterator[Canary | None]:
-    """Ask in the background. None without ``canary``."""
+) -> AsyncIterator[CanaryMark]:
+    """Ask in the background, after a reload as it says. Yield what knows the canary's requests from those of users."""
+    changed = asyncio.Event()
+    live.watch(lambda old, new: changed.set() if old.canary != new.canary else None)
     async with open_front_client() as client:
-        canary = make_canary(live, metrics, signing, stores, origin, client)
-        async with background("canary", canary.run()) if canary is not None else nullcontext():
-            yield canary
+        make = partial(make_canaries, live, metrics, signing, stores, origin, client)
+        async with background("canary", _keep_asking(make, changed, metrics.canary)):
+            yield CanaryMark(live.map(shared_secret))
+
+
+async def _keep_asking(make: Callable[[], Sequence[Canary]], changed: asyncio.Event, outcomes: CanaryOutcomes) -> None:
+    """Run what ``make`` returns, and anew each time that ``changed`` is set, until cancelled."""
+    while True:
+        changed.clear()
+        async with AsyncExitStack() as stack:
+            for canary in make():
+                await stack.enter_async_context(background(f"canary-{canary.part}", canary.run()))
+            await changed.wait()
+        outcomes.clear()
 
 
 def _with(address: str, query: str) -> str:

@@ -40,14 +40,14 @@ def make_explainer(
     nginx_list: NginxList | None,
 ) -> Explainer:
     """Return what explains why an image is served or not. ``nginx_list`` is None in a process that serves no images."""
-    canary, signing, redis = live.value.canary, urls.signing, urls.stores.redis
-    rounds = CanaryRounds(redis.shards, canary) if canary is not None and redis is not None else None
+    signing, redis = urls.signing, urls.stores.redis
 
     async def outside() -> Sequence[CanaryOutcome]:
-        if seen.latest or rounds is None:
+        canary = live.value.canary
+        if seen.latest or canary is None or redis is None:
             return seen.latest
         try:
-            return (await rounds.read())[0]
+            return (await CanaryRounds(redis.shards, canary).read())[0]
         except CacheUnavailable:
             return ()
 

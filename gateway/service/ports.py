@@ -94,8 +94,7 @@ def _public_port(service: Service, app: web.Application, inherited: Inherited) -
     """Return the port of clients, proxies and CDNs."""
     settings, images, access, requests = service.settings.value, service.images, service.access, service.requests
     server = settings.server
-    canary = service.canary.mark if service.canary is not None else None
-    accounting = Accounting(service.metrics.server, access.client_address, requests.request_log, "", canary)
+    accounting = Accounting(service.metrics.server, access.client_address, requests.request_log, "", service.canary)
     files, origins, fallback = images.nginx_files, access.cors_origins, requests.fallback
     direct = DirectHandlers(images.handler, images.url_handler, files, origins, access.authenticator, fallback)
     if requests.tracing is None:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.canary.canary import Canary
+from gateway.access.canary_mark import CanaryMark
 from gateway.process.reloader import Reloader
 from gateway.purge.intake import PurgeIntake
 from gateway.service.access import Access, open_access
@@ -38,7 +38,7 @@ class Service:
     images: Images
     refresh: RefreshReport
     purges: PurgeIntake | None
-    canary: Canary | None
+    canary: CanaryMark
     diagnostics: Diagnostics
     reloader: Reloader
 
@@ -59,7 +59,7 @@ async def open_service(
         changes = make_changes(live, metrics.heartbeat_age)
         access = await opened(open_access(live, metrics.access, changes.rights_changed))
         signing = await opened(open_signing(live, metrics.presign))
-        receivers = metrics.invalidation_receivers
+        receivers = metrics.redis
         stores = await opened(open_stores(live, metrics.catalog, receivers, signing, requests.tracing))
         await stores.check()
         purges = make_purge_intake(settings, metrics.purge, stores)

@@ -22,7 +22,7 @@ from gateway.settings.credentials import (
     StaticCredentialsSettings,
     TkeOidcCredentialsSettings,
 )
-from gateway.settings.fronts import MOST_ADDRESSES, CanarySettings, PurgeSettings
+from gateway.settings.fronts import MOST_ADDRESSES, CanaryChangeSettings, CanarySettings, PurgeSettings
 from gateway.settings.images import (
     RATIO,
     STYLE_NAME,
@@ -51,7 +51,7 @@ class Settings(Section):
     postgres: PostgresSettings
     cos: CosSettings
     purge: Restarted[PurgeSettings | None] = None
-    canary: Restarted[CanarySettings | None] = None
+    canary: Reloaded[CanarySettings | None] = None
     url_cache: UrlCacheSettings = UrlCacheSettings()
     url_prerefresh: UrlPrerefreshSettings = UrlPrerefreshSettings()
     image_proxy: ImageProxySettings = ImageProxySettings()

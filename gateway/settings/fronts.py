@@ -1,6 +1,7 @@
 """Caches and proxies in front: the service that purges changed images, and the canary, which asks through them."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
@@ -37,6 +38,7 @@ BaseUrls = Annotated[
     require(lambda urls: len(set(urls)) == len(urls), "must not name an address twice"),
 ]
 ImageId = Annotated[str, matches(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}", "the id of an image")]
+CanaryKey = Annotated[str, matches(r"[^\x00-\x1f'\\$]{1,850}", "the key of an object, without quotes, \\ and $")]
 ZoneId = Annotated[str, matches(r"zone-[A-Za-z0-9]{1,60}", "the id of an EdgeOne site, like zone-276zs184g93m")]
 
 
@@ -79,14 +81,29 @@ class PurgeSettings(Section):
             raise ValueError("url: must be an https address if there is a token; http is for this machine alone")
 
 
+class CanaryChangeSettings(Section):
+    """An image of the canary's own, whose row a function of ``sql canary`` gives the other of two keys."""
+
+    id: ImageId
+    keys: tuple[CanaryKey, CanaryKey]
+
+    def _check(self) -> None:
+        if self.keys[0] == self.keys[1]:
+            raise ValueError("keys: must be two different keys")
+
+
 class CanarySettings(Section):
     """The canary, which asks proxies and CDNs for two images, as users do. ``every``: seconds between two rounds."""
 
     via: Annotated[BaseUrls, Field(min_length=1)]
     public: ImageId
     private: ImageId
+    token_file: Path | None = None
+    change: CanaryChangeSettings | None = None
     every: float = Field(10, ge=1, le=3600)
 
     def _check(self) -> None:
         if self.public == self.private:
             raise ValueError("private: must be another image than public")
+        if self.change is not None and self.change.id in (self.public, self.private):
+            raise ValueError("change.id: must be another image than public and private, which stay as they are")

@@ -1,7 +1,7 @@
 """The local tier of the URL cache: a bounded number of signed images in this process."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from gateway.changes.change_log import ChangeLog
 from gateway.concurrency.clocks import boot_time
-from gateway.presign.signer import SignedImage
+from gateway.presign.signer import SignedImage, untrack
 from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.settings import Live, UrlCacheSettings
 
@@ -26,7 +26,7 @@ class ImageMissing(LookupError):
     """Postgres had no such image at the last look-up."""
 
 
-@dataclass(slots=True)  # never changed; a frozen one takes three times as long to make
+@dataclass(slots=True)  # a frozen one takes three times as long to make
 class _Entry:
     """An entry of the local tier (URLs in this process's memory)."""
 
@@ -78,7 +78,9 @@ class LocalTier:
         self.now = steady
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self._missing: OrderedDict[_Key, _Entry] = OrderedDict()
-        self._generation = 0  # entries of an earlier one are stale
+        # Each entry has the generation of its ``put``. Nothing walks over all of them, which would hold the event loop.
+        self._generation = self._stale_before = 0
+        self._void_before: dict[str | None, int] = {}  # by rendition
         self._renditions_changed = 0  # look-ups that began before this number of the log keep nothing
 
     def _replaced(self, old: UrlCacheSettings, new: UrlCacheSettings) -> None:
@@ -94,11 +96,11 @@ class LocalTier:
         """Return the fresh entry, or None. Raises ``ImageMissing`` while it is cached that there is no such image."""
         key = variant if isinstance(variant, str) or variant.rendition is not None else variant.image_id
         if (entry := self._entries.get(key)) is None:
-            if (missing := self._missing.get(key)) is not None and self._fresh_for(missing) > 0:
+            if (missing := self._missing.get(key)) is not None and self._fresh_for(key, missing) > 0:
                 raise ImageMissing
             return None
         now = self.now()
-        if entry.fresh_until <= now or entry.generation != self._generation:
+        if entry.fresh_until <= now or (entry.generation != self._generation and not self._is_current(key, entry)):
             return None
         if self._log.rows_trusted_until <= now and not entry.is_brief:
             return None
@@ -107,24 +109,26 @@ class LocalTier:
 
     def get_stale(self, variant: ImageVariant) -> SignedImage | None:
         """Return the entry at any age, or None."""
-        entry = self._entries.get(_key(variant))
-        return entry.image if entry is not None else None
+        key = _key(variant)
+        entry = self._entries.get(key)
+        return entry.image if entry is not None and not self._is_void(key, entry) else None
 
     def was_missing(self, variant: ImageVariant) -> bool:
         """Return whether the last look-up here, however long ago, found no such image."""
-        return _key(variant) in self._missing
+        key = _key(variant)
+        return (missing := self._missing.get(key)) is not None and not self._is_void(key, missing)
 
     def recent(self, most: int) -> Iterator[SignedImage]:
         """Iterate over the images among the ``most`` entries that were used last, at any age."""
-        entries = islice(reversed(self._entries.values()), most)
-        return (entry.image for entry in entries if entry.image is not None)
+        entries = islice(reversed(self._entries.items()), most)
+        return (entry.image for key, entry in entries if entry.image is not None and not self._is_void(key, entry))
 
     def inspect(self, variant: ImageVariant) -> LocalState | None:
         """Return the entry at any age, or None without an entry. The call does not count as a use of the entry."""
         key = _key(variant)
-        if (entry := self._entries.get(key)) is not None:
-            return LocalState(entry.image, self._fresh_for(entry))
-        if (missing := self._missing.get(key)) is not None and (fresh_for := self._fresh_for(missing)) > 0:
+        if (entry := self._entries.get(key)) is not None and not self._is_void(key, entry):
+            return LocalState(entry.image, self._fresh_for(key, entry))
+        if (missing := self._missing.get(key)) is not None and (fresh_for := self._fresh_for(key, missing)) > 0:
             return LocalState(None, fresh_for)
         return None
 
@@ -148,7 +152,10 @@ class LocalTier:
         kept, others = (self._entries, self._missing) if image is not None else (self._missing, self._entries)
         fresh_until = self.now() + (0 if self._log.missed_since(mark) else ttl)
         fresh_until = _shared(fresh_until - fresh_until % _FRESH_STEP)
-        kept[key] = _Entry(image, fresh_until, self._generation)
+        kept[key] = entry = _Entry(image, fresh_until, self._generation)
+        untrack(key, entry)  # and the image: nothing that they refer to refers to them
+        if image is not None:
+            untrack(image, image.record, image.presigned, image.named)
         kept.move_to_end(key)
         others.pop(key, None)
         self._evict()
@@ -160,21 +167,33 @@ class LocalTier:
             self._entries.pop(key, None)
             self._missing.pop(key, None)
 
-    def drop_renditions(self, renditions: Container[str | None]) -> None:
-        """Remove every image in these renditions (None: the original), and discard the results of running look-ups."""
-        for part in (self._entries, self._missing):
-            for key in [key for key in part if (None if isinstance(key, str) else key.rendition) in renditions]:
-                del part[key]
+    def drop_renditions(self, renditions: Iterable[str | None]) -> None:
+        """Use no image in these renditions (None: the original), and discard the results of running look-ups."""
+        self._generation += 1
+        self._void_before.update(dict.fromkeys(renditions, self._generation))
         self._renditions_changed = self._log.advance()
 
     def drop_all(self) -> None:
         """Make every entry stale."""
         self._generation += 1
+        self._stale_before = self._generation
 
-    def _fresh_for(self, entry: _Entry) -> float:
+    def _is_void(self, key: _Key, entry: _Entry) -> bool:
+        """Return whether the rendition was dropped since. The entry stays until another one takes its place."""
+        rendition = None if isinstance(key, str) else key.rendition
+        return entry.generation < self._void_before.get(rendition, 0)
+
+    def _is_current(self, key: _Key, entry: _Entry) -> bool:
+        """Return whether nothing was dropped since that concerns the entry, and let the next ``get`` see it at once."""
+        if entry.generation < self._stale_before or self._is_void(key, entry):
+            return False
+        entry.generation = self._generation
+        return True
+
+    def _fresh_for(self, key: _Key, entry: _Entry) -> float:
         now = self.now()
         is_trusted = entry.is_brief or now < self._log.rows_trusted_until
-        return max(0.0, entry.fresh_until - now) if is_trusted and entry.generation == self._generation else 0.0
+        return max(0.0, entry.fresh_until - now) if is_trusted and self._is_current(key, entry) else 0.0
 
     def _evict(self) -> None:
         most = self._settings.value.max_size if self._settings.value.enabled else 0

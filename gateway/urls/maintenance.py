@@ -108,11 +108,13 @@ async def warm_up_hottest(usage: UsageStore, maintenance: SharedMaintenance, res
     """Look up the ``most`` most used images, and remove the usage of those that no longer exist."""
     try:
         hottest = await usage.hottest(most)
-        found = {image_id: error async for batch in warm_up(resolver, hottest) for image_id, error in batch.items()}
-        await maintenance.remove_usage([name for name, error in found.items() if isinstance(error, ImageNotFound)])
+        failed = unexpected = 0
+        async for batch in warm_up(resolver, hottest):
+            errors = {image_id: error for image_id, error in batch.items() if error is not None}
+            failed += len(errors)
+            unexpected += sum(not isinstance(error, ImageNotFound | CatalogUnavailable) for error in errors.values())
+            await maintenance.remove_usage([name for name, error in errors.items() if isinstance(error, ImageNotFound)])
     except CacheUnavailable as error:
         logger.warning("no warm-up: %s", error)
         return
-    errors = [error for error in found.values() if error is not None]
-    unexpected = [error for error in errors if not isinstance(error, ImageNotFound | CatalogUnavailable)]
-    logger.info("warmed up: images=%s failed=%s unexpected=%s", len(hottest), len(errors), len(unexpected))
+    logger.info("warmed up: images=%s failed=%s unexpected=%s", len(hottest), failed, unexpected)

@@ -15,7 +15,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -54,7 +54,8 @@ class Assignment:
     """What a worker gets from its supervisor at its start: its number, descriptors, and the secret of its admin port.
 
     ``settings`` is the text of the settings, None: the worker reads the configuration itself. ``ended`` is why the
-    worker that it replaces has ended.
+    worker that it replaces has ended. ``tells_who_asks``: whether the supervisor sends ``ASKED``. That of an earlier
+    release, whose workers may be of this one, does not.
     """
 
     number: int
@@ -63,6 +64,7 @@ class Assignment:
     secret: str = field(repr=False)
     settings: str | None = field(default=None, repr=False)
     ended: str | None = None
+    tells_who_asks: bool = False
 
     def line(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"
@@ -123,17 +125,17 @@ class WorkerChannel:
         """Return what sends the states of this worker to the supervisor."""
         return ServiceManager(None, SIGN_TIMEOUT, deliver=self._send, receiver="the parent")
 
-    def send(self, name: bytes, value: str) -> None:
-        """Send ``GRACE``, ``WORKER_VERSION`` or ``SETTINGS``, unless the supervisor has ended or hangs."""
+    def send(self, name: Literal["GRACE", "VERSION", "SETTINGS", "HEARD", "SIGNAL"], value: str) -> None:
+        """Send a state of this worker, unless the supervisor has ended or hangs."""
         with suppress(OSError):
-            self._send(name + b"=" + value.encode())
+            self._send(f"{name}={value}".encode())
 
     def send_heard(self) -> None:
         """Send that the list for nginx is another, once in a step of the loop: nobody can ask for it before."""
         if not self._has_sent_heard:
             self._has_sent_heard = True
             asyncio.get_running_loop().call_soon(self._reset_heard)
-            self.send(HEARD, "1")
+            self.send("HEARD", "1")
 
     @asynccontextmanager
     async def obeying(self, signals: Signals) -> AsyncIterator[None]:
@@ -156,7 +158,7 @@ class WorkerChannel:
     def _pass_on(self, order: str) -> None:
         """Pass a signal on to the supervisor, which reloads or replaces workers: ``pidof`` also names workers."""
         logger.info("the signal to %s is passed on to the parent: worker=%s", order, self.assignment.number)
-        self.send(SIGNAL, order)
+        self.send("SIGNAL", order)
 
     async def _obey(self, reader: asyncio.StreamReader, signals: Signals) -> None:
         orders = {STOP: signals.stop, FORCE: signals.force_stop, RELOAD: signals.reload}

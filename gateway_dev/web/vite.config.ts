@@ -1,11 +1,7 @@
-import { readFileSync } from "node:fs";
-
 const COMPONENT = "../../gateway/web/src/static.js";
 
-type Page = { emitFile(file: { type: "asset"; fileName: string; source: Buffer }): void };
-
 /**
- * Makes the playground of `image-gateway dev`. It uses the component as any page does: by the file that the gateway
+ * Makes the script of the playground of `image-gateway dev`. It uses the component as any page does: by the file that the gateway
  * serves. Vite and the types are installed for the component, so nothing of them is imported here.
  */
 export default {
@@ -24,11 +20,6 @@ export default {
       name: "page",
       enforce: "pre",
       resolveId: (name: string) => (name === COMPONENT ? { id: "/static/smart-image.js", external: "absolute" } : null),
-      generateBundle(this: Page) {
-        for (const fileName of ["index.html", "playground.css"]) {
-          this.emitFile({ type: "asset", fileName, source: readFileSync(`${import.meta.dirname}/${fileName}`) });
-        }
-      },
     },
   ],
 };

@@ -22,7 +22,6 @@ from tests.access.deliveries import BODY, DELIVERIES, reveals_nothing
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 
-RawSettings = dict[str, dict[str, Any]]
 ALICE = bearer(token(exp=int(time.time()) + 3600))
 BOB = bearer(token(sub="bob", exp=int(time.time()) + 3600))
 ADMIN = bearer(ADMIN_TOKEN)

@@ -1,9 +1,7 @@
 """``GET /api/v1/changes``: every change that a gateway hears of is in the list that nginx asks for."""
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -185,63 +183,6 @@ async def test_a_gateway_that_hears_nothing_lists_what_it_knows(start_gateway: S
     await until_listed([gateway], "a")
     answer = await ask(gateway)
     assert answer["complete_since"] == answer["now"]
-
-
-@dataclass
-class Asker:
-    """Asks as nginx does: the next gateway if a list does not reach back far enough."""
-
-    gateways: list[RunningGateway]
-    since: int = 0
-    heard: set[str | None] = field(default_factory=set)
-    answered_at: float = field(default_factory=time.monotonic)  # by a sufficient list; at first, the start
-    longest: float = 0.0
-
-    async def ask(self) -> None:
-        """Ask once."""
-        for gateway in self.gateways:
-            answer = await ask(gateway, self.since)
-            passed = time.monotonic() - self.answered_at
-            self.heard |= {change["image_id"] for change in answer["changes"]}
-            reaches_back = answer["now"] - answer["complete_since"]
-            if reaches_back > 0 and (self.since == 0 or reaches_back >= passed * 1000 + 500):
-                self.longest = max(self.longest, passed)
-                self.answered_at, self.since = time.monotonic(), answer["now"] - 5000
-                return
-
-
-async def test_a_rolling_restart_of_two_replicas_misses_nothing(start_gateway: StartGateway, images: Images) -> None:
-    for name in "abc":
-        await images.add(name)
-    replicas = [await start_gateway() for _ in range(2)]
-    asker = Asker(replicas)
-    await until_complete(*replicas)
-    await until(lambda: _has_asked(asker), what="the first answer")
-    for number, name in enumerate("ab"):
-        await replicas[number].close()
-        replicas[number] = await start_gateway()
-        await images.execute("UPDATE images SET is_public = false WHERE id = %s", name)
-
-        async def is_complete(gateway: RunningGateway = replicas[number]) -> bool:
-            await asker.ask()
-            answer = await ask(gateway)
-            return bool(answer["now"] - answer["complete_since"] >= 500)
-
-        await until(is_complete, what="the new replica")
-    await images.execute("UPDATE images SET is_public = false WHERE id = 'c'")
-    await until(lambda: _has_heard(asker, {"a", "b", "c"}), what="every change")
-    assert None not in asker.heard
-    assert asker.longest < 10, "nginx raises its floor after ten seconds"
-
-
-async def _has_asked(asker: Asker) -> bool:
-    await asker.ask()
-    return asker.since > 0
-
-
-async def _has_heard(asker: Asker, image_ids: set[str]) -> bool:
-    await asker.ask()
-    return image_ids <= asker.heard
 
 
 async def test_each_nginx_and_what_it_reports_is_counted(gateway: RunningGateway) -> None:

@@ -9,7 +9,7 @@ import redis
 import yarl
 
 from gateway.api.json_bodies import MAX_IMAGES
-from tests.conftest import Answer, Images, RunningGateway, StartGateway, token_for
+from tests.conftest import Answer, Images, RunningGateway, token_for
 
 # Fields that differ between any two requests.
 OWN = {"x-request-id", "server-timing", "date", "content-length"}
@@ -59,25 +59,6 @@ async def test_a_cached_url_needs_no_round_trip(
     assert sum(reads.values()) < 10, reads
     assert "cmdstat_zscore" not in stats
     assert gateway.sample("catalog_queries_total", result="found") < 10
-
-
-async def test_the_count_includes_the_uses_of_other_replicas_before_it_was_read(
-    start_gateway: StartGateway, images: Images
-) -> None:
-    await images.add("cat")
-    first, other = await start_gateway(), await start_gateway()
-    for _ in range(3):
-        await first.get("/i/cat")
-    await first.flush_uses()
-    assert (await other.get("/api/v1/images/cat/url")).json()["data"]["access_count"] == 4
-    assert (await other.get("/api/v1/images/cat/url")).json()["data"]["access_count"] == 5
-
-
-async def test_the_count_goes_on_without_redis(start_gateway: StartGateway, images: Images) -> None:
-    gateway = await start_gateway(redis={"url": "redis://127.0.0.1:1"})
-    await images.add("cat")
-    counts = [(await gateway.get("/api/v1/images/cat/url")).json()["data"]["access_count"] for _ in range(3)]
-    assert counts == [1, 2, 3]
 
 
 PATH = "/api/v1/images/urls"

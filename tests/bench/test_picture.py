@@ -1,6 +1,5 @@
 """The picture of a benchmark."""
 
-import re
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
@@ -46,19 +45,6 @@ def test_a_bar_beyond_the_scale_ends_there_and_says_so() -> None:
     width = float(ET.fromstring(svg(RUN, [CACHED])).get("viewBox", "").split()[2])  # noqa: S314 - as above
     for bar in elements(svg(RUN, RESULTS), "rect", "own"):
         assert float(bar.attrib["x"]) + float(bar.attrib["width"]) < width
-
-
-def test_the_picture_has_colours_for_light_and_dark_and_names_the_machine_and_the_method() -> None:
-    light, _, dark = svg(RUN, RESULTS).partition("prefers-color-scheme: dark")
-    for kind in ("page", "own", "below", "goal", "name", "note", "title"):
-        assert re.search(rf"\.{kind}\b[^{{]*{{[^}}]*#", light), kind
-        assert re.search(rf"\.{kind}\b[^{{]*{{[^}}]*#", dark), kind
-    picture = svg(RUN, RESULTS)
-    assert ET.fromstring(picture).findtext(f"{_SVG}title")  # noqa: S314 - as above
-    assert "A &lt;fast&gt; &amp; quiet processor" in picture
-    assert "3 rounds of 2 s" in picture
-    assert "processor time" not in picture
-    assert "a second of processor time" in svg(replace(RUN, per_cpu=True), RESULTS)
 
 
 def test_without_results_there_is_no_picture() -> None:

@@ -38,15 +38,43 @@ WHOLE = Seen(200, "", 0.1, 17, '"a"', "image/png", None)
     ],
 )
 def test_an_answer_means(check: Check, known: Known, seen: Seen, is_up: bool, what: str) -> None:
-    verdict = judge(check, known, seen, was_up=False)
+    verdict = judge(check, known, [seen], was_up=False)
     assert verdict.is_up is is_up
     assert what in verdict.what
 
 
 def test_a_row_that_never_fitted_is_the_canary_s_own_fault_and_one_that_has_gone_is_not() -> None:
     rows = [Known("private"), Known("missing"), Known("not served")]
-    assert [judge("public", known, Seen(404), was_up=False).is_up for known in rows] == [None] * 3
-    assert judge("private_anonymous", PUBLIC, WHOLE, was_up=True).is_up is None, "a private row that is public"
-    verdict = judge("public", Known("missing"), Seen(404), was_up=True)
+    assert [judge("public", known, [Seen(404)], was_up=False).is_up for known in rows] == [None] * 3
+    assert judge("private_anonymous", PUBLIC, [WHOLE], was_up=True).is_up is None, "a private row that is public"
+    verdict = judge("public", Known("missing"), [Seen(404)], was_up=True)
     assert verdict.is_up is False
     assert "row level security" in verdict.what
+
+
+@pytest.mark.parametrize(
+    ("statuses", "is_up", "what"),
+    [
+        ((404, 200, 404, 200), True, "200 with the token, 404 without it"),
+        ((404, 200, 404, 200, 200), True, "200 with the token"),
+        ((404, 200, 404, 200, 404), False, "drops the cookie"),
+        ((404, 404, 404, 404), False, "drops Authorization"),
+        ((404, 404, 404, 200), False, "keeps a 404"),
+        ((404, 200, 200, 200), False, "keeps a private answer by its address"),
+        ((200, 200, 200, 200), False, "keeps a private answer by its address"),
+        ((404, 401, 404, 401), None, "refuses the token"),
+        ((404, 502, 404, 502), False, "502 instead of 200"),
+    ],
+)
+def test_answers_with_and_without_a_token_mean(statuses: tuple[int, ...], is_up: bool | None, what: str) -> None:
+    asked = [WHOLE if status == 200 else Seen(status) for status in statuses]
+    verdict = judge("private_token", PRIVATE, asked, was_up=False)
+    assert (verdict.is_up, what in verdict.what) == (is_up, True), verdict.what
+
+
+@pytest.mark.parametrize(
+    ("taken", "other", "is_up"), [("webp", "png", True), ("webp", "webp", False), ("png", "png", True)]
+)
+def test_one_format_for_all_is_a_front_that_ignores_vary(taken: str, other: str, is_up: bool) -> None:
+    asked = [WHOLE, *(replace(WHOLE, content_type=f"image/{name}") for name in (taken, other))]
+    assert judge("public", PUBLIC, asked, was_up=True).is_up is is_up

@@ -22,12 +22,6 @@ CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ima
 
 
 @pytest.fixture
-def metrics() -> Metrics:
-    """The collectors of this test."""
-    return Metrics()
-
-
-@pytest.fixture
 async def open_one(postgres_dsn: str, metrics: Metrics) -> AsyncIterator[OpenCatalog]:
     """Opens catalogs that end with the test; keyword arguments change ``postgres``. No heartbeats are sent."""
     async with AsyncExitStack() as stack:

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from gateway.checks.fronts import diagnose_negotiation, diagnose_purge
+from gateway.canary.rules import Known, Seen, judge
+from gateway.checks.fronts import diagnose_canary, diagnose_negotiation, diagnose_purge
+from gateway.findings.finding import Finding
+from gateway.metrics.canary import CanaryOutcome, Check
 from gateway.net.bounded_http import BoundedHttp
 from gateway.presign.style_variants import Renditions
 from gateway.purge.target import Addresses, TargetUnavailable
@@ -50,6 +53,19 @@ async def test_a_failure_comes_with_advice(code: str | None, verdict: str, advic
     assert bool(found.advice) == bool(advice)
 
 
+def test_rows_that_nobody_sees_are_one_sentence_with_the_cause_that_postgres_has() -> None:
+    checks: list[tuple[Check, bool]] = [("public", True), ("private_anonymous", False)]
+    outcomes = [
+        CanaryOutcome("https://a.example", check, *judge(check, Known("missing"), [Seen(404)], was_up=was_up), None, 1)
+        for check, was_up in checks
+    ]
+    hidden = Finding.of("rows_hidden", "rows", "row level security may hide rows of images", "run: CREATE POLICY")
+    [found] = diagnose_canary(outcomes, hidden)
+    assert (found.level, found.advice) == ("bad", "run: CREATE POLICY")
+    assert found.what == f"no row of the canary's images is seen, since {hidden.what}"
+    assert len(list(diagnose_canary(outcomes))) == 2
+
+
 async def test_a_webhook_is_connected_to_and_sent_nothing() -> None:
     async with BoundedHttp() as http, answering() as service:
         webhook = Webhook(http, service.url, Addresses((), Live(Renditions({}))))
@@ -62,13 +78,12 @@ async def test_a_webhook_is_connected_to_and_sent_nothing() -> None:
         assert "127.0.0.1 cannot be reached" in found.what
 
 
-@pytest.mark.parametrize(
-    ("negotiate", "target", "warns"), [("accept", "tencent_cdn", True), ("accept", "webhook", False)]
-)
-def test_formats_that_are_negotiated_are_a_warning_before_a_cdn(negotiate: str, target: str, warns: bool) -> None:
-    variants = VariantSettings.model_validate({"negotiate": negotiate})
-    purge = PurgeSettings.model_validate(
-        {"target": target, "url": "https://hook.example", "base_urls": ["https://a.example"]}
-    )
-    assert (diagnose_negotiation(variants, purge) is not None) is warns
-    assert diagnose_negotiation(variants, None) is None
+def test_formats_that_are_negotiated_are_a_warning_before_a_cdn() -> None:
+    negotiated, explicit = VariantSettings(negotiate="accept"), VariantSettings()
+    cdn = PurgeSettings(target="tencent_cdn", base_urls=("https://img.example",))
+    hook = PurgeSettings(target="webhook", url="https://hook.example")
+    found = diagnose_negotiation(negotiated, cdn)
+    assert found is not None
+    assert found.level == "warning"
+    others = [diagnose_negotiation(*other) for other in ((explicit, cdn), (negotiated, hook), (negotiated, None))]
+    assert others == [None] * 3

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from gateway_dev.cos_emulator.content import SyntheticContent
-from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
+from gateway_dev.cos_emulator.faults import Fault, Hang
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImageRow
 from tests.commands.conftest import said
@@ -55,33 +55,6 @@ async def test_a_drain_lets_a_download_finish_and_a_second_signal_ends_it_at_onc
     assert "Traceback" not in "".join(running.lines)
 
 
-async def test_a_transfer_that_outlasts_the_shutdown_grace_is_reset(config_file: Path, images: Images) -> None:
-    await images.add_hanging("slow")
-    environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": "0.2", "GATEWAY_IMAGE_PROXY__TIMEOUT": FAR_AWAY}
-    async with (
-        gateway_process("serve", "--config", str(config_file), environment=environment) as running,
-        aiohttp.ClientSession() as session,
-        session.get(running.public + "/i/slow") as answer,
-    ):
-        await answer.content.readexactly(500_000)
-        running.terminate()
-        with pytest.raises(aiohttp.ClientError):
-            await answer.content.read()
-        assert await running.exit_code() == 0
-    assert any("shutdown_grace is over" in line for line in running.lines)
-
-
-async def test_an_idle_gateway_exits_at_once(config_file: Path) -> None:
-    environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": FAR_AWAY}
-    async with (
-        gateway_process("serve", "--config", str(config_file), environment=environment) as running,
-        aiohttp.ClientSession() as session,
-    ):
-        await (await session.get(running.public + "/healthz")).read()  # leaves a keep-alive connection open
-        running.terminate()
-        assert await running.exit_code() == 0
-
-
 async def test_a_disk_that_hangs_under_the_audit_log_holds_up_neither_a_reload_nor_the_end(
     config_file: Path, tmp_path: Path
 ) -> None:
@@ -106,25 +79,6 @@ async def test_the_limit_of_open_files_is_raised_to_the_hard_limit(config_file: 
             assert "server.max_streams" in await running.line_with("too few open files")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-async def test_a_request_that_cos_refuses_is_one_line_at_error_with_all_that_is_known(
-    config_file: Path, images: Images, cos: CosEmulator
-) -> None:
-    await images.add("a")
-    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), times=None))
-    async with gateway_process("serve", "--config", str(config_file)) as running:
-        async with aiohttp.ClientSession() as session:
-            await (await session.get(running.public + "/i/a", headers={"X-Request-Id": "trace-1234"})).read()
-        running.terminate()
-        await running.exit_code()
-    lines = [json.loads(line) for line in running.lines]
-    (failed,) = [line for line in lines if line["level"] != "info"]
-    assert [line for line in lines if line.get("request_id") == "trace-1234"] == [failed]
-    known = {"level": "error", "image": "a", "status": 502, "code": "origin_refused", "cos_code": "AccessDenied"}
-    assert known.items() <= failed.items()
-    assert BUCKET in failed["reason"]
-    assert "q-signature" not in "".join(running.lines)
 
 
 async def test_it_starts_without_redis_and_postgres_and_one_worker_is_the_process_itself(config_file: Path) -> None:

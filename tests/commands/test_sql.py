@@ -12,13 +12,23 @@ from tests.processes import run_gateway, run_program
     [
         ("changes", ['table_name CONSTANT text := \'"app"."pictures"\'', "id_column CONSTANT text := 'nr'"]),
         ("links", ["CREATE TABLE IF NOT EXISTS image_gateway_links"]),
+        (
+            "canary",
+            [
+                "image_id CONSTANT text := 'c'",
+                "second_key CONSTANT text := 'c/2.png'",
+                "id_column CONSTANT text := 'nr'",
+            ],
+        ),
         ("images", ['CREATE TABLE IF NOT EXISTS "app"."pictures"', '"nr" text PRIMARY KEY']),
     ],
 )
 async def test_sql_for_the_configured_table_is_printed_as_one_transaction(
     write_config: WriteConfig, name: str, words: list[str]
 ) -> None:
-    config = write_config(postgres={"table": "app.pictures", "columns": {"id": "nr"}})
+    change = {"id": "c", "keys": ["c/1.png", "c/2.png"]}
+    canary = {"via": ["https://a.example"], "public": "a", "private": "b", "change": change}
+    config = write_config(postgres={"table": "app.pictures", "columns": {"id": "nr"}}, canary=canary)
     code, output = await run_gateway("sql", name, "--config", str(config))
     assert (code, output) == await run_gateway("sql", "--config", str(config), name)
     assert code == 0

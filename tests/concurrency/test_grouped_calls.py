@@ -38,11 +38,6 @@ class Work:
 
 
 @pytest.fixture
-def metrics() -> Metrics:
-    return Metrics()
-
-
-@pytest.fixture
 def work() -> Work:
     return Work()
 

@@ -27,11 +27,6 @@ class Work:
 
 
 @pytest.fixture
-def metrics() -> Metrics:
-    return Metrics()
-
-
-@pytest.fixture
 def single_flight(metrics: Metrics) -> SingleFlight[str, int]:
     return SingleFlight("test", metrics.registry.coalesced_requests)
 

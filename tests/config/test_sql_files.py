@@ -18,7 +18,7 @@ def test_the_sql_for_operators_equals_the_sql_of_the_package() -> None:
     assert packaged == for_operators
 
 
-SCRIPTS = ("images.example.sql", "changes.sql", "links.sql")
+SCRIPTS = ("images.example.sql", "changes.sql", "links.sql", "canary.sql")
 
 
 @pytest.mark.parametrize("file", SCRIPTS)

@@ -7,12 +7,12 @@ import pytest
 from aiohttp import ClientError, ClientPayloadError
 
 from gateway_dev.cos_emulator.content import SyntheticContent
-from gateway_dev.cos_emulator.faults import Action, Chunked, Cut, Drip, Hang, NoLength, Reset, WrongLength
+from gateway_dev.cos_emulator.faults import Action, Cut, Drip, Hang, Reset
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.cos_emulator.store import ObjectStore
 from tests.limits import LIMIT
 
-from .conftest import BUCKET, DATA, KEY, Client, RawExchange, add
+from .conftest import BUCKET, DATA, KEY, Client, add
 
 pytestmark = pytest.mark.usefixtures("large_object")
 
@@ -114,39 +114,6 @@ async def test_drip_pauses_between_pieces(client: Client, cos: CosEmulator, stor
     assert time.monotonic() - started >= 0.04
     await cos.request_log.settled()
     assert cos.request_log.requests[0].bytes_sent == 5
-
-
-async def test_wrong_length_can_announce_too_many_bytes(
-    client: Client, cos: CosEmulator, exchange: RawExchange
-) -> None:
-    add(cos, WrongLength(by=10))
-    raw = await exchange(client.presign(KEY).removeprefix(cos.url))
-    assert b"\r\nContent-Length: 100010\r\n" in raw
-    assert raw.endswith(b"\r\n\r\n" + DATA)
-    add(cos, WrongLength(by=10))
-    with pytest.raises(ClientPayloadError):
-        await client.get(KEY)
-    await whole(client)
-
-
-async def test_no_length_ends_the_body_with_the_connection(
-    client: Client, cos: CosEmulator, exchange: RawExchange
-) -> None:
-    add(cos, NoLength())
-    raw = await exchange(client.presign(KEY).removeprefix(cos.url))
-    head, _, body = raw.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert b"content-length" not in head.lower()
-    assert b"transfer-encoding" not in head.lower()
-    assert body == DATA
-
-
-async def test_chunked_sends_no_content_length(client: Client, cos: CosEmulator) -> None:
-    add(cos, Chunked())
-    answer = await client.get(KEY)
-    assert answer.headers["Transfer-Encoding"] == "chunked"
-    assert "Content-Length" not in answer.headers
-    assert answer.body == DATA
 
 
 async def test_a_slow_client_pauses_the_answer(client: Client, cos: CosEmulator, store: ObjectStore) -> None:

@@ -22,11 +22,6 @@ PARTS = st.lists(
 )
 
 
-NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(
-    lambda name: not name.startswith(("q-", "response-", "image"))  # these have a meaning for COS
-)
-
-
 def names_an_object(key: str) -> bool:
     depth: list[str] = []
     for part in key.split("/"):

@@ -15,8 +15,6 @@ from tests.raw_client import connect
 from tests.stories.content import LARGE, SMALL, add_large
 from tests.waiting import until
 
-OF_ONE_ANSWER = {"Date", "X-Request-Id", "Server-Timing"}
-
 
 class TestAge:
     """RFC 9111 section 5.1: the age of a 304 or a HEAD counts from COS's answer."""

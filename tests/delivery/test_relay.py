@@ -2,32 +2,18 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
 
 import pytest
-from aiohttp import ClientPayloadError, web
-from aiohttp.test_utils import TestClient
-from multidict import CIMultiDict
 
-from gateway.catalog.record import ImageRecord
-from gateway.delivery.relay import Relay, RelayAborted
-from gateway.delivery.request_context import RequestContext
-from gateway.objects.content import Content
-from gateway.origin.origin_response import ObjectMetadata
-from gateway.presign.signer import PresignedUrl
-from gateway.service.metrics import Metrics
 from gateway_dev.cos_emulator.faults import Action, Cut, Drip, Fault, Hang, Headers, NoLength, Refuse
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.raw_client import RawConnection, connect
-from tests.signed_images import signed_image
 from tests.waiting import until_asked, until_counted, until_finished
 
 DATA = bytes(range(256)) * 1200
 LARGE = bytes(40_000_000)
 CRC = "x-cos-hash-crc64ecma"
 KEY = "objects/cat.png"
-RECORD = ImageRecord("cat", None, public=True, bucket=BUCKET, region="ap-guangzhou", key=KEY, content_type=None)
-IMAGE = signed_image(RECORD, PresignedUrl("http://cos.example/cat.png", 0, 0))
 # COS fails after some of the body, and does not answer again.
 STAYS_AWAY = Fault(key=KEY, action=Refuse(status=500, code="InternalError"), skip=1, times=None)
 
@@ -177,44 +163,3 @@ async def test_a_client_that_disconnects_before_the_first_byte_ends_the_wait_for
     await until_ended(gateway, "499")
     assert (await until_finished(images.cos, KEY)).client_left
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
-
-
-class _Short:
-    """A body that ends well, five bytes before its time: none of ours does."""
-
-    def __init__(self) -> None:
-        self._pieces = [b"five!", b""]
-
-    def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
-        """It has nothing to receive."""
-
-    async def read(self) -> bytes:
-        return self._pieces.pop(0)
-
-    async def read_whole(self) -> bytes:
-        return b"".join(self._pieces)
-
-    def close(self) -> None:
-        """It has no connection."""
-
-
-async def test_a_body_shorter_than_announced_resets_the_connection(
-    aiohttp_client: Callable[[web.Application], Awaitable[TestClient[web.Request, web.Application]]],
-) -> None:
-    async def short(request: web.Request) -> web.StreamResponse:
-        try:
-            content = Content(IMAGE, ObjectMetadata(10, None, None, None, None), 200, body=_Short())
-            context, headers = RequestContext(None), CIMultiDict[str]()
-            return await Relay(Metrics().origin.sent_bytes).send(
-                request, context, content, headers, status=200, length=10
-            )
-        except RelayAborted:
-            assert request.transport is not None
-            request.transport.abort()
-            raise ConnectionError from None
-
-    app = web.Application()
-    app.router.add_get("/", short)
-    client = await aiohttp_client(app)
-    with pytest.raises(ClientPayloadError):
-        await (await client.get("/")).read()

@@ -4,7 +4,6 @@ import asyncio
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -28,7 +27,8 @@ async def test_every_image_of_a_folder_is_served_and_no_process_remains(tmp_path
     (folder / "trip one" / "day+1.png").write_bytes(b"first")
     (folder / "plain.jpg").write_bytes(b"second")
     (folder / "notes.txt").write_bytes(b"no image")
-    async with _dev("--images", str(folder), "--state", str(tmp_path / "state")) as running:
+    dev = ("dev", "--images", str(folder), "--state", str(tmp_path / "state"))
+    async with gateway_process(*dev, environment={"COLUMNS": "200"}) as running:
         async with aiohttp.ClientSession() as session:
             answer = await session.get(running.public + "/i/plain.jpg")
             assert (answer.status, await answer.read()) == (200, b"second")
@@ -62,13 +62,10 @@ async def test_a_signal_to_make_run_stops_everything(tmp_path: Path) -> None:
     assert "everything is stopped" in "".join(running.lines)
 
 
-async def test_servers_named_in_the_environment_are_used(tmp_path: Path, redis_url: str, postgres_dsn: str) -> None:
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "a.gif").write_bytes(b"GIF89a")
-    environment = {"GATEWAY_REDIS__URL": redis_url, "GATEWAY_POSTGRES__DSN": postgres_dsn}
-    async with _dev(
-        "--images", str(tmp_path / "pictures"), "--state", str(tmp_path / "state"), environment=environment
-    ) as running:
+async def test_servers_named_in_the_environment_are_used(
+    tmp_path: Path, arguments: list[str], servers: dict[str, str]
+) -> None:
+    async with gateway_process(*arguments, environment=servers) as running:
         async with aiohttp.ClientSession() as session:
             assert (await session.get(running.public + "/i/a.gif")).status == 200
             url = running.admin + "/api/v1/config/reload"
@@ -79,25 +76,21 @@ async def test_servers_named_in_the_environment_are_used(tmp_path: Path, redis_u
         assert await running.exit_code() == 0
     written = {file.name: file.read_text() for file in (tmp_path / "state").glob("*/*")}
     assert written.keys() == {"gateway.yaml", "link-key", "images.tsv", "lock"}
-    assert redis_url not in written["gateway.yaml"]
-    assert postgres_dsn not in written["gateway.yaml"]
+    for variable in ("GATEWAY_REDIS__URL", "GATEWAY_POSTGRES__DSN"):
+        assert servers[variable] not in written["gateway.yaml"]
 
 
 async def test_links_of_an_earlier_run_are_valid_until_they_are_killed(
-    tmp_path: Path, redis_url: str, postgres_dsn: str, images_table: ImagesTable
+    tmp_path: Path, arguments: list[str], servers: dict[str, str], images_table: ImagesTable
 ) -> None:
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "a.gif").write_bytes(b"GIF89a")
-    environment = {"GATEWAY_REDIS__URL": redis_url, "GATEWAY_POSTGRES__DSN": postgres_dsn}
-    arguments = ("--images", str(tmp_path / "pictures"), "--state", str(tmp_path / "state"))
     links: list[str] = []
     for _ in range(2):  # a link of the first run is valid in the second
-        async with _dev(*arguments, environment=environment) as running, aiohttp.ClientSession() as session:
+        async with gateway_process(*arguments, environment=servers) as running, aiohttp.ClientSession() as session:
             await asyncio.to_thread(images_table.execute, "UPDATE images SET is_public = false")
             printed_link = await running.line_with("&sig=")
             (config,) = (tmp_path / "state").glob("*/gateway.yaml")
             assert f"link a.gif --config {config}" in await running.line_with("gateway link")
-            code, output = await run_gateway("link", "a.gif", "--config", str(config), environment=environment)
+            code, output = await run_gateway("link", "a.gif", "--config", str(config), environment=servers)
             assert code == 0, output
             links += [printed_link.removeprefix(running.public), output.strip()]
             await _until_status(session, running.public + "/i/a.gif", 404)
@@ -113,13 +106,9 @@ async def test_links_of_an_earlier_run_are_valid_until_they_are_killed(
 
 
 async def test_the_playground_restarts_the_gateway_at_its_address(
-    tmp_path: Path, redis_url: str, postgres_dsn: str
+    arguments: list[str], servers: dict[str, str]
 ) -> None:
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "a.gif").write_bytes(b"GIF89a")
-    environment = {"GATEWAY_REDIS__URL": redis_url, "GATEWAY_POSTGRES__DSN": postgres_dsn}
-    arguments = ("--images", str(tmp_path / "pictures"), "--state", str(tmp_path / "state"))
-    async with _dev(*arguments, environment=environment) as running, aiohttp.ClientSession() as session:
+    async with gateway_process(*arguments, environment=servers) as running, aiohttp.ClientSession() as session:
         assert f"playground  {running.public}/" in await running.line_with("playground  http")
         assert (await session.get(running.public + "/")).content_type == "text/html"
         restart = await session.post(
@@ -137,10 +126,6 @@ async def test_the_playground_restarts_the_gateway_at_its_address(
             assert await running.exit_code() == 0
     assert "everything is stopped" in running.lines[-1]
     assert sum("playground  http" in line for line in running.lines) == 1, "the addresses are printed once"
-
-
-def _dev(*arguments: str, environment: dict[str, str] | None = None) -> Any:
-    return gateway_process("dev", *arguments, environment={"COLUMNS": "200", **(environment or {})})
 
 
 async def _until_status(session: aiohttp.ClientSession, url: str, status: int) -> None:

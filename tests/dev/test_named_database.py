@@ -1,12 +1,10 @@
 """`gateway dev` with an existing database: it checks who made the tables before it writes into them."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import psycopg2
 import pytest
-from psycopg2.extensions import make_dsn
 
 from gateway_dev.database import ImagesTable
 from tests.processes import gateway_process, run_gateway
@@ -17,24 +15,6 @@ pytestmark = [
 ]
 
 FOREIGN_TABLE = "CREATE TABLE images (id text PRIMARY KEY, user_id text, cos_key text NOT NULL)"
-
-
-@pytest.fixture
-def database(postgres_dsn: str) -> Iterator[str]:
-    """The DSN of an empty database."""
-    with closing(psycopg2.connect(postgres_dsn)) as connection:
-        connection.autocommit = True
-        connection.cursor().execute("CREATE DATABASE application")
-        yield make_dsn(postgres_dsn, dbname="application")
-        connection.cursor().execute("DROP DATABASE application WITH (FORCE)")
-
-
-@pytest.fixture
-def arguments(tmp_path: Path) -> list[str]:
-    """Arguments of dev, with a folder of one image."""
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "a.gif").write_bytes(b"GIF89a")
-    return ["dev", "--images", str(tmp_path / "pictures"), "--state", str(tmp_path / "state")]
 
 
 def select(dsn: str, sql: str) -> list[tuple[object, ...]]:
@@ -55,42 +35,42 @@ async def error_of_dev(arguments: list[str], redis_url: str, variable: str, valu
 
 
 async def test_a_table_that_dev_did_not_create_is_not_changed(
-    arguments: list[str], redis_url: str, database: str
+    arguments: list[str], redis_url: str, own_dsn: str
 ) -> None:
-    table = ImagesTable(database)
+    table = ImagesTable(own_dsn)
     table.execute(FOREIGN_TABLE)
     table.execute("INSERT INTO images VALUES ('a.gif', 'bob', 'theirs.gif')")
-    error = await error_of_dev(arguments, redis_url, "GATEWAY_POSTGRES__DSN", database)
+    error = await error_of_dev(arguments, redis_url, "GATEWAY_POSTGRES__DSN", own_dsn)
     assert "has a table images that dev did not create" in error
-    assert select(database, "SELECT * FROM images") == [("a.gif", "bob", "theirs.gif")]
-    assert select(database, "SELECT tgname FROM pg_trigger WHERE tgname LIKE 'image_gateway%'") == []
-    assert select(database, "SELECT to_regclass('image_gateway_links')") == [(None,)]
+    assert select(own_dsn, "SELECT * FROM images") == [("a.gif", "bob", "theirs.gif")]
+    assert select(own_dsn, "SELECT tgname FROM pg_trigger WHERE tgname LIKE 'image_gateway%'") == []
+    assert select(own_dsn, "SELECT to_regclass('image_gateway_links')") == [(None,)]
 
 
 async def test_a_database_named_in_the_secrets_directory_is_checked_too(
-    arguments: list[str], redis_url: str, database: str, tmp_path: Path
+    arguments: list[str], redis_url: str, own_dsn: str, tmp_path: Path
 ) -> None:
-    ImagesTable(database).execute("CREATE VIEW images AS SELECT 1 AS id")
+    ImagesTable(own_dsn).execute("CREATE VIEW images AS SELECT 1 AS id")
     (tmp_path / "secrets").mkdir()
-    (tmp_path / "secrets" / "postgres__dsn").write_text(database)
+    (tmp_path / "secrets" / "postgres__dsn").write_text(own_dsn)
     error = await error_of_dev(arguments, redis_url, "GATEWAY_SECRETS_DIR", str(tmp_path / "secrets"))
     assert "has a table images that dev did not create" in error
 
 
 async def test_a_table_of_killed_links_that_dev_did_not_create_is_not_changed(
-    arguments: list[str], redis_url: str, database: str
+    arguments: list[str], redis_url: str, own_dsn: str
 ) -> None:
-    ImagesTable(database).execute("CREATE TABLE image_gateway_links (image_id text PRIMARY KEY, killed integer)")
-    error = await error_of_dev(arguments, redis_url, "GATEWAY_POSTGRES__DSN", database)
+    ImagesTable(own_dsn).execute("CREATE TABLE image_gateway_links (image_id text PRIMARY KEY, killed integer)")
+    error = await error_of_dev(arguments, redis_url, "GATEWAY_POSTGRES__DSN", own_dsn)
     assert "has a table image_gateway_links that dev did not create" in error
-    assert select(database, "SELECT to_regclass('images')") == [(None,)]
+    assert select(own_dsn, "SELECT to_regclass('images')") == [(None,)]
 
 
-async def test_dev_uses_the_tables_that_it_created_again(arguments: list[str], redis_url: str, database: str) -> None:
-    environment = {"GATEWAY_REDIS__URL": redis_url, "GATEWAY_POSTGRES__DSN": database}
+async def test_dev_uses_the_tables_that_it_created_again(arguments: list[str], redis_url: str, own_dsn: str) -> None:
+    environment = {"GATEWAY_REDIS__URL": redis_url, "GATEWAY_POSTGRES__DSN": own_dsn}
     for _ in range(2):
         async with gateway_process(*arguments, environment=environment) as running:
-            assert select(database, "SELECT id, cos_key FROM images") == [("a.gif", "a.gif")]
+            assert select(own_dsn, "SELECT id, cos_key FROM images") == [("a.gif", "a.gif")]
             running.terminate()
             assert await running.exit_code() == 0
 

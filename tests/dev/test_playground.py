@@ -30,7 +30,7 @@ READS = [
     "/dev/files/logo.svg",
 ]
 CHANGES = ["/dev/faults", "/dev/expire", "/dev/restart"]
-FILES = Path(__file__).parents[2] / "gateway_dev" / "static"
+PACKAGE = Path(__file__).parents[2] / "gateway_dev"
 
 
 @pytest.fixture
@@ -52,9 +52,13 @@ async def post(gateway: RunningGateway, path: str, body: object) -> Answer:
 
 
 async def test_the_page_comes_under_a_strict_policy(gateway: RunningGateway, cos: CosEmulator) -> None:
-    for path, file in (("/", "index.html"), *((f"/dev/files/{name.name}", name.name) for name in FILES.iterdir())):
+    for path, file in (
+        ("/", "web/index.html"),
+        ("/dev/files/playground.css", "web/playground.css"),
+        ("/dev/files/playground.js", "static/playground.js"),
+    ):
         answer = await gateway.get(path)
-        assert (answer.status, answer.body) == (200, (FILES / file).read_bytes())
+        assert (answer.status, answer.body) == (200, (PACKAGE / file).read_bytes())
         assert answer.headers["Content-Security-Policy"] == (
             f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' {cos.url}; connect-src 'self'; "
             "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "

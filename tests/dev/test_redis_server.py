@@ -1,4 +1,4 @@
-"""``RedisServer`` starts, stops, keeps its data, and can be killed and paused."""
+"""``RedisServer`` starts, stops and keeps its data. Stories kill and pause it."""
 
 import socket
 import threading
@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway_dev.processes import HOST, PORTS, Child, ServerError, free_port, processes_in, wait_until
 from gateway_dev.redis_server import RedisServer, find_redis
@@ -44,29 +42,6 @@ def test_no_process_is_left_after_a_stop(tmp_path: Path) -> None:
         assert server.pid
 
 
-def test_data_and_port_survive_a_kill(server: RedisServer) -> None:
-    with Redis.from_url(server.url) as client:
-        client.set("kept", "yes")
-        port, pid = server.port, server.pid
-        server.kill()
-        assert not server.is_running
-        with pytest.raises(RedisConnectionError):
-            client.ping()
-        server.start()
-        assert (server.port, server.pid == pid) == (port, False)
-        assert client.get("kept") == b"yes"
-
-
-def test_a_paused_server_answers_only_after_it_is_resumed(server: RedisServer) -> None:
-    with Redis.from_url(server.url, socket_timeout=0.2, retry=None) as client:
-        client.ping()
-        server.pause()
-        with pytest.raises(RedisTimeoutError):
-            client.ping()
-        server.resume()
-        assert client.ping()
-
-
 def test_a_server_that_does_not_stop_in_time_is_killed(server: RedisServer) -> None:
     server.stop_timeout = 0.2
     with socket.create_connection((HOST, server.port)) as connection:
@@ -98,21 +73,6 @@ def test_the_password_can_be_chosen_or_left_out(tmp_path: Path, password: str) -
     ):
         assert client.ping()
         assert ("@" in server.url) == bool(password)
-
-
-def test_it_can_be_a_node_of_a_cluster_and_a_sentinel(tmp_path: Path) -> None:
-    monitor = "--sentinel monitor main 127.0.0.1 {} 1"
-    with RedisServer(tmp_path / "node", extra_args=["--cluster-enabled", "yes"]) as node:
-        with Redis.from_url(node.url) as client:
-            assert client.execute_command("CLUSTER ADDSLOTSRANGE 0 16383")
-            assert wait_until(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok", 10)
-        extra = ["--sentinel", monitor.format(node.port)]
-        with RedisServer(tmp_path / "sentinel", extra_args=extra) as sentinel:
-            for _ in range(2):
-                with Redis.from_url(sentinel.url) as client:
-                    assert "main" in client.sentinel_masters()
-                sentinel.kill()
-                sentinel.start()
 
 
 def test_the_error_for_an_invalid_option_has_the_end_of_the_log(tmp_path: Path) -> None:
@@ -171,11 +131,6 @@ def test_a_start_kills_a_server_that_still_runs_in_its_folder(tmp_path: Path) ->
     with server, Redis.from_url(server.url) as client:
         assert leftover.exit_code is not None
         assert client.get("kept") == b"yes"
-
-
-def fake_program(path: Path) -> Path:
-    path.touch(mode=0o755)
-    return path
 
 
 @pytest.mark.parametrize("package", ["no_such_package", "json"])

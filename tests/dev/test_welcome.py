@@ -4,10 +4,6 @@ import csv
 import os
 import re
 import shlex
-import socket
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
 from io import StringIO
 from pathlib import Path
 
@@ -15,7 +11,7 @@ import aiohttp
 import pytest
 import yarl
 
-from tests.processes import GatewayProcess, gateway_process, run_gateway
+from tests.processes import GatewayProcess, gateway_process
 
 pytestmark = [
     pytest.mark.xdist_group("dev"),  # dev prefers fixed ports
@@ -26,10 +22,9 @@ ODD_NAME = "照片/tab\tin [name].gif"
 
 
 @pytest.fixture
-def servers(redis_url: str, postgres_dsn: str) -> dict[str, str]:
-    """Environment of a dev that starts no servers."""
-    ports = {"GATEWAY_SERVER__PORT": "0", "GATEWAY_ADMIN__PORT": "0"}  # others may take the usual ones meanwhile
-    return {"GATEWAY_REDIS__URL": redis_url, "GATEWAY_POSTGRES__DSN": postgres_dsn, "COLUMNS": "200", **ports}
+def servers(servers: dict[str, str]) -> dict[str, str]:
+    """Environment of a dev on any ports: others may take the usual ones meanwhile."""
+    return {**servers, "GATEWAY_SERVER__PORT": "0", "GATEWAY_ADMIN__PORT": "0"}
 
 
 @pytest.fixture
@@ -47,22 +42,6 @@ def pictures(tmp_path: Path) -> Path:
 def arguments(pictures: Path, tmp_path: Path) -> list[str]:
     """Arguments of dev, with that folder."""
     return ["dev", "--images", str(pictures), "--state", str(tmp_path / "state")]
-
-
-@pytest.fixture
-def port_in_use() -> Iterator[int]:
-    """The usual public port: this test listens on it, unless another process keeps it.
-
-    A dev of another test has it for some seconds, and may leave it before this test looks.
-    """
-    deadline = time.monotonic() + 30
-    with ExitStack() as stack:
-        while time.monotonic() < deadline:
-            with suppress(OSError):
-                stack.enter_context(socket.create_server(("127.0.0.1", 8080)))
-                break
-            time.sleep(0.1)
-        yield 8080
 
 
 async def status_of(session: aiohttp.ClientSession, address: str, token: str | None = None) -> int:
@@ -170,28 +149,6 @@ async def test_every_private_sample_opens_with_the_printed_token_and_link(
         assert len(styled) == 6
         for address in styled:
             assert await status_of(session, address) == 200, address
-
-
-async def test_a_port_in_use_is_reported_with_its_replacement(
-    arguments: list[str], servers: dict[str, str], port_in_use: int
-) -> None:
-    usual = {name: value for name, value in servers.items() if not name.endswith("__PORT")}
-    async with gateway_process(*arguments, environment=usual) as running:
-        replacement = running.public.rpartition(":")[2]
-        output = await output_of(running)
-    assert f"port {port_in_use} is not free: {replacement} is used instead\n" in output
-
-
-async def test_a_second_dev_reports_that_the_first_one_is_running(
-    arguments: list[str], servers: dict[str, str], tmp_path: Path
-) -> None:
-    async with gateway_process(*arguments, environment=servers) as running:
-        before = [file.read_text() for file in (tmp_path / "state").rglob("gateway.yaml")]
-        code, output = await run_gateway(*arguments, environment=servers)
-        assert code == 1
-        assert "Error: `make run` or `gateway dev` is already running on " in output.splitlines()[-1]
-        assert [file.read_text() for file in (tmp_path / "state").rglob("gateway.yaml")] == before
-        await output_of(running)
 
 
 async def test_names_are_escaped_do_not_widen_the_list_and_styles_are_shown_of_pictures(

@@ -43,7 +43,7 @@ ELSEWHERE: Final = {
         "test_the_charts_the_errors_and_the_problems_are_those_of_all_workers_and_each_end_is_an_event",
     ),
     "a worker hangs": (
-        "workers/test_merged_console.py",
+        "workers/test_workers_history.py",
         "test_a_worker_that_does_not_answer_is_a_problem_with_the_time_since_when",
     ),
     "reader of the log blocked": (

@@ -20,7 +20,7 @@ from gateway_dev.processes import free_port
 from tests.certificates import write_certificate
 from tests.conftest import RunningGateway, StartGateway
 from tests.fronts.front import Front, running
-from tests.nginx.conftest import in_front_of, starting_nginx
+from tests.nginx.conftest import MAIN, in_front_of, starting_nginx
 
 PAGE = Path(__file__).parents[2] / "docs" / "fronts.md"
 SITE = "img.example.com"
@@ -34,20 +34,11 @@ User www-data
 Group www-data
 """ + "".join(
     f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"
-    for name in ("mpm_event", "authz_core", "proxy", "proxy_http", "headers", "cache", "cache_disk", "ssl", "http2")
+    for name in (
+        *("mpm_event", "authz_core", "proxy", "proxy_http", "slotmem_shm", "proxy_balancer", "lbmethod_byrequests"),
+        *("headers", "cache", "cache_disk", "ssl", "http2"),
+    )
 )
-_NGINX = """daemon off;
-pid {folder}/pid;
-error_log {folder}/error.log;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-"""
 _CADDY = "{{\n\tadmin off\n\tpersist_config off\n\tauto_https disable_redirects\n\tstorage file_system {folder}\n}}\n"
 _SQUID = """
 pid_filename none
@@ -84,13 +75,15 @@ RECIPES: Mapping[str, Recipe] = {
     "caddy": Recipe("caddy run --adapter caddyfile --config {file}", before=_CADDY),
     "traefik": Recipe("traefik --entrypoints.web.address=127.0.0.1:{port} --providers.file.filename={file}"),
     "envoy": Recipe("envoy --use-dynamic-base-id --concurrency 2 --log-level error -c {file}"),
-    "nginx": Recipe("nginx -p {folder} -c {file}", before=_NGINX, after="}}", caches=True),
+    "nginx": Recipe("nginx -p {folder} -c {file}", before=MAIN.partition("    {http}")[0], after="}}", caches=True),
 }
 # The files of nginx that keep public images; those of ``accel`` have tests of their own.
 FILES = ("gateway.conf", "private-cache.conf")
 FRONTS = [*(RECIPES if (has_recipes := "GATEWAY_TEST_FRONTS" in os.environ) else FILES)]
 CACHES = [name for name in FRONTS if name in FILES or RECIPES[name].caches]
-collect_ignore = [] if has_recipes else [f"test_{name}.py" for name in ("idle", "purge", "versions", "warnings")]
+collect_ignore = (
+    [] if has_recipes else [f"test_{name}.py" for name in ("idle", "purge", "two_gateways", "versions", "warnings")]
+)
 _ENDINGS = {"caddy": "Caddyfile", "traefik": "traefik.yml", "envoy": "envoy.yaml"}
 
 
@@ -126,7 +119,7 @@ def _configured(name: str, text: str, gateway: str, port: int, folder: Path) -> 
     ):
         text = text.replace(old, new)
     recipe = RECIPES[name]
-    return recipe.before.format(folder=folder, port=port) + text + recipe.after.format(folder=folder)
+    return recipe.before.format(folder=folder, port=port, main="") + text + recipe.after.format(folder=folder)
 
 
 @asynccontextmanager
@@ -136,12 +129,14 @@ async def running_front(
     changes: Mapping[str, str] | None = None,
     *,
     address: str | None = None,
+    second: RunningGateway | None = None,
     has_tls: bool = False,
     readiness: int = 200,
 ) -> AsyncIterator[Front]:
     """Run a proxy with its recipe or file, in which ``changes`` replaces texts.
 
     address: where it finds the gateway.
+    second: another gateway, of the lines of the recipe that are comments.
     has_tls: its clients speak TLS; a certificate is where the page has it.
     readiness: the status of ``/readyz`` that is waited for.
     """
@@ -155,6 +150,9 @@ async def running_front(
     for old, new in (changes or {}).items():
         assert old in text, old
         text = text.replace(old, new)
+    if second is not None:
+        text = re.sub(r"^(\s*)# (.*(?:8081|gateway2))", r"\1\2", text, flags=re.MULTILINE)
+        text = text.replace("8081", second.address.rpartition(":")[2])
     # Some proxies run as a user of their own, who cannot enter pytest's folders.
     with tempfile.TemporaryDirectory(prefix="image-gateway-front-", ignore_cleanup_errors=True) as temporary:
         folder, port = Path(temporary), free_port()

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 import pytest
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
@@ -12,6 +13,7 @@ from tests.conftest import Images, RunningGateway, StartGateway
 from tests.documented_ages import BOUND, CLOCK, gone_within_bound
 from tests.fronts.conftest import CACHES, running_front
 from tests.fronts.front import Front
+from tests.valve import Valve
 from tests.waiting import until_answered, until_listening_to_changes
 
 
@@ -81,6 +83,31 @@ async def test_nor_while_no_gateway_can_be_reached(front: Front, promise: Promis
     assert (await front.get("/i/a")).status == 200
     await gateway.close()
     assert await until_gone(front, end=time.time() + promise.while_away) >= 502
+
+
+@pytest.mark.parametrize("front_name", CACHES)
+async def test_nor_while_no_gateway_can_read_rows_which_squid_takes_for_no_gateway(
+    front_name: str, start_gateway: StartGateway, images: Images, postgres_dsn: str
+) -> None:
+    """RFC 5861 lets a cache send a stale copy in place of a 503 for ``stale-if-error``; only Squid does."""
+    ages = {"max_age": 1, "stale_while_revalidate": 0, "stale_if_error": 6}
+    async with Valve.before(int(parse_dsn(postgres_dsn)["port"])) as valve:
+        rows = make_dsn(postgres_dsn, host="127.0.0.1", port=valve.port)
+        gateway = await start_gateway(
+            image_proxy=ages, postgres={"dsn": rows, "listen_dsn": postgres_dsn, "timeout": 0.5}
+        )
+        await until_listening_to_changes(gateway.ports.admin)
+        await images.add("a")
+        limit = {"max_stale 86400 ": "max_stale 6 "} if front_name == "squid" else None
+        async with running_front(front_name, gateway, limit) as front:
+            assert (await front.get("/i/a")).status == 200
+            valve.close()
+            await images.execute("UPDATE images SET is_public = false")
+            changed = time.time()
+            await until_answered(gateway, "/i/a", 503)
+            promised = 1 + 6 if front_name == "squid" else 1 + 0
+            assert await until_gone(front, end=changed + promised + CLOCK) == 503
+            assert front_name != "squid" or time.time() > changed + 1 + CLOCK
 
 
 # After an error of COS, ``gateway.conf`` has no limit: the gateway that answers has read the row.

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from gateway_dev.processes import free_port
 from tests.conftest import Images, StartGateway
 from tests.cos_emulator.pictures import gradient
 from tests.fronts.conftest import SITE, running_front
+from tests.limits import LIMIT
 from tests.valve import Valve
 from tests.waiting import until, until_answered, until_listening_to_changes
 
@@ -24,9 +25,9 @@ ADDRESSES = ("", "?style=card", "?style=card&w=20", "?style=card&w=20&format=web
 
 
 @asynccontextmanager
-async def receiver(port: int, *caches: str) -> AsyncIterator[str]:
+async def receiver(port: int, *caches: str, file: Path = RECEIVER) -> AsyncIterator[str]:
     """Run the receiver for these caches, and yield its address."""
-    command = (sys.executable, str(RECEIVER), f"127.0.0.1:{port}", *caches)
+    command = (sys.executable, str(file), f"127.0.0.1:{port}", *caches)
     process = await asyncio.create_subprocess_exec(
         *command, env={"PURGE_TOKEN": TOKEN}, stderr=asyncio.subprocess.DEVNULL
     )
@@ -146,6 +147,32 @@ async def test_a_gateway_that_cannot_read_rows_puts_a_withdrawn_image_into_a_cac
                 return (await front.get("/i/a")).status == 404
 
             await until(is_gone, seconds=7, what="the end of the copy")  # a cache counts whole seconds
+
+
+async def test_the_receiver_refuses_bodies_without_an_end_and_disconnects_strangers_that_send_nothing(
+    tmp_path: Path,
+) -> None:
+    """There are more of them than the connections that it takes at a time."""
+    port, file = free_port(), tmp_path / "receiver.py"
+    file.write_text(RECEIVER.read_text().replace("SECONDS = 10.0", "SECONDS = 2.0"))
+    head = f"POST / HTTP/1.1\r\nHost: receiver\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: "
+    async with receiver(port, "varnish=127.0.0.1:1", file=file), AsyncExitStack() as stack:
+
+        async def connect(sent: str = "") -> asyncio.StreamReader:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            stack.callback(writer.close)
+            writer.write(sent.encode())
+            return reader
+
+        for length in ("-1", "1000001", "9" * 30, "x", ""):
+            answer = await connect(f"{head}{length}\r\n\r\n")
+            assert b" 400 " in await asyncio.wait_for(answer.readline(), LIMIT), length
+        strangers = [await connect(sent) for sent in ("", "POST / HT", f"{head}10\r\n\r\n[") for _ in range(15)]
+        answer = await connect(f"{head}2\r\n\r\n[]")
+        assert b" 400 " in await asyncio.wait_for(answer.readline(), LIMIT), "[] is no purge"
+        for stranger in strangers:
+            with suppress(ConnectionResetError):
+                await asyncio.wait_for(stranger.read(), LIMIT)
 
 
 async def test_a_cache_that_cannot_be_reached_is_tried_again(start_gateway: StartGateway) -> None:

@@ -112,9 +112,9 @@ class Server:
 
 
 @pytest.fixture
-def server(raw_settings: dict[str, dict[str, Any]], images: Images, tmp_path: Path) -> Server:
+async def server(raw_settings: dict[str, dict[str, Any]], images: Images, tmp_path: Path) -> Server:
     """A bare Debian with nginx's package, the archives of two releases, and a configuration as a person edits it."""
-    del images
+    await images.add("cat")
     root = tmp_path
     for name in ("opt", "sbin", "values", "etc/nginx/conf.d", "etc/nginx/sites-enabled", "etc/nginx/tls", "var/cache"):
         (root / name).mkdir(parents=True)

@@ -28,12 +28,6 @@ Presign = Callable[..., str]
 
 
 @pytest.fixture
-def metrics() -> Metrics:
-    """Return the collectors of this test."""
-    return Metrics()
-
-
-@pytest.fixture
 async def open_one(metrics: Metrics) -> AsyncIterator[OpenOrigin]:
     """Open clients that end with the test; keyword arguments change ``image_proxy``."""
     async with AsyncExitStack() as stack:

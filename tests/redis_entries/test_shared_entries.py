@@ -137,6 +137,16 @@ async def test_the_most_used_images_are_returned(tier: Tier) -> None:
     assert await tier.usage.hottest(2) == ["id-4", "id-3"]
 
 
+async def test_many_used_images_are_read_a_thousand_at_a_time(tier: Tier, redis_client: "redis.Redis") -> None:
+    """So that requests are answered meanwhile."""
+    uses = {f"id-{number}": number + 1 for number in range(2_500)}
+    redis_client.zadd("image:index:hits", {**uses, "id-7|thumb": 3_000})
+    redis_client.expire("image:index:hits", 100)
+    redis_client.config_resetstat()
+    assert await tier.usage.hottest(2_400) == ["id-7", *(f"id-{number}" for number in range(2_499, 100, -1))]
+    assert redis_client.info("commandstats")["cmdstat_zrevrange"]["calls"] == 3
+
+
 async def test_one_caller_in_a_second_renews_on_demand(tier: Tier, redis_client: "redis.Redis") -> None:
     redis_client.set("image:refresh:lock:a", b"", ex=60)  # of a caller whose second is not over before the test is
     assert not await tier.cache.lock_refresh(A)

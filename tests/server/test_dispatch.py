@@ -29,12 +29,6 @@ ANY_PEER = ClientAddress(Live(ServerSettings()))
 
 
 @pytest.fixture
-def metrics() -> Metrics:
-    """The collectors of this test."""
-    return Metrics()
-
-
-@pytest.fixture
 async def serve(metrics: Metrics) -> AsyncIterator[Serve]:
     """Serve a handler through the dispatch at ``/``, and one that returns 200 at ``/ok``; returns the URL."""
     stack = AsyncExitStack()

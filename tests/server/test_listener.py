@@ -142,14 +142,6 @@ async def test_without_requests_in_flight_the_drain_ends_at_once(serving: Callab
     assert time.monotonic() - began < 30
 
 
-async def test_a_port_that_is_in_use_is_named_in_the_error(serving: Callable[..., Any]) -> None:
-    async with serving() as ports:
-        taken = int(ports.public.rpartition(":")[2])
-        with pytest.raises(OSError, match=str(taken)):
-            async with serving(port=taken):
-                pytest.fail("the port is taken")
-
-
 async def test_connections_that_wait_in_the_backlog_are_accepted_before_the_listener_closes() -> None:
     """The kernel resets those that are still there, and a client takes that for a failure."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=200)

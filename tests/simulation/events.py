@@ -1,6 +1,6 @@
 """What the plan does to the world: changes of rows, and faults. A fault ends by itself."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from tests.simulation.world import Host, World
 
 _SHORT: Final = 18.0  # seconds
-_CLAIMED: Final = 75.0  # seconds until a purge is sent that another process has claimed
-_FOR_EVER: Final = float("inf")
 
 # What faults change, as it is without them.
 _USUAL: Final[Mapping[str, object]] = {
@@ -32,13 +30,11 @@ class Events:
 
     running: how many faults there are now. calm_since: when the last fault ended.
     unreadable: how many faults there are because of which rows cannot be read. readable_since: when the last one ended.
-    purges_late_until: until when purges may be late or lost: Redis has failed, or a process that may have claimed them.
     """
 
     def __init__(self, world: "World") -> None:
         self._world = world
         self.running = self.unreadable = 0
-        self.purges_late_until = 0.0
         self.calm_since = self.readable_since = world.loop.time()
 
     def change(self, target: int, value: float) -> None:
@@ -99,9 +95,14 @@ class Events:
 
         self._world.loop.call_later(seconds, finish)
 
-    def _delay_purges(self, seconds: float) -> None:
-        until = self._world.loop.time() + seconds + _CLAIMED
-        self.purges_late_until = max(self.purges_late_until, until)
+    def _without_purges_for(self, seconds: float, hosts: Sequence["Host"], *, is_lost: bool = False) -> None:
+        """Expect no purges of these gateways for a while: they do not run, or do not reach Redis in time.
+
+        is_lost: whether Redis forgets those of what is heard meanwhile. Otherwise they are sent later.
+        """
+        for host in hosts:
+            host.stop_purging()
+            self._world.loop.call_later(seconds, partial(host.purge_again, is_lost=is_lost))
 
     def _set(self, seconds: float, thing: Any, name: str, value: object) -> None:
         """Set a property of a server for a while, to what it is not while all is well."""
@@ -140,13 +141,13 @@ class Events:
             if not self._world.could_read(host, began):
                 host.readable_since = self._world.loop.time()
 
-        self._delay_purges(value)
+        self._without_purges_for(value, [host])
         self._for(value, gateway.process.pause, resume)
 
     def kill_gateway(self, target: int, value: float) -> None:
         host = self._at(target)
         if host.gateway is not None:
-            self._delay_purges(value)
+            self._without_purges_for(value, [host])
             self._for(value, host.stop, host.start)
 
     def upgrade_gateway(self, target: int, value: float) -> None:
@@ -237,7 +238,7 @@ class Events:
             else:
                 network.block((host.name, server.process.name), seconds)
         if self._world.redis in servers:
-            self._delay_purges(seconds)
+            self._without_purges_for(seconds, [host])
         if self._world.postgres in servers:
             self._unreadable_to(host, seconds, lambda: None, lambda: None)
         else:
@@ -280,8 +281,8 @@ class Events:
         host = self._at(target)
         kept = [connection for connection in self._world.postgres.connections if connection.is_for_rows(host.name)]
         if kept:
-            host.has_lost_connections = True
-            self._for(0, self._world.random.choice(kept).disappear, lambda: None)
+            host.lost_connections.append(self._world.random.choice(kept))
+            self._for(0, host.lost_connections[-1].disappear, lambda: None)
 
     def change_sources(self, target: int, value: float) -> None:
         """Restart a gateway that reads rows otherwise: no column says which image is public."""
@@ -290,26 +291,30 @@ class Events:
         self.kill_gateway(target, value)
 
     def stop_redis(self, _target: int, value: float) -> None:
-        self._delay_purges(value)
+        self._without_purges_for(value, self._world.hosts)
         self._set(value, self._world.redis, "is_up", False)
         self._world.redis.cut_subscriptions()
 
     def hang_redis(self, _target: int, value: float) -> None:
-        self._delay_purges(value)
+        self._without_purges_for(value, self._world.hosts)
         self._set(value, self._world.redis, "is_hanging", True)
 
     def refuse_writes(self, _target: int, value: float) -> None:
-        self._delay_purges(value)
+        self._without_purges_for(value, self._world.hosts)
         self._set(value, self._world.redis, "refuses_writes", True)
 
     def lose_writes(self, _target: int, value: float) -> None:
-        self._delay_purges(_FOR_EVER)
+        self._without_purges_for(value, self._world.hosts, is_lost=True)
         self._set(value, self._world.redis, "loses_writes", True)
 
     def restore_redis(self, _target: int, value: float) -> None:
         """Restart Redis with what it had some seconds before."""
-        self._delay_purges(_FOR_EVER)
-        self._for(value, self._world.redis.take_snapshot, self._world.redis.restart)
+
+        def restart() -> None:
+            for image_id in self._world.redis.restart():
+                self._world.heard[image_id].clear()
+
+        self._for(value, self._world.redis.take_snapshot, restart)
 
     def deafen_channel(self, target: int, _value: float) -> None:
         self._each_subscription(target, lambda subscription: setattr(subscription, "is_deaf", True))
@@ -340,4 +345,8 @@ class Events:
         )
 
     def slow_network(self, _target: int, value: float) -> None:
-        self._set(value, self._world.network, "slowness", self._world.random.choice((0.05, 0.2)))
+        """Let each message take longer. Of the slower ones, some answers of Redis come too late."""
+        slowness = self._world.random.choice((0.05, 0.2))
+        if slowness == 0.2:
+            self._without_purges_for(value, self._world.hosts)
+        self._set(value, self._world.network, "slowness", slowness)

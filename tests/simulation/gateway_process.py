@@ -175,7 +175,7 @@ class Gateway:
         trust = EntryTrust(self.log)
         urls = CheckedSigner(signer, lifetime, clocks.cos)
         self.resolver = UrlResolver(self.catalog, urls, entries, local, trust, _METRICS.urls)
-        self.queue = PurgeQueue(self.server)
+        self.queue = PurgeQueue(self.server, name)
         self.purges = PurgeIntake(self.queue, _METRICS.purge, now=self.queue.now, replica=name)  # type: ignore[arg-type]
         self.purge_worker = PurgeWorker(self.purges, cdn, _METRICS.purge, self.queue)  # type: ignore[arg-type]
         self.channel.on_dropped = self.purges.add

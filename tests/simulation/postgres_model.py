@@ -190,6 +190,7 @@ class Connection:
     """A connection as aiopg has it: what the gateway does with it, and no more.
 
     is_deaf: this session gets no notifications but its own, and is answered.
+    ended_at: when the client learned that it is dead.
     statement_timeout: seconds, as aiopg counts them. None: the catalog limits the time by itself.
     """
 
@@ -209,6 +210,7 @@ class Connection:
         self.listens = False
         self.is_deaf = client.name in postgres.deaf
         self.is_dead = False
+        self.ended_at = math.inf
         self.raw = SimpleNamespace(notifies=[])
         self._items: asyncio.Queue[Any] = asyncio.Queue()
         self.notifies = ClosableQueue(self._items, loop)
@@ -297,6 +299,7 @@ class Connection:
 
     def _end(self, reason: str) -> None:
         self.is_dead = True
+        self.ended_at = min(self.ended_at, self._postgres.network.loop.time())
         if self in self._postgres.connections:
             self._postgres.connections.remove(self)
         self.notifies.close(psycopg2.OperationalError(reason))

@@ -28,10 +28,14 @@ NGINX_WITHOUT_ANSWER: Final = 3600.0
 
 # An answer by a row that could not be read is kept for five seconds, and caches count whole seconds.
 UNREAD: Final = 6.0
-# A CDN is purged a second after the first gateway has heard, and again when the leases of then have ended. Each look at
-# the queue may be a second late, and clocks differ by five.
+# A CDN is purged 2.5 seconds after a gateway that reaches Redis has heard, and again nine seconds after that, when the
+# leases of then have ended. Each look at the queue may be a second late.
 PURGED: Final = 4.0
-PURGED_AMID_FAULTS: Final = 20.0
+PURGED_AMID_FAULTS: Final = 13.0
+# A gateway sends purges when it has reached Redis for so long, or frees those that it claimed as it did not.
+PURGES_AGAIN: Final = 8.0
+# From when a purge is due, or free again, until it is sent.
+PURGE_SENT: Final = 3.0
 
 # That an image does not exist is remembered for three seconds, because a new row is not notified.
 MISSING: Final = 3.5

@@ -20,21 +20,31 @@ MODEL: Final = "MODEL"  # the command whose argument the model of Redis calls
 
 @dataclass(slots=True)
 class PurgeData:
-    """What Redis has of purges: the due images, who has heard of each since when, and when replicas were last seen."""
+    """What Redis has of purges: the due images, who has heard of each since when, and when replicas were last seen.
+
+    claims: the replica that claimed an image last, and when. Redis does not know it; the oracle does.
+    """
 
     queue: dict[str, float] = field(default_factory=dict)
+    claims: dict[str, tuple[str, float]] = field(default_factory=dict)
     heard: dict[str, tuple[float, set[str], float]] = field(default_factory=dict)
     seen: dict[str, float] = field(default_factory=dict)
 
     def copy(self) -> "PurgeData":
         return copy.deepcopy(self)
 
+    def claimant(self, image_id: str) -> tuple[str, float] | None:
+        """Return the replica that holds an image under its lease, and since when. None: it is free, or not queued."""
+        name, at = self.claims.get(image_id, ("", 0.0))
+        return (name, at) if self.queue.get(image_id) == at + _LEASE else None
+
 
 class PurgeQueue:
-    """What ``PurgeIntake`` and ``PurgeWorker`` use of the queue of purges and of the list of replicas."""
+    """What ``PurgeIntake`` and ``PurgeWorker`` of a replica use of the queue of purges and of the list of replicas."""
 
-    def __init__(self, server: GuardedRedis) -> None:
+    def __init__(self, server: GuardedRedis, replica: str = "") -> None:
         self._server = server
+        self._replica = replica
 
     async def _run(self, work: Callable[[PurgeData], Any]) -> Any:
         [answer] = await self._server.run((MODEL, work))
@@ -76,6 +86,7 @@ class PurgeQueue:
         def work(data: PurgeData) -> list[Claim[str]]:
             due = sorted((at, image_id) for image_id, at in data.queue.items() if at <= now)[:most]
             data.queue |= {image_id: now + _LEASE for _, image_id in due}
+            data.claims |= {image_id: (self._replica, now) for _, image_id in due}
             return [Claim(image_id, at) for at, image_id in due]
 
         claims: list[Claim[str]] = await self._run(work)

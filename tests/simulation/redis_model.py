@@ -44,7 +44,7 @@ class Redis:
         self.subscriptions: list[Subscription] = []
         self._values: dict[str, tuple[bytes, float]] = {}
         self._snapshot: dict[str, tuple[bytes, float]] = {}
-        self._purges = self._snapshot_of_purges = PurgeData()
+        self.purges = self._snapshot_of_purges = PurgeData()
         self._waiting: list[Callable[[], None]] = []
 
     def handle(self, to_client: Link, commands: list[tuple[Any, ...]], reply: Reply) -> None:
@@ -71,7 +71,7 @@ class Redis:
         if self.refuses_writes:
             return ResponseError(_MISCONF)
         if name == MODEL:
-            return arguments[0](self._purges.copy() if self.loses_writes else self._purges)
+            return arguments[0](self.purges.copy() if self.loses_writes else self.purges)
         before = dict(self._values) if self.loses_writes else None
         result = self._write(name, arguments)
         if before is not None:
@@ -145,12 +145,14 @@ class Redis:
 
     def take_snapshot(self) -> None:
         """Save all that is there."""
-        self._snapshot, self._snapshot_of_purges = dict(self._values), self._purges.copy()
+        self._snapshot, self._snapshot_of_purges = dict(self._values), self.purges.copy()
 
-    def restart(self) -> None:
-        """Begin again with the last snapshot. All connections end."""
-        self._values, self._purges = dict(self._snapshot), self._snapshot_of_purges.copy()
+    def restart(self) -> set[str]:
+        """Begin again with the last snapshot. All connections end. Return the images whose purges are lost."""
+        lost = self.purges.queue.keys() - self._snapshot_of_purges.queue.keys()
+        self._values, self.purges = dict(self._snapshot), self._snapshot_of_purges.copy()
         self.cut_subscriptions()
+        return lost
 
     def cut_subscriptions(self) -> None:
         """End all subscriptions with an error."""

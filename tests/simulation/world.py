@@ -24,6 +24,7 @@ _FORGOTTEN: Final = 2.0  # seconds in which nginx has heard of a change and uses
 _OWNERS_SHARE: Final = 0.3  # of the requests
 _NOT_ONCE: Final = 8  # wrong answers: a second after a late answer of Redis, it is asked again
 _LIFE_OF_URL, _LOCAL_TTL = 3600.0, 31.0  # seconds
+_QUEUED: Final = 1.5  # seconds in which a gateway has queued the purge of what it has heard
 _CALM: Final = 3.0  # seconds from the start of all processes until the first step
 # The clocks by which rows are dated may differ by five seconds (``CLOCK_SKEW``), so each by half of that.
 _LARGEST_SKEW: Final = 2.4
@@ -41,7 +42,10 @@ class Host:
         self.setup = Setup("1", 1, False, world.plan.keeps_decisions)
         self.unreadable = 0  # the faults because of which this gateway alone cannot read rows
         self.readable_since = world.loop.time()
-        self.has_lost_connections = False  # of the pool: a look-up may find that at any time later
+        self.lost_connections: list[Connection] = []  # of the pool
+        self.unable = 0  # the faults because of which this gateway sends and queues no purges
+        self.able_since = world.loop.time()
+        self._unqueued: list[tuple[str, int]] = []  # what it has heard while unable
         self._world = world
         self._delivered: dict[str, int] = {}
         self._delivered_before: dict[str, int] = {}  # as the notification came that waits now
@@ -52,6 +56,31 @@ class Host:
     @property
     def name(self) -> str:
         return f"gateway {self.number}"
+
+    @property
+    def has_lost_connections(self) -> bool:
+        """Whether a look-up may still find a connection that is lost, or has found it lately."""
+        lately = self._world.loop.time() - promise.UNREADABLE
+        return any(connection.ended_at >= lately for connection in self.lost_connections)
+
+    def stop_purging(self) -> None:
+        """Note that it queues and sends no purges from now on. What it has just heard may not be queued yet."""
+        self.unable += 1
+        for image_id, heard in self._world.heard.items():
+            late = [each for each in heard if each[2] is self and self._world.loop.time() - each[1] < _QUEUED]
+            self._unqueued += [(image_id, commit) for commit, *_ in late]
+            heard[:] = [each for each in heard if each not in late]
+
+    def purge_again(self, *, is_lost: bool) -> None:
+        """Note that it queues what it has heard, if that is not lost, unless another fault keeps it from that."""
+        self.unable -= 1
+        if is_lost:
+            self._unqueued.clear()
+        if not self.unable:
+            self.able_since = self._world.loop.time()
+            for image_id, commit in self._unqueued:
+                self._world.heard[image_id].append((commit, self.able_since, self))
+            self._unqueued.clear()
 
     def start(self) -> None:
         """Start a process here."""
@@ -64,6 +93,7 @@ class Host:
         process = Process(world.loop, self.name)
         self._delivered, self._delivered_before, self.known, self.sent = {}, {}, {}, {}
         self.all_dropped_at = 0.0
+        self.lost_connections.clear()
         gateway = Gateway(
             process,
             world.postgres,
@@ -83,6 +113,7 @@ class Host:
         if self.gateway is not None:
             process = self.gateway.process
             process.kill()
+            self._unqueued.clear()
             self._world.forget(process)
             self.gateway = None
 
@@ -112,7 +143,10 @@ class Host:
             commit = delivered[image_id]
             if commit > self.known.get(image_id, (0, 0))[0]:
                 self.known[image_id] = commit, self._world.loop.time()
-                self._world.heard[image_id].append(self.known[image_id])
+                if self.unable:
+                    self._unqueued.append((image_id, commit))
+                else:
+                    self._world.heard[image_id].append((*self.known[image_id], self))
 
     def drop_all(self) -> None:
         """Note that the process has heard that changes may have been missed: it uses no earlier rows."""
@@ -192,7 +226,8 @@ class World:
         self._in_use_until: dict[str | int, float] = {}  # the settings, and since when no process has them
         self.postgres.lag = plan.lag
         self.postgres.loses_trigger = any(step.name == "drop_trigger" for step in plan.steps)
-        self.heard: dict[str, list[tuple[int, float]]] = {image_id: [] for image_id in IMAGES}
+        # The commits that gateways have heard of and queue a purge for, and when.
+        self.heard: dict[str, list[tuple[int, float, Host]]] = {image_id: [] for image_id in IMAGES}
         asks = self.ask_nginx if plan.has_cdn_before_nginx else self._ask_any_gateway
         self.cdn = Front("the CDN", asks, self.aged_time, self.network.delay, is_shared=True)
         self.browsers = [
@@ -355,8 +390,8 @@ class World:
         sent, at = host.sent.get(image_id, (0, 0.0))
         if sent >= since and began - at > promise.AFTER_HEARING:
             self._fail(f"{host.name} sends {answer} {began - at:.3f} s after it sent a later version")
-        is_marked = host.has_lost_connections and not answer.is_for_nginx
-        if self.could_read(host, began) and not is_marked:
+        is_marked = answer.status == 404 or not answer.is_for_nginx
+        if not is_marked or (self.could_read(host, began) and not host.has_lost_connections):
             self._fail(f"{host.name} sends {answer}, replaced {age:.3f} s before the request")
         return "unread"
 
@@ -393,10 +428,11 @@ class World:
         if replaced >= began:
             return ""
         age = began - replaced
-        bound = self._bound_of_nginx()
+        is_silent = self.nginx.hears_nobody and not self.nginx.keeps_decisions
+        bound = self._bound_of_nginx(is_silent=is_silent)
         if age > bound:
             self._fail(f"nginx sends {answer}, replaced {age:.3f} s before the request")
-        return "silent" if bound == promise.NGINX_WITHOUT_ANSWER else ""
+        return "silent" if is_silent else ""
 
     def check_front(self, front: Front, copy: Copy, image_id: str, began: float) -> None:
         """Check a copy of a cache in front that knows no change, to a request that it got when it ``began``."""
@@ -410,21 +446,31 @@ class World:
             if kept_for > promise.UNREAD:
                 self._fail(f"{front.name} sends {answer}, {kept_for:.3f} s after a gateway that could not read its row")
             return
-        if answer.excuse:
-            return
+        age, bound = (
+            began - replaced,
+            self._bound_of_nginx(is_silent=bool(answer.excuse)) + answer.kept_for(is_shared=False) + 1,
+        )
         if front is self.cdn:
-            heard_at = min((at for commit, at in self.heard[image_id] if commit >= since), default=float("inf"))
-            if self.loop.time() < self.events.purges_late_until:
+            if answer.excuse or not self._could_purge(image_id):
                 return
+            heard_at = min((at for commit, at, _ in self.heard[image_id] if commit >= since), default=float("inf"))
             age, bound = began - heard_at, promise.PURGED if self.is_calm else promise.PURGED_AMID_FAULTS
-        else:
-            bound = self._bound_of_nginx() + answer.kept_for(is_shared=False) + 1
-            age = began - replaced
         if age > bound:
             self._fail(f"{front.name} sends {answer}, replaced {began - replaced:.3f} s before the request")
 
-    def _bound_of_nginx(self) -> float:
-        if self.nginx.hears_nobody and not self.nginx.keeps_decisions:
+    def _could_purge(self, image_id: str) -> bool:
+        """Return whether a gateway could send the purges of an image, and none that cannot holds them up."""
+        able_since = self.loop.time() - promise.PURGES_AGAIN
+        able = [host for host in self.hosts if not host.unable and host.able_since < able_since]
+        queued, now = self.redis.purges, self.redis.now()
+        due_at, claimant = queued.queue.get(image_id), queued.claimant(image_id)
+        if not able or due_at is None or due_at < now - promise.PURGE_SENT:
+            return bool(able)
+        names = {host.gateway.purges.replica for host in able if host.gateway is not None}
+        return claimant is not None and claimant[0] in names and claimant[1] < now - promise.PURGE_SENT
+
+    def _bound_of_nginx(self, *, is_silent: bool) -> float:
+        if is_silent:
             return promise.NGINX_WITHOUT_ANSWER
         return promise.NGINX if self.is_calm else promise.NGINX_AMID_FAULTS
 
@@ -459,6 +505,9 @@ class World:
             for front in range(len(self.hosts) + 1):
                 viewer = self.viewer()
                 answer = await self.ask(front, image_id, viewer)
+                if answer.excuse:  # it has found a connection that is lost
+                    await asyncio.sleep(promise.UNREADABLE)
+                    answer = await self.ask(front, image_id, viewer)
                 setups = [host.setup for host in self.hosts[front : front + 1] or self.hosts]
                 if all(answer.key != key_for(row, viewer, is_private=setup.is_private) for setup in setups):
                     self._fail(f"front {front} answers {answer} after the recovery, not {row}")

@@ -6,23 +6,27 @@ It also tests ``gateway/canary``, ``gateway/service/canary.py``, ``gateway/redis
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import aiohttp
+import psycopg2
 import pytest
 import redis
 from aiohttp import web
+from psycopg2.extensions import make_dsn
 
-from gateway.access.canary_mark import CanaryMark
-from gateway.canary.canary import Canary, Question
-from gateway.canary.client import open_front_client
+from gateway.canary.canary import Canary
+from gateway.catalog.sql_files import canary_sql
+from gateway.metrics.canary import CanaryOutcome, Check
 from gateway.service.metrics import Metrics
-from gateway.settings import CanarySettings, Live
-from tests.conftest import Images, RunningGateway, StartGateway
+from gateway.settings import CanaryChangeSettings, PostgresSettings
+from tests.conftest import BUCKET, JWT_SECRET, Images, RunningGateway, StartGateway, token_for
 from tests.serving import serving
+from tests.stories.test_variants import photo
 from tests.waiting import until
 
 LINKS = {"signed_links": {"keys": {"k": "x" * 32}}}
@@ -33,12 +37,17 @@ ADMIN = {"Authorization": "Bearer the-admin-token-of-tests"}
 class Front:
     """A proxy before gateways, which can be told to answer something else.
 
+    ``drops`` is a field of requests that it does not pass on, ``keeps`` are statuses of answers that it keeps by their
+    address.
     ``asked`` has the paths of requests, ``echoed`` the request ids that came back in an answer.
     """
 
     url: str = ""
     gateway: str = ""
     instead: web.Response | None = None
+    drops: str = ""
+    keeps: frozenset[int] = frozenset()
+    kept: dict[str, tuple[int, bytes, Mapping[str, str]]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     echoed: list[str] = field(default_factory=list)
 
@@ -46,12 +55,19 @@ class Front:
         self.asked.append(request.path_qs)
         if self.instead is not None:
             return web.Response(status=self.instead.status, body=self.instead.body, headers=self.instead.headers)
+        if request.path_qs in self.kept:
+            status, body, fields = self.kept[request.path_qs]
+            return web.Response(status=status, body=body, headers=fields)
+        headers = {name: value for name, value in request.headers.items() if name != self.drops}
         async with (
             aiohttp.ClientSession(auto_decompress=False) as session,
-            session.get(self.gateway + request.path_qs, headers=request.headers, allow_redirects=False) as response,
+            session.get(self.gateway + request.path_qs, headers=headers, allow_redirects=False) as response,
         ):
             self.echoed += {request.headers.get("X-Request-Id", "")} & {response.headers["X-Request-Id"]}
-            return web.Response(status=response.status, body=await response.read(), headers=response.headers)
+            body = await response.read()
+            if response.status in self.keeps:
+                self.kept[request.path_qs] = response.status, body, response.headers
+            return web.Response(status=response.status, body=body, headers=response.headers)
 
 
 @asynccontextmanager
@@ -99,6 +115,10 @@ def up(gateway: RunningGateway, front: Front) -> dict[str, float]:
         for check in ("public", "private_anonymous", "private_link")
     }
     return {check: value for check, value in found.items() if value is not None}
+
+
+def is_up(gateway: RunningGateway, front: Front, check: str) -> float | None:
+    return gateway.registry.get_sample_value("image_gateway_canary_up", {"via": front.url, "check": check})
 
 
 async def console(gateway: RunningGateway) -> dict[str, Any]:
@@ -201,28 +221,174 @@ async def test_the_round_in_redis_has_neither_signature_nor_secret(
 ) -> None:
     [key] = list(redis_client.scan_iter("image:canary:*:round"))
     text = json.dumps(json.loads(redis_client.get(key) or b""))
-    assert canary.service.canary is not None
     assert "sig=" not in text
     assert "x" * 32 not in text
 
 
 async def test_of_several_workers_without_redis_the_first_asks() -> None:
-    canary = CanarySettings(via=("http://127.0.0.1:1",), public="a", private="b")
+    async def ask(proven: frozenset[Check]) -> list[CanaryOutcome]:
+        raise AssertionError(f"the second worker asks, {proven}")
 
-    async def nothing() -> list[Question]:
-        raise AssertionError("the second worker asks")
+    metrics = Metrics()
+    asking = Canary("answers", 10, ask, None, metrics.canary, metrics.registry.background_errors)
+    await replace(asking, asks_alone=False).once()
+    with pytest.raises(AssertionError):
+        await asking.once()
 
-    async with open_front_client() as client:
-        metrics = Metrics()
-        asking = Canary(
-            canary,
-            nothing,
-            client,
-            CanaryMark(Live("secret")),
-            None,
-            metrics.canary,
-            metrics.registry.background_errors,
-        )
-        await replace(asking, asks_alone=False).once()
-        with pytest.raises(AssertionError):
-            await asking.once()
+
+@pytest.mark.usefixtures("two_images")
+@pytest.mark.parametrize(
+    ("drops", "keeps", "what"),
+    [
+        ("Authorization", set(), "the front drops Authorization"),
+        ("Cookie", set(), "the front drops the cookie"),
+        ("", {404}, "the front keeps a 404 and sends it to a user who may view the image"),
+        ("", {200}, "the front keeps a private answer by its address"),
+    ],
+)
+async def test_a_front_that_takes_a_right_away_or_gives_it_to_others_is_named(
+    start_gateway: StartGateway, front: Front, tmp_path: Path, drops: str, keeps: set[int], what: str
+) -> None:
+    token_file = tmp_path / "token"
+    await asyncio.to_thread(token_file.write_text, f"{token_for('alice')}\n")
+    holding = {**settings(front), "token_file": str(token_file)}
+    gateway = await start_gateway(canary=holding, access={"jwt": {"secret": JWT_SECRET, "cookie": "session"}})
+    front.gateway = gateway.ports.public
+    await until(lambda: is_up(gateway, front, "private_token") == 1)
+    front.drops, front.keeps = drops, frozenset(keeps)
+    await until(lambda: is_up(gateway, front, "private_token") == 0)
+    assert what in (await light(gateway))["reason"]
+    found = [each for each in (await console(gateway))["symptoms"] if each["values"].get("check") == "private_token"]
+    assert [each["values"]["via"] for each in found] == [front.url]
+
+
+@pytest.mark.usefixtures("two_images")
+async def test_a_token_that_cannot_be_read_or_is_refused_is_the_canary_s_own_fault(
+    start_gateway: StartGateway, front: Front, tmp_path: Path
+) -> None:
+    token_file = tmp_path / "token"
+    gateway = await start_gateway(canary={**settings(front), "token_file": str(token_file)})
+    front.gateway = gateway.ports.public
+
+    async def says(words: str) -> bool:
+        lights = [each for each in (await console(gateway))["dependencies"] if each["name"] == "outside"]
+        return bool(lights) and (lights[0]["state"], words in lights[0]["reason"]) == ("degraded", True)
+
+    await until(lambda: says("canary.token_file has no token"))
+    await asyncio.to_thread(token_file.write_text, token_for("alice", secret="another-secret-of-at-least-32-bytes"))
+    await until(lambda: says("refuses the token of canary.token_file with 401"))
+
+
+@pytest.mark.usefixtures("two_images")
+async def test_a_front_that_sends_one_format_to_all_is_named(
+    start_gateway: StartGateway, images: Images, front: Front
+) -> None:
+    await images.add("public", photo(), content_type="image/jpeg")
+    gateway = await start_gateway(
+        canary=settings(front),
+        image_variants={"negotiate": "accept"},
+        image_styles={"card": {"process": "imageMogr2/thumbnail/{width}x", "widths": [160], "formats": ["webp"]}},
+    )
+    front.gateway = gateway.ports.public
+    await until(lambda: up(gateway, front) == {"public": 1, "private_anonymous": 1})
+    front.keeps = frozenset({200})
+    await until(lambda: up(gateway, front) == {"public": 0, "private_anonymous": 1})
+    assert "the front ignores Vary" in (await light(gateway))["reason"]
+
+
+@pytest.mark.usefixtures("two_images")
+async def test_a_reload_takes_a_changed_canary_and_ends_it(start_gateway: StartGateway, front: Front) -> None:
+    gateway = await start_gateway()
+    front.gateway = gateway.ports.public
+    assert (await gateway.reload(canary=settings(front))).changed == ("canary",)
+    await until(lambda: up(gateway, front) == {"public": 1, "private_anonymous": 1})
+    async with running_front() as other:
+        other.gateway = gateway.ports.public
+        await gateway.reload(canary=settings(other))
+        await until(lambda: up(gateway, other) == {"public": 1, "private_anonymous": 1})
+    assert up(gateway, front) == {}
+
+
+CHANGE: Final[dict[str, Any]] = {"id": "changing", "keys": ["changing/1.png", "changing/2.png"]}
+
+
+def function_sql(dsn: str) -> str:
+    """Return what ``sql canary`` prints for the user of that DSN, for a cursor that has parameters."""
+    settings = PostgresSettings.model_validate({"dsn": dsn})
+    return canary_sql(settings, CanaryChangeSettings.model_validate(CHANGE)).replace("%", "%%")
+
+
+@pytest.fixture
+async def changing(
+    start_gateway: StartGateway, images: Images, two_images: None, front: Front, postgres_dsn: str
+) -> RunningGateway:
+    """A gateway behind the front, with a canary that has changed its row."""
+    del two_images
+    await images.add("changing", b"the first picture", key=CHANGE["keys"][0])
+    images.cos.store.put(BUCKET, CHANGE["keys"][1], b"the second picture", content_type="image/png")
+    await images.execute(await asyncio.to_thread(function_sql, postgres_dsn))
+    gateway = await start_gateway(canary={**settings(front), "change": CHANGE})
+    front.gateway = gateway.ports.public
+    await until(lambda: is_up(gateway, front, "change") == 1)
+    return gateway
+
+
+async def test_a_change_comes_through_the_front(changing: RunningGateway, front: Front) -> None:
+    assert changing.sample("canary_change_seconds", via=front.url) < 3
+    assert (await light(changing))["state"] == "ok"
+
+
+async def test_a_missing_trigger_is_seen_by_a_change(changing: RunningGateway, front: Front, images: Images) -> None:
+    await images.execute("ALTER TABLE images DISABLE TRIGGER image_gateway_changed")
+    try:
+        await until(lambda: is_up(changing, front, "change") == 0)
+        assert "a gateway behind it does not hear of changes" in (await light(changing))["reason"]
+    finally:
+        await images.execute("ALTER TABLE images ENABLE TRIGGER image_gateway_changed")
+
+
+async def test_a_front_that_ignores_purges_is_seen_by_a_change(changing: RunningGateway, front: Front) -> None:
+    front.keeps = frozenset({200})
+    await until(lambda: is_up(changing, front, "change") == 0)
+    assert "the front ignores purges" in (await light(changing))["reason"]
+
+
+async def test_the_function_of_the_canary_changes_its_row_alone_and_a_role_without_it_gets_one_line(
+    start_gateway: StartGateway, images: Images, two_images: None, front: Front, postgres_dsn: str
+) -> None:
+    del two_images
+    dsn = make_dsn(postgres_dsn, user="toucher", password="toucher")
+    await images.add("changing", key=CHANGE["keys"][0])
+    create = "CREATE ROLE toucher LOGIN PASSWORD 'toucher'; GRANT SELECT ON images TO toucher"
+    await images.execute(create)
+    try:
+        gateway = await start_gateway(canary={**settings(front), "change": CHANGE}, postgres={"dsn": dsn})
+        front.gateway = gateway.ports.public
+        await images.execute("DROP FUNCTION IF EXISTS image_gateway_touch()")
+
+        async def says(words: str) -> bool:
+            lights = [each for each in (await console(gateway))["dependencies"] if each["name"] == "outside"]
+            return bool(lights) and words in (lights[0]["reason"] or "")
+
+        await until(lambda: says("run what `image-gateway-admin sql canary` prints"))
+        await images.execute(await asyncio.to_thread(function_sql, dsn))
+        before = await asyncio.to_thread(rows, postgres_dsn)
+        with closing(await asyncio.to_thread(psycopg2.connect, dsn)) as connection:
+            cursor = connection.cursor()
+            await asyncio.to_thread(cursor.execute, "SELECT image_gateway_touch()")
+            connection.commit()
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                await asyncio.to_thread(cursor.execute, "UPDATE images SET cos_key = 'x' WHERE id = 'changing'")
+        after = await asyncio.to_thread(rows, postgres_dsn)
+        assert {image_id for image_id, key in after.items() if key != before[image_id]} == {"changing"}
+        await gateway.close()
+    finally:
+        await images.execute("DROP FUNCTION IF EXISTS image_gateway_touch(); DROP OWNED BY toucher; DROP ROLE toucher")
+
+
+def rows(dsn: str) -> dict[str, str]:
+    """Return the key of each image."""
+    with closing(psycopg2.connect(dsn)) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT id, cos_key FROM images")
+        return dict(cursor.fetchall())

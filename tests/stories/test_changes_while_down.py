@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import itertools
 from collections.abc import AsyncIterator
 
 import pytest
@@ -86,21 +85,8 @@ async def cached_by_a_gateway_that_is_gone(start_gateway: StartGateway, images: 
     await gateway.close()
 
 
-async def test_of_twelve_starts_none_serves_what_was_taken_away_meanwhile(
-    start_gateway: StartGateway, images: Images
-) -> None:
-    statuses = []
-    for _, sql in zip(range(12), itertools.cycle(TAKEN_AWAY), strict=False):
-        await cached_by_a_gateway_that_is_gone(start_gateway, images)
-        await images.execute(sql)
-        gateway = await start_gateway()
-        statuses += [(await gateway.get("/i/a")).status for _ in range(5)]
-        await gateway.close()
-    assert set(statuses) == {404}
-
-
 @pytest.mark.parametrize("sql", TAKEN_AWAY)
-async def test_nor_is_it_served_for_as_long_as_the_change_feed_does_not_come_up(
+async def test_what_was_taken_away_meanwhile_is_not_served_while_the_change_feed_does_not_come_up(
     start_gateway: StartGateway, images: Images, slow_postgres: SlowPostgres, sql: str
 ) -> None:
     await cached_by_a_gateway_that_is_gone(start_gateway, images)

@@ -1,7 +1,6 @@
 """``image_proxy.fallback``: browsers that ask for an image get a picture with the error's own status."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from tests.conftest import Answer, Images, RunningGateway, StartGateway
 PICTURE = Path(__file__).parents[2] / "config" / "fallback.svg"
 IMG = {"Sec-Fetch-Dest": "image", "Accept": "image/avif,image/webp,image/*,*/*;q=0.8"}
 FALLBACK = {"path": str(PICTURE)}
-Outcome = Callable[[Images, CosEmulator], Any]
 
 
 @pytest.fixture

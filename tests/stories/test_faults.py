@@ -8,16 +8,13 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, closing
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 import redis
 import yaml
-from psycopg2.extensions import make_dsn
 
 from gateway.delivery.nginx_files import GATEWAY_CONF
 from gateway.findings.catalogue import CATALOGUE
@@ -35,9 +32,7 @@ __all__ = ["mortal_postgres", "stage"]
 pytestmark = pytest.mark.usefixtures("forked_commands")
 
 RawSettings = dict[str, dict[str, Any]]
-OTHER = "other-1250000000"
 KEY = "objects/cat.png"
-LINKS = {"signed_links": {"keys": {"k1": "a-secret-of-at-least-thirty-two-bytes"}}}
 
 
 class Operator:
@@ -71,17 +66,13 @@ def operator(raw_settings: RawSettings, tmp_path: Path) -> Operator:
 
 
 @pytest.fixture
-def own_dsn(postgres_dsn: str) -> Iterator[str]:
+def own_dsn(own_dsn: str) -> str:
     """The DSN of a database that this test may spoil, with a public image."""
-    with closing(psycopg2.connect(postgres_dsn)) as connection:
-        connection.autocommit = True
-        connection.cursor().execute("CREATE DATABASE faulty")
-        table = ImagesTable(make_dsn(postgres_dsn, dbname="faulty"))
-        table.create()
-        table.create_links()
-        table.put([ImageRow("cat", None, KEY, public=True)])
-        yield make_dsn(postgres_dsn, dbname="faulty")
-        connection.cursor().execute("DROP DATABASE faulty WITH (FORCE)")
+    table = ImagesTable(own_dsn)
+    table.create()
+    table.create_links()
+    table.put([ImageRow("cat", None, KEY, public=True)])
+    return own_dsn
 
 
 async def explained(gateway: RunningGateway, query: str = "", image_id: str = "cat") -> dict[str, Any]:

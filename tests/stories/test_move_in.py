@@ -3,19 +3,16 @@
 import asyncio
 import re
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import closing
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-import psycopg2
 import pytest
 import yaml
 import yarl
-from psycopg2.extensions import make_dsn
 
 from gateway.catalog.sql_files import changes_sql
 from gateway.checks.database import DatabaseCheck
@@ -130,16 +127,6 @@ STEPS: Final[Mapping[str, list[Step]]] = {
         Step("DELETE FROM product_files WHERE position = 1", "/i/1", None),
     ],
 }
-
-
-@pytest.fixture
-def own_dsn(postgres_dsn: str) -> Iterator[str]:
-    """The DSN of the application's own database, without a table."""
-    with closing(psycopg2.connect(postgres_dsn)) as connection:
-        connection.autocommit = True
-        connection.cursor().execute("CREATE DATABASE moving")
-        yield make_dsn(postgres_dsn, dbname="moving")
-        connection.cursor().execute("DROP DATABASE moving WITH (FORCE)")
 
 
 def named(text: str) -> str:

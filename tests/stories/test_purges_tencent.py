@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,6 @@ async def services() -> AsyncIterator[PurgeServices]:
     known = {SECRET_ID: Credential(SECRET_KEY), "AKIDpurge": Credential("key", "token", time.time() + 3600)}
     async with PurgeServices(known) as services:
         yield services
-
-
-@pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis that a test may kill."""
-    with RedisServer(tmp_path / "redis") as server:
-        yield server
 
 
 def cdn(services: PurgeServices, **changes: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The tier in the process."""
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -184,11 +185,45 @@ def test_without_heartbeats_only_an_entry_whose_row_could_not_be_read_is_fresh(c
     assert tier.get(ImageVariant("a")) is not None
 
 
+def test_garbage_collections_look_at_no_image_that_is_kept(clock: Clock) -> None:
+    """A full one would hold the event loop for a millisecond for every thousand."""
+    tier = made(quiet_log(), clock, max_size=1000)
+    before = len(gc.get_objects())
+    for number in range(1000):
+        tier.put(image(f"a{number}", "thumb"), tier.mark(), LONG)
+        kept = tier.get(ImageVariant(f"a{number}", "thumb"))
+        assert kept is not None
+        assert kept.object_id.bucket
+    assert len(gc.get_objects()) - before < 100
+
+
+def test_renditions_are_dropped_without_a_look_at_each_image(tier: LocalTier) -> None:
+    """The tier may have a million, and a step over all of them would hold the event loop."""
+
+    class Asked(frozenset[str | None]):
+        asked = 0
+
+        def __contains__(self, rendition: object) -> bool:
+            self.asked += 1
+            return super().__contains__(rendition)
+
+    for number in range(3):
+        tier.put(image(f"a{number}", "thumb"), tier.mark(), LONG)
+        tier.put_unknown(ImageVariant(f"b{number}", "thumb"), tier.mark(), tier.now())
+    tier.drop_renditions(renditions := Asked({"thumb"}))
+    assert renditions.asked == 0
+    assert not any(tier.get_stale(ImageVariant(f"a{number}", "thumb")) for number in range(3))
+    assert not any(tier.was_missing(ImageVariant(f"b{number}", "thumb")) for number in range(3))
+
+
 def test_originals_and_renditions_of_an_id_are_apart_and_dropped_together(tier: LocalTier) -> None:
     for style in (None, "thumb"):
         tier.put(image("a", style), tier.mark(), LONG)
     tier.drop_renditions([None])
     assert tier.get(ImageVariant("a")) is None
+    assert tier.get_stale(ImageVariant("a")) is None
+    assert tier.inspect(ImageVariant("a")) is None
+    assert list(tier.recent(2)) == [image("a", "thumb")]
     assert tier.get(ImageVariant("a", "thumb")) == image("a", "thumb")
     tier.put(image("a"), tier.mark(), LONG)
     tier.drop("a")

@@ -530,10 +530,11 @@ async def test_what_the_canary_sees_is_a_light_and_a_problem_with_its_section(
     console: ConsolePage, gateway: RunningGateway
 ) -> None:
     via, now = "https://img.example.com", time.time()
-    gateway.service.metrics.canary.latest = (
+    seen = [
         CanaryOutcome(via, "public", False, "404 instead of 200", 0.1, now),
         CanaryOutcome(via, "private_anonymous", True, "404 for a caller without credentials", 0.1, now),
-    )
+    ]
+    gateway.service.metrics.canary.put("answers", seen)
     await console.open(gateway)
     page = console.page
     await expect(page.locator("#sentence")).to_contain_text(

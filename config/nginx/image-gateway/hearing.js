@@ -32,8 +32,8 @@ const MOST_GATEWAYS = 200;  // processes: each worker of a gateway is one
 // The state at the start. `turn`: when the last event was. `heard`: all changes before this time are known; 0: none.
 // `begun`: when nginx began with an empty cache. `refused`: since when gateways refuse. `stopped`: no copy is used until
 // all changes are known. `lapsed`: nobody asked for so long that no copy is used until the next outcome of a question. `told`:
-// how much of the trouble is logged. `mixed`: whether gateways of several settings answer. `gateways`: name, its time at its
-// last answer, `access`, `settings`, and when that answer was; the last one to answer is the last.
+// how much of the trouble is logged. `mixed`: whether gateways of several settings answer. `gateways`: their names, and of
+// the last answer of each its time there (`now_there`) and here (`at`), `access` and `settings`; the last one to answer is the last.
 function begin() {
     return {turn: 0, floor: 0, access: 0, heard: 0, begun: 0, refused: 0, stopped: false, lapsed: false, trouble: '', told: 0,
             reason: '', gateways: [], mixed: false};
@@ -120,10 +120,10 @@ function question(state, now) {
 // Apply what has changed in a gateway since its last answer. Each gateway counts: an image may have been fetched from a
 // gateway that had not heard of the change yet.
 function apply(state, orders, event, answer, needed_there) {
-    const known = state.gateways.filter((gateway) => gateway[0] === answer.gateway)[0];
-    const after_there = known && known[1] <= answer.now ? known[1] + 1 : needed_there;
+    const known = state.gateways.filter((gateway) => gateway.name === answer.gateway)[0];
+    const after_there = known && known.now_there <= answer.now ? known.now_there + 1 : needed_there;
     const changes = answer.changes.filter((change) => change.at >= after_there);
-    if (!known || known[2] !== answer.access) {
+    if (!known || known.access !== answer.access) {
         state.access = event.number;
     }
     orders.forget = changes.filter((change) => change.image_id !== null).map((change) => change.image_id);
@@ -132,17 +132,18 @@ function apply(state, orders, event, answer, needed_there) {
     }
     // A process has just started, and its answers depend on other settings than those of a gateway that was there: nginx may
     // have copies of what that gateway answered until it ended.
-    if (!known && event.question.page === 0 && state.gateways.some((gateway) => gateway[3] !== answer.settings
-                                                                   && event.now - gateway[4] <= ENDED)) {
+    if (!known && event.question.page === 0 && state.gateways.some((gateway) => gateway.settings !== answer.settings
+                                                                   && event.now - gateway.at <= ENDED)) {
         raise_floor(state, orders, event.number, 'settings');
     }
     if (!answer.more) {  // further pages of the same answer contain older changes than `now`
-        state.gateways = state.gateways.filter((gateway) => gateway[0] !== answer.gateway).slice(1 - MOST_GATEWAYS);
-        state.gateways.push([answer.gateway, answer.now, answer.access, answer.settings, event.now]);
+        state.gateways = state.gateways.filter((gateway) => gateway.name !== answer.gateway).slice(1 - MOST_GATEWAYS);
+        state.gateways.push({name: answer.gateway, now_there: answer.now, access: answer.access, settings: answer.settings,
+                             at: event.now});
     }
     // Gateways of other settings answer on until they have ended: what they sent meanwhile is forgotten then.
     const lately = event.now - Math.max(2, state.gateways.length) * GONE;
-    const is_mixed = state.gateways.some((gateway) => gateway[3] !== answer.settings && gateway[4] >= lately);
+    const is_mixed = state.gateways.some((gateway) => gateway.settings !== answer.settings && gateway.at >= lately);
     if (state.mixed && !is_mixed) {
         raise_floor(state, orders, event.number, 'settings');
     }
@@ -160,8 +161,8 @@ function take(state, orders, event) {
     const asked = event.question;
     const answer = event.answer;
     // During a pause of this process only the gateways see it: their times never go back.
-    if (state.gateways.some((gateway) => gateway[0] === answer.gateway
-                                         && answer.now - gateway[1] > event.now - gateway[4] + LOST)) {
+    if (state.gateways.some((gateway) => gateway.name === answer.gateway
+                                         && answer.now - gateway.now_there > event.now - gateway.at + LOST)) {
         clock_was_set_back(state, orders);
     }
     const took = event.now - asked.asked;

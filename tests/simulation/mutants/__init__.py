@@ -301,6 +301,13 @@ MUTANTS: Final = {
         faults="deafen_gateway",
         plan=1,
     ),
+    "purged_by_a_clock_that_is_ahead": _mutant(
+        "each process sends purges by its own clock",
+        (_WORKER, "            now = await self.intake.now()\n", "            now = await self.intake.now() + 2.0\n"),
+        (_WORKER, "self._claimed_at = await self.intake.now()", "self._claimed_at = await self.intake.now() + 2.0"),
+        faults="pause_nginx",
+        plan=23,
+    ),
     "unread_kept_by_nginx": _mutant(
         "nginx keeps what a gateway sends that cannot read its row",
         (
