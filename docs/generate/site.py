@@ -17,7 +17,6 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
 from mkdocs.utils.templates import TemplateContext
-from pymdownx.slugs import slugify
 
 ROOT: Final = Path(__file__).parents[2]
 # Of the project -> of the site
@@ -108,8 +107,8 @@ def _to_reference(link: re.Match[str], here: str) -> str:
     target = _target(start, link[1]) if link[1] else start
     if target not in _COMPONENT:
         return link[0]
-    slug = slugify(case="lower")
-    in_reference = {slug(title, "-") for title in _SECTION.findall(_two_pages(target)[1])}
+    titles = _SECTION.findall(_two_pages(target)[1])
+    in_reference = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
     folder = PurePosixPath(_in_site(here)).parent
     if link[2] in in_reference:
         return f"]({relpath(_COMPONENT[target], folder)}#{link[2]})"
