@@ -2,8 +2,8 @@
 
 A worker's own answer takes two seconds while a dependency does not answer, and a probe may allow less. So an answer
 that takes longer than a second counts for the next probe, and the last answer of that worker counts meanwhile. If that
-was ``ready``, something has begun to take long since: the worker is degraded, and the probe waits longer for the reason.
-It also waits longer if no answer of a worker counts yet: it would report a degraded gateway as not ready.
+was ``ready``, something has begun to take long since: the worker is degraded, and the probe waits longer to say what
+has. It also waits longer if no answer of a worker counts yet: it would report a degraded gateway as not ready.
 """
 
 import asyncio
