@@ -69,7 +69,8 @@ async def _serve_settings(
             if given.ended is not None:  # the consoles of other replicas hear of it from this worker
                 serving.service.metrics.events.add("worker_ended", worker=given.number, reason=given.ended)
             channel.send("VERSION", VERSION)
-            channel.on_asked = serving.service.metrics.nginx.nginx_asked.asks
+            asked = serving.service.metrics.nginx.nginx_asked
+            channel.on_asked, asked.hears_all = asked.asks, given.tells_who_asks
             serving.service.changes.log.add_observer(channel.send_heard)
             channel.send_heard()  # from now on
         manager.ready()
