@@ -175,6 +175,18 @@ async def test_postgres_away_is_each_ones_error_and_serves_what_is_stale(tier: T
     assert isinstance(failed, CatalogUnavailable)
 
 
+async def test_a_renewed_url_of_redis_is_served_when_that_in_memory_has_ended_and_postgres_is_away(
+    tier: Tier, resolver: UrlResolver, other: UrlResolver
+) -> None:
+    tier.table.add("a")
+    await resolver.look_up("a")
+    tier.clock.now += 3600
+    renewed = (await other.look_up("a")).image
+    tier.log.missed(Source.ROWS, boot_time())
+    tier.table.is_away = True
+    assert (await resolver.look_up("a")).image.presigned == renewed.presigned
+
+
 async def test_a_caller_that_leaves_takes_nobody_along(tier: Tier, resolver: UrlResolver, table: SlowTable) -> None:
     tier.table.add("a", "b")
     table.released.clear()
