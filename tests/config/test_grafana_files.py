@@ -90,7 +90,7 @@ def test_every_collector_of_the_gateway_is_shown_or_left_out_for_a_reason() -> N
         "about the admin, not about images": "admin_attempts",
         "the log has each": "background_errors",
         "what runs, after an upgrade": "build_info",
-        "beside the alert": "canary_seconds config_last_reload_success_timestamp_seconds",
+        "beside the alert": "canary_change_seconds canary_seconds config_last_reload_success_timestamp_seconds",
         "of the console": "finding_since_timestamp_seconds",
         "the mean of few numbers": "client_attempts",
         "about reports, not about images": "client_beacons",
