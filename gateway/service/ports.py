@@ -213,4 +213,4 @@ def _console(service: Service) -> Console:
     admin = service.settings.value.admin
     host = "127.0.0.1" if admin.host in _EVERY_ADDRESS else admin.host
     address = url_of(host, admin.port).removeprefix("http://") if admin.port else None
-    return Console(dependencies, diagnostics.replica, queue, lag, errors, guard, debug_log, address)
+    return Console(dependencies, diagnostics.replica, queue, lag, errors, guard, debug_log, address=address)
