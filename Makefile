@@ -25,7 +25,7 @@ KUSTOMIZE := $(shell command -v kustomize)
 PGBOUNCER := $(shell PATH="$$PATH:/usr/sbin" command -v pgbouncer)
 WEBKIT := $(and $(shell command -v WebKitWebDriver),$(shell command -v Xvfb))
 
-.PHONY: help web webcheck webtest examples frameworks fronts upgrade install run test quick unit matrix newest coverage conformance bench soak simulate alerts units release artefacts container docs site fuzz lint typecheck format constraints clean all
+.PHONY: help web webcheck webtest examples frameworks fronts upgrade install run test quick unit matrix newest coverage conformance bench soak simulate alerts units profile release artefacts container docs site fuzz lint typecheck format constraints clean all
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -113,6 +113,11 @@ coverage: install webtest  ## run the whole suite and list the branches that it 
 
 conformance: install  ## run the tests of http-cache-tests that apply; needs node and npm
 	$(BIN)/python -m tests.conformance.cache_tests
+
+# The newest gateway that runs, or PID=…; SECONDS as below. py-spy reads the process from outside, which needs root for others'.
+profile: install  ## record where a running gateway spends its time into profile.svg; downloads py-spy
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check py-spy==0.4.3
+	$(BIN)/py-spy record --pid $(or $(PID),$$(pgrep -nf 'gateway (dev|serve)')) --subprocesses --duration $(SECONDS) --output profile.svg
 
 # SECONDS is the time for each target: make fuzz SECONDS=600 TARGETS=credentials
 SECONDS ?= 60

@@ -88,7 +88,7 @@ async def _opened(settings: Settings) -> AsyncIterator[Urls]:
     live, metrics = Live(settings), Metrics()
     async with (
         open_signing(live, metrics.presign) as signing,
-        open_stores(live, metrics.catalog, metrics.invalidation_receivers, signing) as stores,
+        open_stores(live, metrics.catalog, metrics.redis, signing) as stores,
         open_urls(live, metrics.urls, signing, stores, None, make_changes(live)) as urls,
     ):
         yield urls

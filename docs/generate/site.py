@@ -1,13 +1,15 @@
 """Hooks of MkDocs: files outside ``docs/`` that a page links to become files of the site, at their own path.
 
-The first page is the site's own, with figures of ``docs/benchmarks.md``; the README is the page "Try". Pages in Chinese
-have a frame in Chinese.
+The first page is the site's own, with figures of ``docs/benchmarks.md``; the README is the page "Try". The README of
+the component is two pages: its first sections are tabs of "Start", the others are "Reference". Pages in Chinese have a
+frame in Chinese.
 """
 
 import json
 import re
 from pathlib import Path, PurePosixPath
 from posixpath import normpath, relpath
+from textwrap import indent
 from typing import Final
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -24,6 +26,16 @@ _MOVED: Final = {
     "gateway/web/brand/logo.svg": "assets/logo.svg",
     "gateway/web/brand/tokens.css": "assets/tokens.css",
 }
+# Start -> reference: the sections after the first ones.
+_COMPONENT: Final = {
+    "gateway/web/README.md": "gateway/web/reference.md",
+    "gateway/web/README.zh-CN.md": "gateway/web/reference.zh-CN.md",
+}
+_STARTS: Final = 8
+_BY: Final = re.compile(r"^Start with |^使用 | 开始$")  # of the names of tabs
+_SECTION: Final = re.compile(r"^## (.+)\n", re.MULTILINE)
+_CONTENTS: Final = re.compile(r"^- \[.+\]\(#.+\)\n", re.MULTILINE)
+_ANCHOR: Final = re.compile(r"\]\(([^)#:\s]*)#([^)\s]+)\)")
 _FIRST: Final = "docs/generate/first_page.md"
 _LINK: Final = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 _PICTURE: Final = re.compile(
@@ -48,6 +60,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             new = {target for target in targets if (ROOT / target).is_file()} - seen
             seen |= new
             waiting += sorted(new)
+    for start, reference in _COMPONENT.items():
+        files.append(File.generated(config, reference, content=_two_pages(start)[1]))
     return files
 
 
@@ -55,6 +69,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Make the page's links lead to the places of their targets in the site, and follow its colours in pictures."""
     del config
     here = page.file.src_uri
+    if here in _COMPONENT:
+        markdown = _two_pages(here)[0]
+    markdown = _ANCHOR.sub(lambda link: _to_reference(link, _in_project(here)), markdown)
     if _in_project(here) == _FIRST:
         markdown = _with_figures(markdown)
 
@@ -72,6 +89,30 @@ def on_page_context(context: TemplateContext, page: Page, config: MkDocsConfig, 
     del nav
     config.theme["language"] = "zh" if page.file.src_uri.endswith(".zh-CN.md") else "en"
     return context
+
+
+def _two_pages(path: str) -> tuple[str, str]:
+    """Return the component's README as the page of the first sections, which are tabs, and the page of the others."""
+    head, *sections = _SECTION.split((ROOT / path).read_text(encoding="utf-8"))
+    titled = list(zip(sections[::2], sections[1::2], strict=True))
+    tabs = (f'=== "{_BY.sub("", title)}"\n{indent(body, "    ")}' for title, body in titled[:_STARTS])
+    title = "参考" if path.endswith(".zh-CN.md") else "Reference"
+    others = (f"## {title}\n{body}" for title, body in titled[_STARTS:])
+    return _CONTENTS.sub("", head) + "\n".join(tabs), f"# {title}\n\n" + "\n".join(others)
+
+
+def _to_reference(link: re.Match[str], here: str) -> str:
+    """Let a link to a section of the component's README lead to the page that has the section."""
+    start = {reference: start for start, reference in _COMPONENT.items()}.get(here, here)
+    target = _target(start, link[1]) if link[1] else start
+    if target not in _COMPONENT:
+        return link[0]
+    titles = _SECTION.findall(_two_pages(target)[1])
+    in_reference = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    folder = PurePosixPath(_in_site(here)).parent
+    if link[2] in in_reference:
+        return f"]({relpath(_COMPONENT[target], folder)}#{link[2]})"
+    return f"]({relpath(target, folder)})"  # a tab has no address
 
 
 def _with_figures(markdown: str) -> str:

@@ -76,6 +76,10 @@ class Exchange:
         if before is not None and before.body is not None and before is not found.content:
             before.body.close()
 
+    def close(self) -> None:
+        """Close the body of COS that was found, if there is one."""
+        self.finds(NOTHING)
+
     def starts_again(self) -> Found:
         """Return what is found of an image whose row has changed. Raises ``OriginUnavailable`` if it changes often."""
         if self.lookups == _MOST_LOOKUPS:
@@ -180,7 +184,7 @@ class ImageHandler:
                 exchange.finds(found)
                 exchange.decision = decide(exchange.wanted, found, self.memory, self.rules.value, time.time())
         finally:
-            exchange.finds(NOTHING)
+            exchange.close()
             self.streams -= 1
 
     def _note(self, exchange: Exchange, decision: Decision) -> None:
@@ -231,15 +235,16 @@ class ImageHandler:
 
         Only callers that may see a variant use up the bound on new variants, and get its error.
         """
-        look_up, rendition, head = self.memory.resolver.look_up, needed.rendition, wanted.head
-        is_unbounded = rendition is None or "@" not in rendition  # the original, or a fixed style
-        try:
-            return (await look_up(wanted.image_id, rendition, may_be_new=is_unbounded)).image
-        except NewVariant as new:
-            audience = self.rules.value.renditions.audience(rendition, image_is_public=new.record.public)
-            permit(needed.caller_of, new.record, audience, time.time())
+        resolver, image_id, rendition, head = self.memory.resolver, wanted.image_id, needed.rendition, wanted.head
+        if rendition is None or "@" not in rendition:  # the original, or a fixed style: there is no bound
+            return (await resolver.look_up(image_id, rendition)).image
+        found = await resolver.look_up_cached(image_id, rendition)
+        if isinstance(found, NewVariant):
+            audience = self.rules.value.renditions.audience(rendition, image_is_public=found.record.public)
+            permit(needed.caller_of, found.record, audience, time.time())
             client = self.client_address.subscriber_of(head.headers, head.peer)
-            return (await look_up(wanted.image_id, rendition, client=client)).image
+            found = await resolver.look_up(image_id, rendition, client=client)
+        return found.image
 
     async def _fetch(self, exchange: Exchange, needed: NeedsBytes) -> Found:
         """Return what COS sends. Raises its errors, except that of a rendition that COS does not make."""

@@ -128,13 +128,13 @@ class PostgresCatalog:
         """Return the ids of rows that can be served, by alias, from the server that is written to."""
         if (by_alias := self.query.by_alias) is None:
             return {}
-        async with self._translated_errors(), self._cursor(writable=True) as cursor:
+        async with self._translated_errors(writable=True), self._cursor(writable=True) as cursor:
             await self._execute(cursor, f"{by_alias} = ANY(%s)", (list(aliases),))
             return dict(await cursor.fetchall())
 
     async def aliases_of(self, image_ids: Sequence[str]) -> Mapping[str, str]:
         """Return the aliases of rows with any status, by id, from the server that is written to."""
-        async with self._translated_errors(), self._cursor(writable=True) as cursor:
+        async with self._translated_errors(writable=True), self._cursor(writable=True) as cursor:
             id_type = await self._fetch_id_type(cursor)
             await self._execute_by_id(cursor, self.query.aliases_by_id, id_type, valid_ids(image_ids, id_type))
             return dict(await cursor.fetchall())
@@ -198,7 +198,7 @@ class PostgresCatalog:
     async def triggers(self) -> list[TriggerReport]:
         """Return a report on each table of which changed rows must be notified, from the server that notifies."""
         reports = []
-        async with self._translated_errors(), self._cursor(writable=True) as cursor:
+        async with self._translated_errors(writable=True), self._cursor(writable=True) as cursor:
             for table in watched_tables(self.query.settings):
                 await self._execute(cursor, triggers.QUERY, (table.quoted,))
                 found, relation = [triggers.Trigger(*row) for row in await cursor.fetchall()], None
@@ -217,7 +217,7 @@ class PostgresCatalog:
         if self.primary is None:
             return
         self.primary.positions.lost()
-        async with self._translated_errors(), self._cursor(writable=True) as cursor:
+        async with self._translated_errors(writable=True), self._cursor(writable=True) as cursor:
             self.primary.positions.all_changed(await read_position(cursor))
 
     async def sample_images(self) -> list[ImageRecord]:
@@ -303,7 +303,7 @@ class PostgresCatalog:
 
     async def kill_links(self, image_id: str) -> int:
         """Kill every signed link to the image, and return how often its links have been killed."""
-        async with self._translated_errors(), self._cursor("INSERT", LINKS_TABLE, writable=True) as cursor:
+        async with self._translated_errors(writable=True), self._cursor("INSERT", LINKS_TABLE, writable=True) as cursor:
             await self._execute(cursor, KILL_LINKS, (image_id,))
             (killed,) = await cursor.fetchone()
             if self.primary is not None:
@@ -312,21 +312,21 @@ class PostgresCatalog:
 
     async def touch_canary(self) -> str | None:
         """Give the canary's own row its other key, and return that; None if there is no such row."""
-        async with self._translated_errors(), self._cursor("UPDATE", writable=True) as cursor:
+        async with self._translated_errors(writable=True), self._cursor("UPDATE", writable=True) as cursor:
             await self._execute(cursor, "SELECT image_gateway_touch()")
             (key,) = await cursor.fetchone()
         return str(key) if key is not None else None
 
     async def links_killed(self, image_id: str) -> int:
         """Return how often the links of the image have been killed, which may have no row any more."""
-        async with self._translated_errors(), self._cursor(table=LINKS_TABLE, writable=True) as cursor:
+        async with self._translated_errors(writable=True), self._cursor(table=LINKS_TABLE, writable=True) as cursor:
             await self._execute(cursor, LINKS_KILLED, (image_id,))
             row = await cursor.fetchone()
         return int(row[0]) if row is not None else 0
 
     async def try_links(self) -> None:
         """Return if the table of killed links can be read and written. Raises ``CatalogUnavailable``."""
-        async with self._translated_errors(), self._cursor(table=LINKS_TABLE, writable=True) as cursor:
+        async with self._translated_errors(writable=True), self._cursor(table=LINKS_TABLE, writable=True) as cursor:
             await self._execute(cursor, LINKS_GRANTED, (LINKS_TABLE, LINKS_TABLE))
             (granted,) = await cursor.fetchone()
         if granted is None:
@@ -388,11 +388,14 @@ class PostgresCatalog:
                 yield cursor
 
     @asynccontextmanager
-    async def _translated_errors(self, seconds: float | None = None) -> AsyncIterator[None]:
+    async def _translated_errors(self, seconds: float | None = None, *, writable: bool = False) -> AsyncIterator[None]:
         try:
             yield
         except TimeoutError as error:
-            raise CatalogUnavailable(f"no answer within {seconds or self.timeout:g} s{self._why_slow()}") from error
+            # Of two servers, the one that was asked.
+            of = f" of postgres.{'listen_dsn' if writable else 'dsn'}" if self.primary is not None else ""
+            what = f"no answer{of} within {seconds or self.timeout:g} s{self._why_slow()}"
+            raise CatalogUnavailable(what) from error
         except psycopg2.ProgrammingError as error:
             self._id_type = None
             raise CatalogQueryRefused(error.diag.message_primary or " ".join(str(error).split())) from error

@@ -41,7 +41,8 @@ ORDER BY t.oid
 """
 
 
-# Whether a relation is a view, the tables behind it, and whether some of the given tables are among them. Behind a view
+# Whether a relation is a view, the tables behind it, and whether some of the given tables are among them,
+# and which of them have a trigger that notifies. Behind a view
 # whose rows a function returns, no table is known.
 RELATION: Final = r"""
 WITH RECURSIVE behind (oid) AS (
@@ -54,7 +55,13 @@ WITH RECURSIVE behind (oid) AS (
     FROM behind JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p')
 )
 SELECT relkind IN ('v', 'm'), ARRAY(SELECT name FROM tables ORDER BY name),
-    EXISTS (SELECT FROM tables WHERE oid IN (SELECT to_regclass(listed)::oid FROM unnest(%s::text[]) listed))
+    EXISTS (SELECT FROM tables WHERE oid IN (SELECT to_regclass(listed)::oid FROM unnest(%s::text[]) listed)),
+    ARRAY(
+        SELECT name FROM tables WHERE oid IN (
+            SELECT t.tgrelid FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+            WHERE t.tgenabled NOT IN ('D', 'R') AND p.prosrc LIKE '%%pg_notify(''image_gateway''%%'
+        ) ORDER BY name
+    )
 FROM pg_class WHERE oid = to_regclass(%s)
 """
 
@@ -68,6 +75,7 @@ class Relation(NamedTuple):
     is_view: bool
     tables: Sequence[str]
     is_covered: bool
+    notified: Sequence[str] = ()
 
 
 class WatchedTable(NamedTuple):
@@ -103,12 +111,14 @@ class TriggerReport:
     place: the table and its column of the image's id.
     problem: why changes are not notified, in the words of ``/readyz``, ``check`` and the log. None without a problem.
     identity: those of the triggers that fire.
+    is_notified: it is a view, and a table behind it has a trigger.
     """
 
     place: str
     problem: str | None
     identity: Sequence[str] = ()
     is_view: bool = False
+    is_notified: bool = False
 
     def ends_gap(self, before: "TriggerReport | None") -> bool:
         """Return whether a trigger fires that did not at the report before: changes may not have been notified."""
@@ -143,7 +153,8 @@ def report_on(table: WatchedTable, triggers: Sequence[Trigger], relation: Relati
     if not triggers and relation is None:
         return TriggerReport(place, f"there is no table {table.name}: check postgres.table, grants and changes")
     if not triggers and relation is not None and relation.is_view:
-        return TriggerReport(place, _problem_of_view(table, relation), is_view=True)
+        problem, is_notified = _problem_of_view(table, relation), bool(relation.notified)
+        return TriggerReport(place, problem, is_view=True, is_notified=is_notified)
     return TriggerReport(place, _problem(table, triggers), identity)
 
 
@@ -161,6 +172,9 @@ def _names_of(events: int) -> list[str]:
 
 def _problem_of_view(table: WatchedTable, view: Relation) -> str | None:
     behind = f": {', '.join(view.tables)}" if view.tables else ""
+    if not table.may_be_view and view.notified:
+        names = ", ".join(view.notified)
+        return f"{table.name} is a view: postgres.changes must list {names} behind it, whose trigger nothing watches"
     if not table.may_be_view:
         return f"{table.name} is a view, which can have no trigger; postgres.changes must list tables behind it{behind}"
     if view.tables and not view.is_covered:

@@ -41,13 +41,17 @@ Asked = Sequence[tuple[ImageRecord, Answer]]
 
 @dataclass(slots=True)
 class CosCheck:
-    """Tries COS for ``gateway check`` by URLs as ``serve`` signs them. Corrects ``clock`` if COS refuses their time."""
+    """Tries COS for ``gateway check`` by URLs as ``serve`` signs them. Corrects ``clock`` if COS refuses their time.
+
+    of_sources: advice for each bucket whose source gives no credentials.
+    """
 
     origin: OriginClient
     signer: Signer
     lifetime: Lifetime
     hosts: Hosts
     clock: CosClock
+    of_sources: Mapping[str, str] = field(default_factory=dict)
     _difference: float | None = field(default=None, init=False)  # seconds that COS's clock is ahead, at first
     _is_clock_refused: bool = field(default=False, init=False)
 
@@ -94,7 +98,8 @@ class CosCheck:
                 yield Finding.of("clock_differs", name, what, level="bad")
                 return
         if isinstance(first, CredentialsExpired):
-            yield Finding.of("credentials_ended", name, str(first), ADVICE["ExpiredToken"], stops_start=True)
+            advice = self.of_sources.get(image.bucket, ADVICE["ExpiredToken"])
+            yield Finding.of("credentials_ended", name, str(first), advice, stops_start=True)
         elif isinstance(first, GatewayError):
             yield Finding.of("dependency_down", name, f"no answer {place}: {first}", advice_without_answer(first))
         elif not _is_read(first) and first.code not in _OF_OBJECTS:

@@ -15,7 +15,7 @@ _UNPROCESSABLE: Final = "COS cannot process the object: only pictures within its
 ADVICE: Final[Mapping[str, str]] = {
     "SignatureDoesNotMatch": "cos.secret_key does not belong to cos.secret_id",
     "InvalidAccessKeyId": "COS does not know cos.secret_id, or the temporary credentials have expired",
-    "ExpiredToken": "the temporary credentials have expired: renew cos.token with its secret_id and secret_key",
+    "ExpiredToken": "the temporary credentials have expired: renew cos.token, or see the source in cos.credentials",
     "RequestTimeTooSkewed": "the clock of this machine is wrong: synchronize it (NTP)",
     "NoSuchBucket": "the bucket does not exist in that region: check cos.bucket and cos.region",
     "NoSuchKey": "the table's row names an object that is not in the bucket: check postgres.columns.key",

@@ -1,22 +1,40 @@
 """Findings on Postgres: the query, grants, the change trigger, the table of killed links."""
 
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.catalog.change_feed import NOT_PASSED_ON
 from gateway.catalog.database_report import DatabaseReport, tell_gateways, time_notification
 from gateway.catalog.postgres import CatalogLocked, CatalogQueryRefused, PostgresCatalog
 from gateway.catalog.record import ImageRecord
 from gateway.errors import GatewayError
+from gateway.findings.catalogue import CATALOGUE
 from gateway.findings.finding import Finding, well
 from gateway.settings import PostgresSettings
 
 _CONFIGURATION = "check postgres.dsn, postgres.table and postgres.columns"
-_NO_SERVER = "check postgres.dsn, its user and password, that Postgres runs, and that a pooler before it is not full"
-_CHANGES = 'run: image-gateway sql changes --config FILE > changes.sql && psql "$DSN" -v ON_ERROR_STOP=1 -f changes.sql'
+_NO_SERVER = "check {dsn}, its user and password, that Postgres runs, and that a pooler before it is not full"
+_PRIMARY = "the DSN leads to a standby: set postgres.listen_dsn to the DSN of the primary itself"
+# Advice by what Postgres says; the first that fits.
+_ADVICE: Final = (
+    (r"(?i)statement timeout", "statement_timeout of the user is too short: ALTER ROLE … SET statement_timeout = 0"),
+    (
+        r"(?i)too many (clients|connections)|connection slots|connection limit",
+        "raise max_connections, or the CONNECTION LIMIT of the role, or lower postgres.pool_size of the gateways",
+    ),
+    (r"(?i)no space left|disk is full|could not (write|extend)", "the disk of Postgres is full: free it"),
+    (
+        r"(?i)queue is (too )?full|too many notifications",
+        "end the session that listens and never reads (pg_stat_activity)",
+    ),
+    (r"(?i)during recovery|read-only transaction", _PRIMARY),
+)
+_CHANGES: Final = f"run: {CATALOGUE['trigger_missing'].command}"
 _VIEW = "list each table behind the view in postgres.changes, with the column that holds the image's id"
 _POOLER = (
-    "postgres.dsn leads to a standby, or to a pooler in transaction mode, which forgets LISTEN: "
+    "the DSN leads to a pooler in transaction mode, which forgets LISTEN: "
     "set postgres.listen_dsn to the DSN of the primary itself"
 )
 _LOCK = "wait until that session ends, or end it"
@@ -65,12 +83,13 @@ class DatabaseCheck:
         try:
             reports = await self.catalog.triggers()
             for report in (report for report in reports if report.problem is not None):
-                advice = f"{_VIEW}; then {_CHANGES}" if report.is_view else _CHANGES
+                advice = _VIEW if report.is_notified else f"{_VIEW}; then {_CHANGES}" if report.is_view else _CHANGES
                 what = f"{report.problem}: they take effect when cached URLs end"
                 return Finding.of("trigger_missing", "changes", what, advice)
             seconds = await time_notification(self.settings)
         except GatewayError as error:
-            return Finding.of("changes_not_heard", "changes", f"not received: {error}", _POOLER)
+            dsn = "postgres.listen_dsn" if self.settings.listen_dsn is not None else "postgres.dsn"
+            return Finding.of("changes_not_heard", "changes", f"not received: {error}", advice_on(error, dsn))
         if seconds is None:
             what = f"{NOT_PASSED_ON}: a test notification did not arrive"
             return Finding.of("changes_not_heard", "changes", what, _POOLER)
@@ -112,8 +131,10 @@ def of_tables(report: DatabaseReport) -> Iterator[Finding]:
         yield Finding.of("settings_differ", "grants", mistake.problem, mistake.remedy)
 
 
-def advice_on(error: GatewayError) -> str:
-    """Return what to do about an error of a query, by its cause."""
+def advice_on(error: GatewayError, dsn: str = "postgres.dsn") -> str:
+    """Return what to do about an error of a query, by its cause. ``dsn``: the setting that leads to the server."""
     if isinstance(error, CatalogLocked):
         return f"{_LOCK}: SELECT pg_terminate_backend({error.lock.pid})" if error.lock.pid else _LOCK
-    return _CONFIGURATION if isinstance(error, CatalogQueryRefused) else _NO_SERVER
+    if (advice := next((text for cause, text in _ADVICE if re.search(cause, str(error))), None)) is not None:
+        return advice
+    return _CONFIGURATION if isinstance(error, CatalogQueryRefused) else _NO_SERVER.format(dsn=dsn)

@@ -53,6 +53,10 @@ async def check_redis(
         states = [NodeState("", str(error), is_readable=False)]
     for state in states:
         yield diagnose_node(state, settings)
+        if state.evicts_unending:
+            what = f"maxmemory-policy is {state.policy}{f' at {state.address}' if state.address else ''}"
+            lost = "a full Redis evicts the queue of renewals and the counts of uses"
+            yield Finding.of("redis_evicts", "redis", f"{what}: {lost}")
     if not any(state.is_readable for state in states):
         return
     async for finding in check_shared_use(probe.shards):

@@ -1,7 +1,7 @@
-"""Findings on a Redis that others use, too: their keys under our prefix, and keys without an end that it may evict."""
+"""A finding on a Redis that others use, too: their keys under our prefix."""
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from gateway.catalog.image_id import PATTERN as IMAGE_ID
@@ -21,19 +21,13 @@ _FIRST_BYTES: Final = re.compile(rb"[0-9-]?")
 
 
 async def check_shared_use(shards: Shards) -> AsyncIterator[Finding]:
-    """Yield a warning for each server that evicts keys without an end, and one if other programs use the prefix."""
+    """Yield a warning if other programs use the prefix."""
     foreign: list[str] = []
-    for server, (shard, *_) in shards.by_server().items():
+    for shard, *_ in shards.by_server().values():
         try:
-            [memory] = await shards.try_on(shard, ("INFO", "memory"))
             foreign += await _foreign_keys(shards, shard)
         except CacheUnavailable:  # the server's own finding says why
             continue
-        policy = memory.get("maxmemory_policy", "") if isinstance(memory, Mapping) else ""
-        if policy.startswith("allkeys-"):
-            what = f"maxmemory-policy is {policy}{f' at {server.address}' if server.address else ''}"
-            lost = "a full Redis evicts the queue of renewals and the counts of uses"
-            yield Finding.of("redis_evicts", "redis", f"{what}: {lost}")
     if foreign:
         named = ", ".join(f"{shards.prefix}{name}" for name in sorted(foreign)[:_SHOWN])
         what = f"another program has keys under the prefix {shards.prefix} (at least {len(foreign)}), such as {named}"

@@ -21,6 +21,7 @@ from gateway.process.memory_tuning import release_free_memory, tune_memory
 from gateway.process.signals import Signals
 from gateway.process.stuck_loop import exit_when_stuck
 from gateway.process.systemd import ServiceManager, inherited_listeners
+from gateway.process.task_report import report_on_signal
 from gateway.redis_connection.client import WrongRedis
 from gateway.server.file_limit import raise_nofile_limit
 from gateway.server.listener import PurePythonParser
@@ -49,9 +50,11 @@ async def _serve_settings(
         manager, inherited = ServiceManager.from_environment(), Inherited(inherited_listeners())
     else:
         manager, inherited = channel.manager(), Inherited(channel.public, channel.admin, channel.guard)
+    metrics = Metrics()
+    report_on_signal(metrics.server.ports.clients)
     async with (
         background("watchdog", manager.show_life()),  # during the drain, too
-        serve(settings, Metrics(), read_settings, inherited=inherited, force_stop=signals.force_stop) as serving,
+        serve(settings, metrics, read_settings, inherited=inherited, force_stop=signals.force_stop) as serving,
     ):
         # Collections do not look at what was opened and stays, such as the tables of all URLs and images in memory.
         gc.freeze()
@@ -66,7 +69,8 @@ async def _serve_settings(
             if given.ended is not None:  # the consoles of other replicas hear of it from this worker
                 serving.service.metrics.events.add("worker_ended", worker=given.number, reason=given.ended)
             channel.send("VERSION", VERSION)
-            channel.on_asked = serving.service.metrics.nginx.nginx_asked.asks
+            asked = serving.service.metrics.nginx.nginx_asked
+            channel.on_asked, asked.hears_all = asked.asks, given.tells_who_asks
             serving.service.changes.log.add_observer(channel.send_heard)
             channel.send_heard()  # from now on
         manager.ready()

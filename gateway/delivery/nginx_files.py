@@ -87,9 +87,16 @@ class NginxFiles:
             "install config/nginx of this release and reload nginx",
             # Any client that reaches the gateway without nginx chooses the value.
             version if version is not None and _KNOWN_FORM.fullmatch(version) else "none that is known",
-            ACCEL_CONF if self._delivery == "accel" else GATEWAY_CONF,
+            self._expected(version),
             self._delivery,
         )
+
+    def _expected(self, version: str | None) -> str:
+        """Return the version of the file that nginx has; without a known file, of that for the delivery."""
+        file = (version or "").partition(" ")[0]
+        known = (GATEWAY_CONF, GATEWAY_CACHE_CONF, ACCEL_CONF, PRIVATE_CACHE_CONF)
+        usual = ACCEL_CONF if self._delivery == "accel" else GATEWAY_CONF
+        return next((expected for expected in known if expected.partition(" ")[0] == file), usual)
 
     def _look_again(self) -> None:
         self.accepted = self._SILENT_ABOUT

@@ -19,10 +19,14 @@ _ASKING: Final = 60.0  # seconds after the last question within which no other n
 
 
 class NginxLastAsked(NamedCollector):
-    """Metric: when each nginx in front last asked for changed images, by nginx's name. At most 100, each for a day."""
+    """Metric: when each nginx in front last asked for changed images, by nginx's name. At most 100, each for a day.
+
+    hears_all: whether this process hears of each question for changes that its admin port gets.
+    """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
+        self.hears_all = True
         self._started = now()
         self._asked: OrderedDict[str, float] = OrderedDict()
         self._cache_used = float("-inf")
@@ -55,6 +59,8 @@ class NginxLastAsked(NamedCollector):
 
     def symptoms(self) -> list[Finding]:
         """Return the problems: an nginx that has stopped asking, and a cache in use of which no nginx asks."""
+        if not self.hears_all:
+            return []
         asked = self.seconds()
         silent = sorted((name for name, seconds in asked.items() if seconds > SILENT), key=lambda name: asked[name])
         found = [Finding.of("nginx_silent", values={"nginx": name, "seconds": round(asked[name])}) for name in silent]

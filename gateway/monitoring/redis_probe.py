@@ -4,6 +4,7 @@ import asyncio
 import math
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,11 +25,32 @@ _WORD: Final = "probe"
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """What ``RedisProbe`` found on a Redis server. ``address``: empty without a Cluster. ``problem``: empty if none."""
+    """What ``RedisProbe`` found on a Redis server. ``address``: empty without a Cluster. ``problem``: empty if none.
+
+    policy: its ``maxmemory-policy``; empty: not known.
+    """
 
     address: str
     problem: str = ""
     is_readable: bool = True
+    policy: str = ""
+
+    @property
+    def evicts_unending(self) -> bool:
+        """Return whether a full server also evicts keys without an end: the queues, and the counts of uses."""
+        return self.policy.startswith("allkeys-")
+
+
+@dataclass(frozen=True, slots=True)
+class RedisGauges:
+    """Gauges that the probe sets, NaN while their value is not known.
+
+    receivers: processes that receive invalidations.
+    evicts: 1 if any server evicts keys without an end, else 0.
+    """
+
+    receivers: OptionalGauge
+    evicts: OptionalGauge
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +60,7 @@ class RedisProbe:
     shards: Shards
     channel: InvalidationChannel
     settings: RedisSettings
-    receivers: OptionalGauge
+    gauges: RedisGauges
     _name: str = field(default_factory=lambda: secrets.token_hex(4), init=False)
 
     async def run(self) -> None:
@@ -46,20 +68,21 @@ class RedisProbe:
         try:
             problems = await self._refusals()
         except CacheUnavailable:
-            self.receivers.set(None)
+            self.gauges.receivers.set(None)
             raise
         if deafness := await self.channel.problem():
             problems.append(f"invalidations of other replicas are not received: {deafness}")
         try:
-            self.receivers.set(await self.channel.publish([]))  # after the first subscription, which is counted
+            self.gauges.receivers.set(await self.channel.publish([]))  # after the first subscription, which is counted
         except CacheUnavailable as error:
-            self.receivers.set(0)
+            self.gauges.receivers.set(0)
             problems.append(f"invalidations cannot be sent: {error}")
         if problems:
             raise DependencyDegraded("; ".join(problems))
 
     async def _refusals(self) -> list[str]:
         states = await self.try_nodes()
+        self.gauges.evicts.set(max(state.evicts_unending for state in states) if states else None)
         problems = [f"{state.address} {state.problem}".strip() for state in states if state.problem]
         if not any(state.is_readable for state in states):
             raise CacheUnavailable("; ".join(problems))
@@ -89,14 +112,15 @@ class RedisProbe:
     async def _try_scripts(self, address: str, shard: Shard) -> NodeState:
         """Read two entries, keep and index them, claim from the queue, drop them."""
         try:
-            answers = await self.shards.try_on(shard, *self._commands(shard))
+            *answers, memory = await self.shards.try_on(shard, *self._commands(shard), ("INFO", "memory"))
         except CacheUnavailable as error:
             return NodeState(address, str(error), is_readable=False)
+        policy = str(memory.get("maxmemory_policy", "")) if isinstance(memory, Mapping) else ""
         reading, *writing = (message_of(answer) if isinstance(answer, Exception) else "" for answer in answers)
         if reading:
             return NodeState(address, f"refuses look-ups: {reading}", is_readable=False)
         refusal = next(filter(None, writing), "")
-        return NodeState(address, f"refuses writes: {refusal}" if refusal else "")
+        return NodeState(address, f"refuses writes: {refusal}" if refusal else "", policy=policy)
 
     def _commands(self, shard: Shard) -> list[Command]:
         def own(name: str) -> str:

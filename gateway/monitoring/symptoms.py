@@ -31,7 +31,8 @@ _OF_OBJECTS: Final[Mapping[str, str]] = {  # codes that are no failure of COS: t
 _NO_CODE: Final = " none"  # of answers to HEAD, which have no body; a GET fails with the code
 _CREDENTIALS: Final = "credentials"  # a check that is down in the last fifth of their life
 _CHANGES: Final = "changes"  # a check that heartbeats come back
-_RARE: Final = ("log_lines_dropped", "nginx_files_old", "open_files_short")  # counts, each of which is a problem
+# Counts, each of which is a problem.
+_RARE: Final = ("log_lines_dropped", "nginx_files_old", "open_files_short", "audit_lines_lost")
 _SLOW_SHARE: Final = 0.1  # of a bucket's answers, as in the alert
 _LEAST_SLOW: Final = 3
 # The mix of answers, as in the alert: the statuses, the points of the last five minutes and of the hour before them.
@@ -55,6 +56,7 @@ class Gauges:
     dead: OptionalGauge
     purge_lag: OptionalGauge
     purge_dead: OptionalGauge
+    redis_evicts: OptionalGauge
     nginx: NginxLastAsked
     canary: CanaryOutcomes
 
@@ -182,6 +184,8 @@ def _of_state(seen: Observations) -> Iterable[Finding]:
         yield Finding.of("credentials_end", values={"seconds": round(left)})
     if gauge_value(gauges.reload_successful) == 0:
         yield Finding.of("reload_refused")
+    if gauge_value(gauges.redis_evicts) == 1:
+        yield Finding.of("redis_evicts")
     for name, gauge, most, number in (
         ("renewals_late", gauges.refresh_lag, _LATE, "seconds"),
         ("renewals_dead", gauges.dead, 0, "count"),

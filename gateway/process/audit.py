@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -29,11 +30,12 @@ class AuditLog:
 
     The file is opened for each line, so that it may be moved away at any time. A line that cannot be written goes to
     the log at the level error, and the act itself goes on: a takedown must not wait for a disk. While a disk hangs, it
-    may still write the line that it was given first.
+    may still write the line that it was given first. ``count_lost`` is called for each line that was not written.
     """
 
     settings: Live[LoggingSettings]
     worker: int | None = None
+    count_lost: Callable[[], None] = lambda: None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _writing: "asyncio.Future[None] | None" = field(default=None, init=False)
 
@@ -66,6 +68,7 @@ class AuditLog:
                     if error is None:
                         return
                     reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        self.count_lost()
         logger.error("audit line not written: reason=%s line=%s", reason, line.rstrip())
 
 

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import logging
 import socket
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -84,6 +85,7 @@ class Site(web.BaseSite):
         self._warned_at = float("-inf")
         self._connecting: set[asyncio.Task[None]] = set()
         metrics.connections.labels(port=endpoint.label).set_function(lambda: self._open)
+        metrics.clients[endpoint.label] = self._clients
 
     @property
     def name(self) -> str:
@@ -174,6 +176,12 @@ class Site(web.BaseSite):
             else:
                 self._pause("every connection has a request")
                 self._loop.call_later(_RETRY_AFTER, self._start_accepting)
+
+    def _clients(self) -> "Counter[str]":
+        """Return the number of open connections by the address of the client."""
+        transports = [connection.transport for connection in self._manager.connections]
+        # A client on a Unix socket has no address.
+        return Counter(str((each.get_extra_info("peername") or ("",))[0]) for each in transports if each is not None)
 
     def _close_oldest_idle(self) -> bool:
         """Close the oldest connection without a request. Return False if there is no such connection."""

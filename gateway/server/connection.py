@@ -5,7 +5,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from aiohttp import StreamReader, web
 from aiohttp.http import RawRequestMessage
@@ -15,6 +15,9 @@ from gateway.api.json_bodies import failure
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import GatewayError, InvalidRequest, without_traceback
 from gateway.server.slow_clients import SlowClients
+
+if TYPE_CHECKING:  # the supervisor of workers loads nothing that serves images
+    from gateway.api.image_handler import Exchange
 
 logger = logging.getLogger("aiohttp.server")
 
@@ -26,7 +29,7 @@ _MAY_HAVE_LEFT = 2.0
 _LOOKED_AT = 0.1  # seconds between two looks at the connection of such a client
 _MOST_UNSENT = 256 * 1024  # bytes; half of it was up to a tenth slower at 10 MB, in rounds that differ as much
 # Returns the response to a request of a client at that address, or what the task of the request gets by ``begun_by``.
-AtOnce = Callable[[RawRequestMessage, str | None], object]
+AtOnce: TypeAlias = Callable[[RawRequestMessage, str | None], "bytes | Exchange | None"]
 
 
 class Connection(web.RequestHandler):
@@ -55,7 +58,7 @@ class Connection(web.RequestHandler):
             access_log=None,  # type: ignore[arg-type]  # then aiohttp writes no lines
         )
         self._at_once = at_once
-        self._begun: tuple[RawRequestMessage, object] | None = None
+        self._begun: tuple[RawRequestMessage, Exchange | None] | None = None
         self._peer: str | None = None
         self._body: StreamReader = EMPTY_PAYLOAD  # of the newest request
         self._is_malformed = False  # nothing that follows is a request
@@ -167,8 +170,8 @@ class Connection(web.RequestHandler):
             self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
         return True
 
-    def begun_by(self, message: RawRequestMessage) -> object:
-        """Return what ``at_once`` returned for the request in place of a response."""
+    def begun_by(self, message: RawRequestMessage) -> "Exchange | None":
+        """Return the exchange that ``at_once`` began for the request in place of a response."""
         begun, self._begun = self._begun, None
         return begun[1] if begun is not None and begun[0] is message else None
 

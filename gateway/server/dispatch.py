@@ -305,10 +305,7 @@ class TracedDispatch(Dispatch):
 def _begun(request: web.BaseRequest) -> Exchange | None:
     """Return the request with the decision to which ``at_once`` has come."""
     connection = request.protocol
-    if not isinstance(connection, Connection):
-        return None
-    begun = connection.begun_by(request._message)  # noqa: SLF001 - the request as it was received
-    return begun if isinstance(begun, Exchange) else None
+    return connection.begun_by(request._message) if isinstance(connection, Connection) else None  # noqa: SLF001
 
 
 def _close_after_response(request: web.BaseRequest) -> None:

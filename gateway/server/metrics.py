@@ -1,5 +1,8 @@
 """The metrics of the ports, and of the requests that come through them."""
 
+from collections import Counter
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Gauge
 
 from gateway.metrics.loop_counters import LoopCounter, RequestMetrics
@@ -20,6 +23,8 @@ class PortMetrics:
             ("port",),
         )
         registry.register(self.pauses)
+        # By port: returns the number of open connections by the address of the client, which is no label.
+        self.clients: dict[str, Callable[[], Counter[str]]] = {}
 
 
 class ServerMetrics:
@@ -32,3 +37,7 @@ class ServerMetrics:
         self.recent_errors = RecentErrors()
         self.inflight_requests = registry.gauge("inflight_requests", "Requests in flight.")
         self.ports = PortMetrics(registry)
+        self.audit_lines_lost = LoopCounter(
+            "image_gateway_audit_lines_lost", "Lines that are missing in the audit log; the log has them."
+        )
+        registry.register(self.audit_lines_lost)

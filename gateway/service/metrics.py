@@ -10,6 +10,7 @@ from gateway.metrics.findings import CurrentFindings
 from gateway.metrics.history import MISDIRECTED, Counted
 from gateway.metrics.registry import Registry, dropped_lines_counter
 from gateway.monitoring.metrics import MonitoringMetrics
+from gateway.monitoring.redis_probe import RedisGauges
 from gateway.monitoring.symptoms import Gauges
 from gateway.origin.metrics import OriginMetrics
 from gateway.presign.metrics import PresignMetrics
@@ -48,9 +49,16 @@ class Metrics:
             "changed rows ('rows') and the messages of replicas ('replicas').",
             ("from",),
         )
-        self.invalidation_receivers = registry.optional_gauge(
-            "invalidation_receivers",
-            "Processes that receive the invalidations of this one, itself included; absent while that is not known.",
+        self.redis = RedisGauges(
+            receivers=registry.optional_gauge(
+                "invalidation_receivers",
+                "Processes that receive the invalidations of this one, itself included; absent while that is not "
+                "known.",
+            ),
+            evicts=registry.optional_gauge(
+                "redis_evicts_unending",
+                "1 if Redis, when full, also evicts keys without an end, else 0; absent while that is not known.",
+            ),
         )
         self.trace_spans = registry.counter(
             "trace_spans", "Spans of traces that were exported or, in a failed batch, dropped, by result.", ("result",)
@@ -73,6 +81,7 @@ class Metrics:
                 (MISDIRECTED, self.nginx.nginx_misdirected),
                 ("nginx_files_old", self.nginx.nginx_config_mismatches),
                 ("open_files_short", self.server.ports.pauses),
+                ("audit_lines_lost", self.server.audit_lines_lost),
                 ("load", beacons.client_loads),
                 ("retry", beacons.client_retries),
                 ("source", beacons.client_sources),
@@ -92,6 +101,7 @@ class Metrics:
             dead=self.urls.refresh_dead,
             purge_lag=self.purge.purge_lag,
             purge_dead=self.purge.purge_dead,
+            redis_evicts=self.redis.evicts,
             nginx=self.nginx.nginx_asked,
             canary=self.canary,
         )

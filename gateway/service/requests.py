@@ -55,7 +55,8 @@ async def open_requests(live: Live[Settings], metrics: ServerMetrics, trace_span
         metrics.requests.start_at_zero((*BYTES_ROUTES, "access"), {"none"}, _DENIALS)
         worker, debug_log = worker_number(), DebugLog()
         request_log = RequestLog(stream_of_log(), log_settings, worker=worker)
-        audit, in_flight = AuditLog(log_settings, worker=worker), InFlight(metrics.inflight_requests)
+        audit = AuditLog(log_settings, worker=worker, count_lost=metrics.audit_lines_lost.add)
+        in_flight = InFlight(metrics.inflight_requests)
         requests = Requests(in_flight, request_log, audit, debug_log, tracing, fallback)
         log_settings.watch(requests.log_replaced)
         try:

@@ -59,7 +59,7 @@ async def open_service(
         changes = make_changes(live, metrics.heartbeat_age)
         access = await opened(open_access(live, metrics.access, changes.rights_changed))
         signing = await opened(open_signing(live, metrics.presign))
-        receivers = metrics.invalidation_receivers
+        receivers = metrics.redis
         stores = await opened(open_stores(live, metrics.catalog, receivers, signing, requests.tracing))
         await stores.check()
         purges = make_purge_intake(settings, metrics.purge, stores)

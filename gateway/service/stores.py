@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from gateway.catalog.metrics import CatalogMetrics
 from gateway.catalog.postgres import CatalogQueryRefused, PostgresCatalog, open_catalog
 from gateway.errors import CatalogUnavailable
-from gateway.metrics.registry import OptionalGauge
-from gateway.monitoring.redis_probe import RedisProbe
+from gateway.monitoring.redis_probe import RedisGauges, RedisProbe
 from gateway.redis_connection.client import WrongRedis, open_redis
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_connection.shards import Shards
@@ -87,7 +86,7 @@ class Stores:
 async def open_stores(
     live: Live[Settings],
     metrics: CatalogMetrics,
-    invalidation_receivers: OptionalGauge,
+    redis_gauges: RedisGauges,
     signing: Signing,
     tracing: "Spans | None" = None,
 ) -> AsyncIterator[Stores]:
@@ -106,12 +105,10 @@ async def open_stores(
             yield Stores(catalog, None)
             return
         async with open_redis(settings.redis, tracing.redis if tracing is not None else None) as shards:
-            yield Stores(catalog, _redis_stores(live, invalidation_receivers, signing, shards))
+            yield Stores(catalog, _redis_stores(live, redis_gauges, signing, shards))
 
 
-def _redis_stores(
-    live: Live[Settings], invalidation_receivers: OptionalGauge, signing: Signing, shards: Shards
-) -> RedisStores:
+def _redis_stores(live: Live[Settings], redis_gauges: RedisGauges, signing: Signing, shards: Shards) -> RedisStores:
     settings, renditions = live.value, signing.renditions
     mac = EntryMac(
         live.map(lambda settings: entry_secrets(settings.redis, settings.cos)), settings.sources, signing.hosts.named
@@ -140,7 +137,7 @@ def _redis_stores(
         queue=queue,
         channel=channel,
         questions=ReplicaQuestions(shards, channel),
-        probe=RedisProbe(shards, channel, settings.redis, invalidation_receivers),
+        probe=RedisProbe(shards, channel, settings.redis, redis_gauges),
     )
 
 

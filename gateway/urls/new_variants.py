@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.catalog.record import ImageRecord
 from gateway.concurrency.rate_limit import RateLimit
@@ -19,12 +19,10 @@ _LITTLE: Final = 8
 _LOG_INTERVAL: Final = 60.0  # seconds; clients decide how often the bound is reached
 
 
-class NewVariant(Exception):
+class NewVariant(NamedTuple):
     """No URL is cached of a requested variant. ``record``: its image's row, to check access before a URL is made."""
 
-    def __init__(self, record: ImageRecord) -> None:
-        super().__init__(record.image_id)
-        self.record = record
+    record: ImageRecord
 
 
 class NewVariants:

@@ -59,7 +59,7 @@ class _LookUp(NamedTuple):
     client: str = ""
 
 
-_Results: TypeAlias = dict[_LookUp, Resolved[SignedImage] | Exception]
+_Results: TypeAlias = dict[_LookUp, Resolved[SignedImage] | NewVariant | Exception]
 
 
 class Entries(NamedTuple):
@@ -94,7 +94,7 @@ class UrlResolver:
     trust: EntryTrust
     metrics: UrlMetrics
     new_variants: NewVariants | None = None
-    _lookups: GroupedCalls[_LookUp, Resolved[SignedImage]] = field(init=False)
+    _lookups: GroupedCalls[_LookUp, Resolved[SignedImage] | NewVariant] = field(init=False)
     outage: Outage = field(init=False)
 
     def __post_init__(self) -> None:
@@ -120,16 +120,19 @@ class UrlResolver:
         self.metrics.url_cache_lookups.add(_LOCAL_MISS if image is None else _LOCAL_HIT)
         return image
 
-    async def look_up(
-        self, image_id: str, rendition: str | None = None, *, may_be_new: bool = True, client: str = ""
-    ) -> Resolved[SignedImage]:
+    async def look_up(self, image_id: str, rendition: str | None = None, *, client: str = "") -> Resolved[SignedImage]:
         """Look up an image that is not cached here.
 
         ``client``: the name of the share that pays for a new variant. Raises ``ImageNotFound``, ``CatalogUnavailable``,
-        ``CredentialsExpired`` or ``TooManyVariants``. Without ``may_be_new``, raises ``NewVariant`` for a variant that
-        is not cached.
+        ``CredentialsExpired`` or ``TooManyVariants``.
         """
-        return await self._lookups.run(_LookUp(ImageVariant(image_id, rendition), may_be_new, client))
+        found = await self._lookups.run(_LookUp(ImageVariant(image_id, rendition), client=client))
+        assert isinstance(found, Resolved), "it may be new"  # noqa: S101
+        return found
+
+    async def look_up_cached(self, image_id: str, rendition: str) -> Resolved[SignedImage] | NewVariant:
+        """Look up a variant that is not cached here, and make no URL if none is cached. Raises as ``look_up``."""
+        return await self._lookups.run(_LookUp(ImageVariant(image_id, rendition), may_be_new=False))
 
     async def resolve_many(self, image_ids: Iterable[str]) -> dict[str, Resolved[SignedImage] | GatewayError]:
         """Return each image or its error. Up to 200 misses share a read of Redis and a query."""
@@ -144,6 +147,7 @@ class UrlResolver:
             except ImageNotFound as error:
                 results[image_id] = error
         for look_up, result in (await self._lookups.run_many(missed)).items():
+            assert not isinstance(result, NewVariant), "each may be new"  # noqa: S101
             if isinstance(result, Exception) and not isinstance(result, GatewayError):
                 raise result
             results[look_up.variant.image_id] = result
@@ -271,7 +275,7 @@ class UrlResolver:
 
     def _result_for(
         self, look_up: _LookUp, record: ImageRecord | None, there: EntryLookUp, read_at: int
-    ) -> Resolved[SignedImage] | Exception:
+    ) -> Resolved[SignedImage] | NewVariant | Exception:
         variant = look_up.variant
         if record is None:
             return ImageNotFound(variant.image_id)

@@ -109,6 +109,7 @@ export default defineConfig(({ mode }) =>
         build: {
           target: "es2022",
           minify: false,
+          sourcemap: true,
           lib: {
             entry: Object.fromEntries(ENTRIES.map((name) => [name, `src/${name}.ts`])),
             formats: ["es"],

@@ -175,6 +175,8 @@ class Admin:
         ended = self._supervisor.events.count_since("worker_ended", now - _RESTARTS_IN)
         if ended > _MOST_RESTARTS:
             found.append(Finding.of("workers_end", values={"count": ended}))
+        if now - self._supervisor.stuck_at < _RESTARTS_IN:
+            found.append(Finding.of("loop_stuck", values={"count": self._supervisor.stuck}))
         return self._symptoms.note(found, now)
 
     async def _by_all(self, request: web.Request) -> web.Response:

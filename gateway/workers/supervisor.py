@@ -52,7 +52,7 @@ class Supervisor:
     kill_after: how many seconds after that limit the worker is killed.
 
     restarts: the number of workers started in place of others that ended.
-    stuck: the number of workers that ended because their event loop was stuck.
+    stuck: the number of workers that ended because their event loop was stuck. stuck_at: when, in Unix seconds.
     """
 
     count: InitVar[int]
@@ -65,6 +65,7 @@ class Supervisor:
     slots: Sequence[Slot] = field(init=False)
     restarts: int = field(default=0, init=False)
     stuck: int = field(default=0, init=False)
+    stuck_at: float = field(default=float("-inf"), init=False)
     events: EventLog = field(default_factory=EventLog, init=False)
     is_draining: bool = field(default=False, init=False)
     _is_reload_due: bool = field(default=False, init=False)
@@ -238,7 +239,9 @@ class Supervisor:
             if slot.current is not worker:
                 continue  # it was replaced, and ``roll`` waits for its end
             self._workers.discard(worker)
-            self.stuck += worker.was_stuck()
+            if worker.was_stuck():
+                self.stuck += 1
+                self.stuck_at = time.time()
             if self.is_draining:
                 return
             if time.monotonic() - worker.started > _LIVED_LONG:

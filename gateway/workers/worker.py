@@ -214,7 +214,9 @@ class WorkerCommand:
             reader, writer = await asyncio.open_unix_connection(sock=ours, limit=worker_channel.LONGEST_LINE)
             stack.callback(writer.close)
             sockets = [listener.fileno() for listener in public]
-            assignment = worker_channel.Assignment(number, sockets, admin.fileno(), secret, settings, ended)
+            assignment = worker_channel.Assignment(
+                number, sockets, admin.fileno(), secret, settings, ended, tells_who_asks=True
+            )
             writer.write(assignment.line())
             arguments = (*command, *self.arguments, "--as-worker", str(theirs.fileno()))
             inherited = (theirs.fileno(), admin.fileno(), *sockets)

@@ -54,7 +54,8 @@ class Assignment:
     """What a worker gets from its supervisor at its start: its number, descriptors, and the secret of its admin port.
 
     ``settings`` is the text of the settings, None: the worker reads the configuration itself. ``ended`` is why the
-    worker that it replaces has ended.
+    worker that it replaces has ended. ``tells_who_asks``: whether the supervisor sends ``ASKED``. That of an earlier
+    release, whose workers may be of this one, does not.
     """
 
     number: int
@@ -63,6 +64,7 @@ class Assignment:
     secret: str = field(repr=False)
     settings: str | None = field(default=None, repr=False)
     ended: str | None = None
+    tells_who_asks: bool = False
 
     def line(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"

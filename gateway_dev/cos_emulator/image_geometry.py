@@ -1,4 +1,4 @@
-"""Operations on the geometry of a picture, as pure functions of its size: thumbnail, crop, auto-orient.
+"""Operations on the geometry of a picture, as pure functions of its size: thumbnail, crop, cut, rotate, auto-orient.
 
 Sizes are (width, height) in pixels. An operation that cannot be applied raises the refusal that COS answers.
 """
@@ -24,6 +24,8 @@ class Fit(Enum):
     """``WxH<``: as INSIDE, but never shrink."""
     COVER = auto()
     """``!WxHr``: the smallest size that covers both."""
+    SHRINK_COVER = auto()
+    """imageView2: as COVER, but never enlarge."""
     EXACT = auto()
     """``WxH!``: exactly this size, whatever the proportions."""
 
@@ -42,8 +44,8 @@ class Scale:
         if self.fit is Fit.EXACT:
             return self.width or width, self.height or height
         ratios = [wanted / side for wanted, side in ((self.width, width), (self.height, height)) if wanted is not None]
-        ratio = (max if self.fit is Fit.COVER else min)(ratios, default=1.0)
-        if self.fit is Fit.SHRINK:
+        ratio = (max if self.fit in {Fit.COVER, Fit.SHRINK_COVER} else min)(ratios, default=1.0)
+        if self.fit in {Fit.SHRINK, Fit.SHRINK_COVER}:
             ratio = min(ratio, 1.0)
         elif self.fit is Fit.ENLARGE:
             ratio = max(ratio, 1.0)
@@ -107,12 +109,35 @@ class Crop:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """Box of ``width`` x ``height`` at ``left`` and ``top``, without scaling."""
+
+    width: int
+    height: int
+    left: int
+    top: int
+
+    def box(self, size: Size) -> Box:
+        """Return the part of the box inside the picture. Raises Refusal if nothing is."""
+        if self.left >= size[0] or self.top >= size[1]:
+            raise refusals.invalid_argument("The cut is outside the image.")
+        return self.left, self.top, min(self.left + self.width, size[0]), min(self.top + self.height, size[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Rotate:
+    """Clockwise rotation by ``degrees``."""
+
+    degrees: int
+
+
+@dataclass(frozen=True, slots=True)
 class AutoOrient:
     """Rotation and mirroring as the EXIF orientation says, which is then removed."""
 
 
 Scaling = Scale | Percent | Area
-Operation = Scaling | Crop | AutoOrient
+Operation = Scaling | Crop | Cut | Rotate | AutoOrient
 
 
 def _scaled(side: int, ratio: float) -> int:

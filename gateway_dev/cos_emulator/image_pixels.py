@@ -18,8 +18,10 @@ from gateway_dev.cos_emulator.image_geometry import (
     Area,
     AutoOrient,
     Crop,
+    Cut,
     Operation,
     Percent,
+    Rotate,
     Scale,
     Size,
 )
@@ -70,6 +72,12 @@ def _changed(image: "Image", operations: tuple[Operation, ...]) -> "Image":
             case AutoOrient():
                 picture = ImageOps.exif_transpose(picture)
                 size, is_sideways = size[::-1] if is_sideways else size, False
+            case Rotate(degrees=degrees):
+                picture = picture.rotate(-degrees, expand=True)
+                size = picture.size
+            case Cut():
+                picture = picture.crop(operation.box(size))
+                size = picture.size
             case Crop():
                 scaled, box = operation.plan(size)
                 picture = _resized(picture, scaled).crop(box)

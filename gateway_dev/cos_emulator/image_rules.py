@@ -15,9 +15,11 @@ from gateway_dev.cos_emulator.image_geometry import (
     Area,
     AutoOrient,
     Crop,
+    Cut,
     Fit,
     Operation,
     Percent,
+    Rotate,
     Scale,
     Scaling,
 )
@@ -28,6 +30,7 @@ _PERCENT = re.compile(r"!(?P<both>\d+)p|!(?P<width>\d+)px|!x(?P<height>\d+)p", r
 _BOX = re.compile(r"(?P<before>!?)(?P<sides>\d*x\d*)(?P<after>[<>!r]?)", re.ASCII)
 _SIDES = re.compile(r"(\d*)x(\d*)", re.ASCII)
 _AREA = re.compile(r"(\d+)@", re.ASCII)
+_CUT = re.compile(r"(\d+)x(\d+)x(\d+)x(\d+)", re.ASCII)
 _FITS = {
     ("", ""): Fit.INSIDE,
     ("", ">"): Fit.SHRINK,
@@ -46,13 +49,11 @@ _WITHOUT_EFFECT = frozenset(
         "cgif",
         "color",
         "contrast",
-        "cut",
         "grayscale",
         "interlace",
         "iradius",
         "lquality",
         "pad",
-        "rotate",
         "rquality",
         "rradius",
         "scrop",
@@ -130,6 +131,10 @@ def _mogr(rule: Rule, _processor: str, words: list[str]) -> Rule:
             case "crop":
                 width, height = sides_of(name, value)
                 operations.append(Crop(width, height))
+            case "cut":
+                operations.append(cut(value))
+            case "rotate":
+                operations.append(Rotate(number(value, most=360)))
             case "gravity" if value.lower() in GRAVITIES:
                 gravity = value.lower()
             case _:
@@ -139,22 +144,44 @@ def _mogr(rule: Rule, _processor: str, words: list[str]) -> Rule:
     return replace(rule, operations=(*rule.operations, *operations))
 
 
+def _view(rule: Rule, _processor: str, words: list[str]) -> Rule:
+    mode, *rest = words or [""]
+    if mode not in {"0", "1", "2", "3", "4", "5"}:
+        raise invalid_argument("The mode of imageView2 is invalid.")
+    width = height = None
+    for name, value in _pairs(rest, flags=set()):
+        if name == "w":
+            width = number(value)
+        elif name == "h":
+            height = number(value)
+        else:
+            rule = _set(rule, "quality" if name == "q" else name, value)
+    if width is None and height is None:
+        return rule
+    operation: Operation = Scale(width, height, Fit.SHRINK)
+    if mode in {"1", "5"}:
+        operation = Crop(width, height, "center")
+    elif mode in {"3", "4"}:
+        operation = Scale(width, height, Fit.SHRINK_COVER)
+    return replace(rule, operations=(*rule.operations, operation))
+
+
 def _report(rule: Rule, processor: str, words: list[str]) -> Rule:
     if words:
         raise invalid_argument(f"{processor} takes no value.")
     return replace(rule, report=_REPORTS[processor])
 
 
-def _without_effect(rule: Rule, _processor: str, _words: list[str]) -> Rule:
+def _watermark(rule: Rule, _processor: str, _words: list[str]) -> Rule:
     return rule
 
 
 _STAGES: dict[str, Callable[[Rule, str, list[str]], Rule]] = {
     "imageMogr2": _mogr,
-    "imageView2": _without_effect,
+    "imageView2": _view,
     "imageInfo": _report,
     "imageAve": _report,
-    "watermark": _without_effect,
+    "watermark": _watermark,
 }
 
 
@@ -202,6 +229,12 @@ def sides_of(name: str, value: str) -> tuple[int | None, int | None]:
     if not (width or height):
         raise _invalid(name, value)
     return number(width, least=1) if width else None, number(height, least=1) if height else None
+
+
+def cut(value: str) -> Cut:
+    """Parse ``WxHxXxY``, the value of ``cut``."""
+    width, height, left, top = _matched(_CUT, "cut", value).groups()
+    return Cut(number(width, least=1), number(height, least=1), number(left), number(top))
 
 
 def number(digits: str, *, least: int = 0, most: int = 10**_DIGITS) -> int:

@@ -22,6 +22,7 @@ from tests.access.credentials import ACCESS, USER_HEADER, bearer, forged, link_q
 from tests.access.deliveries import BODY
 from tests.conftest import Answer, Images, RunningGateway, StartGateway, token_for
 from tests.cos_emulator.pictures import gradient
+from tests.raw_client import connect
 from tests.serving import dispatched, serving
 
 METHODS = ("GET", "HEAD")
@@ -250,6 +251,59 @@ async def test_expired_cos_credentials_do_not_matter(start_gateway: StartGateway
     assert (await check(gateway, "mine", alice)).status == 200
     assert (await check(gateway, "mine")).status == 403
     assert (await check(gateway, "never", alice)).status == 403
+
+
+MALFORMED = (
+    "-bad",
+    "",
+    "a%2Fb",
+    "a/b",
+    "//",
+    "%00",
+    "%0A",
+    "a%0Db",
+    "%ff",
+    "a%20b",
+    "x" * 129,
+    "..",
+    "%2e%2e",
+    "{",
+    "%",
+)
+FIELDS = (
+    "Expect: 100-continue",
+    "Expect: something-else",
+    "Expect: \xff",
+    "Range: bytes=0-0",
+    "If-Match: *",
+    "If-None-Match: *",
+    "Content-Length: 0",
+    "Upgrade: websocket\r\nConnection: upgrade",
+    "Accept: text/html",
+    "X-Original-URI: \xff",
+    "X-Accel-Failed: 1",
+)
+
+
+async def test_neither_a_malformed_id_nor_a_field_of_the_original_request_gets_another_status(
+    gateway: RunningGateway, images: Images
+) -> None:
+    """``auth_request`` passes nearly all fields on."""
+    await images.add("open")
+
+    async def answers(status: int, image_id: str, field: str = "Accept: */*", method: str = "GET") -> None:
+        async with connect(gateway.ports.public) as connection:
+            head = f"{method} {CHECK.format(image_id)} HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n"
+            await connection.send(head.encode())
+            assert (await connection.read_head()).status == status, (image_id, field)
+
+    await asyncio.gather(
+        *(answers(403, image_id, method=method) for image_id in MALFORMED for method in METHODS),
+        *(answers(status, image_id, field) for image_id, status in (("open", 200), ("never", 403)) for field in FIELDS),
+    )
+    for method in ("POST", "PUT", "DELETE"):
+        answer = await gateway.request(method, CHECK.format("a"))
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET,HEAD,OPTIONS")
 
 
 class Broken:

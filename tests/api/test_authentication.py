@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gateway.metrics.loop_counters import LoopCounter
 from gateway.process.audit import AuditLog
 from gateway.process.logs import LogHandler
 from gateway.settings import Live, LoggingSettings
@@ -101,19 +102,21 @@ async def test_a_file_begins_anew_once_moved_away_and_the_act_goes_on_if_it_cann
     await purge()
     [text] = [record.getMessage() for record in caplog.records if "audit line not written" in record.getMessage()]
     assert '"action": "purge"' in text
+    assert gateway.sample("audit_lines_lost_total") == 1
 
 
 async def test_an_act_waits_two_seconds_for_a_disk_that_hangs_and_the_next_one_does_not(
     file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     os.mkfifo(file)  # nobody reads it: to open it takes for ever
-    audit = AuditLog(Live(LoggingSettings(audit=str(file))))
+    counted = LoopCounter("lost", "Lost lines.")
+    audit = AuditLog(Live(LoggingSettings(audit=str(file))), count_lost=counted.add)
     async with asyncio.timeout(LIMIT):
         await asyncio.gather(*(audit.note("purge", "admin", outcome=number) for number in range(50)))
     lost = [
         record.getMessage() for record in caplog.records if "reason=the disk does not answer" in record.getMessage()
     ]
-    assert len(lost) == 50
+    assert len(lost) == counted.total() == 50
     with file.open() as reader:  # the disk is back
         await asyncio.to_thread(reader.read)
     file.unlink()

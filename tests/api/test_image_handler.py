@@ -5,8 +5,10 @@ import pytest
 
 from gateway.delivery.relay import SMALL_BODY
 from gateway.errors import OriginThrottled
-from gateway_dev.cos_emulator.faults import Action, Cut, Fault, Hang, Headers, Redirect, Refuse
+from gateway_dev.cos_emulator.faults import Action, Cut, Fault, Hang, Headers, Html, Redirect, Refuse
+from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Answer, Images, RunningGateway, StartGateway
+from tests.delivery.test_redirect import AWKWARD_KEYS
 
 DATA = bytes(range(256)) * 600
 KEY = "cat.png"
@@ -92,6 +94,17 @@ async def test_an_image_of_any_size_arrives_byte_for_byte(gateway: RunningGatewa
         assert answer.body == data, size
 
 
+async def test_an_object_of_any_name_is_served(gateway: RunningGateway, images: Images) -> None:
+    for number, key in enumerate(AWKWARD_KEYS):
+        await images.add(f"cat-{number}", key.encode(), key=key)
+        assert (await gateway.get(f"/i/cat-{number}")).body == key.encode()
+        assert (await gateway.request("HEAD", f"/i/cat-{number}")).status == 200
+    # As in the SDK: applications store keys with and without a slash before them.
+    await images.add("cat", b"body", key="folder/cat.png")
+    await images.add_row(ImageRow("slashed", None, "/folder/cat.png", public=True))
+    assert (await gateway.get("/i/slashed")).body == b"body"
+
+
 async def test_other_headers_of_cos_are_not_forwarded(gateway: RunningGateway, images: Images, cat: None) -> None:
     foreign = [
         ("Set-Cookie", "a=b"),
@@ -121,6 +134,32 @@ async def test_a_condition_is_forwarded_so_that_cos_sends_no_body(
     (seen,) = images.cos.request_log.of(KEY)
     assert (seen.status, seen.bytes_sent) == (304, 0)
     assert gateway.sample("response_bytes_total") == 0
+
+
+async def test_a_response_to_a_request_with_credentials_has_cache_control(
+    gateway: RunningGateway, images: Images
+) -> None:
+    await images.add("mine", owner="alice", public=False)
+    await images.add("everybodys", owner="alice", public=True)
+    assert (await gateway.get("/i/mine", user="alice")).headers["Cache-Control"].startswith("private")
+    assert (await gateway.get("/i/everybodys", user="alice")).headers["Cache-Control"].startswith("public")
+    for path in ("/i/mine", "/i/nothing", "/i/-"):
+        assert (await gateway.get(path, user="bob")).headers["Cache-Control"] == "no-store"
+
+
+async def test_only_images_leave_by_the_type_of_cos_or_else_of_the_catalog(
+    gateway: RunningGateway, images: Images, cat: None
+) -> None:
+    await images.add("page", b"<script>alert(1)</script>", content_type="text/html")
+    is_ours(await gateway.get("/i/page"), 502, "not_an_image")
+    images.cos.faults.add(Fault(key=KEY, action=Html()))
+    is_ours(await gateway.get("/i/cat"), 502, "not_an_image")
+    images.cos.store.put(BUCKET, "unknown", DATA, content_type="application/octet-stream")
+    await images.add_row(ImageRow("known", None, "unknown", content_type="image/webp", public=True))
+    assert (await gateway.get("/i/known")).headers["Content-Type"] == "image/webp"
+    breaks_headers = "image/png\r\nSet-Cookie: a=b"
+    await images.add_row(ImageRow("broken", None, "unknown", content_type=breaks_headers, public=True))
+    is_ours(await gateway.get("/i/broken"), 502, "not_an_image")
 
 
 @pytest.mark.parametrize(

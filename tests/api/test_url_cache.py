@@ -1,6 +1,8 @@
 """Handlers for operators: statistics, the refresh queue, purging."""
 
 import asyncio
+import json
+import math
 import time
 from typing import Any
 
@@ -107,6 +109,31 @@ async def test_an_invalid_number_of_days_and_an_invalid_id_to_purge_are_a_400(ga
     for body in bodies:
         answer = await gateway.request("POST", "/api/v1/cache/purge", admin=True, headers=ADMIN, json=body)
         assert answer.status == 400, body
+
+
+async def test_foreign_values_in_redis_cause_no_error_and_no_invalid_json(
+    gateway: RunningGateway, images: Images, redis_client: "redis.Redis"
+) -> None:
+    await images.add("a", owner="alice")
+    await gateway.get("/i/a")
+    for name in ("used", "hits", "refreshes", "expiry"):
+        redis_client.zadd(f"image:index:{name}", {b"a": math.inf, b"a\0b": math.inf})
+        redis_client.expire(f"image:index:{name}", 100)
+    redis_client.zadd("image:refresh:queue", {b"a": math.inf, b"far": 1e300, b"b": -math.inf, b"a\0b": 1})
+    redis_client.hset("image:refresh:dead", mapping={b"a\0b": "x", "c": '{"reason": [], "at": NaN, "attempts": 1}'})
+    redis_client.hset(f"image:stats:daily:{time.strftime('%Y-%m-%d', time.gmtime())}", b"\xff", "nan")
+
+    def no_number(constant: str) -> None:
+        raise AssertionError(constant)
+
+    for path in ("stats", "stats/daily", "queue"):
+        answer = await gateway.get(f"/api/v1/monitoring/{path}", admin=True)
+        assert answer.status == 200, path
+        json.loads(answer.body, parse_constant=no_number)
+    for path in ("url", "status"):
+        answer = await gateway.get(f"/api/v1/images/a/{path}", user="alice")
+        assert answer.status == 200, answer.body
+        json.loads(answer.body, parse_constant=no_number)
 
 
 async def test_without_redis_monitoring_is_a_503(start_gateway: StartGateway) -> None:

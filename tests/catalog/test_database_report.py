@@ -303,6 +303,12 @@ FILES = [{"table": "files", "id": "id"}]
                 "there is no table nowhere: check postgres.table, grants and changes",
             ],
         ),
+        (
+            FILES,
+            [],
+            "",
+            ["pictures is a view: postgres.changes must list public.files behind it, whose trigger nothing"],
+        ),
         ([], FILES, "", ["no trigger on files notifies of changes"]),
         (FILES, FILES, "", []),
         ([*FILES, {"table": "files", "id": "cos_key"}], [{"table": "files", "id": "cos_key"}], "", []),

@@ -141,7 +141,7 @@ async def test_expired_credentials_are_not_sent_to_cos(store: CosEmulator) -> No
     [found] = await findings(store, in_bucket(BUCKET), credentials=ended)
     assert (found.is_well, found.stops_start) == (False, True)
     assert "end too soon" in found.what
-    assert "renew cos.token" in found.advice
+    assert "renew cos.token, or see the source" in found.advice
     assert not store.request_log.requests
 
 

@@ -4,10 +4,14 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+from psycopg2.extensions import make_dsn
+
 from gateway.catalog.database_report import DatabaseReport, FoundTable
 from gateway.catalog.postgres import CatalogQueryRefused, open_catalog
 from gateway.catalog.setting_mistakes import Mistake
-from gateway.checks.database import DatabaseCheck, of_failed_query, of_tables
+from gateway.checks.database import DatabaseCheck, advice_on, of_failed_query, of_tables
+from gateway.errors import CatalogUnavailable
 from gateway.findings.finding import Finding
 from gateway.service.metrics import Metrics
 from gateway.settings import PostgresSettings
@@ -65,10 +69,11 @@ async def test_changes_that_a_pooler_or_a_wrong_address_loses_fail_the_check(
     with running_pgbouncer(postgres_dsn, tmp_path / "pooler") as pooler:
         lost = (await findings(pooler.dsn))["changes"]
     refused = (await findings(postgres_dsn, listen_dsn="host=127.0.0.1 port=1"))["changes"]
+    assert "pooler in transaction mode" in lost.advice
+    assert refused.advice.startswith("check postgres.listen_dsn")
     for found, words in ((lost, "nobody passes notifications on"), (refused, "Connection refused")):
         assert (found.name, found.level) == ("changes_not_heard", "bad")
         assert words in found.what
-        assert "set postgres.listen_dsn" in found.advice
 
 
 async def test_a_missing_trigger_fails_the_check(postgres_dsn: str, images_table: ImagesTable) -> None:
@@ -122,3 +127,34 @@ def test_repairs_of_what_an_inspection_found_are_the_advice() -> None:
     assert (hidden.where, hidden.level, hidden.advice) == ("rows", "warning", f"run: {table.repair}")
     assert (ambiguous.where, ambiguous.level) == ("table", "warning")
     assert "postgres.table" in ambiguous.advice
+
+
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        ("could not extend file: No space left on device", "the disk of Postgres is full"),
+        ("remaining connection slots are reserved", "raise max_connections"),
+        ("canceling statement due to statement timeout", "SET statement_timeout = 0"),
+        ("cannot execute NOTIFY during recovery", "leads to a standby"),
+        ("too many notifications in the NOTIFY queue", "end the session that listens"),
+        ("password authentication failed", "its user and password"),
+    ],
+)
+def test_the_advice_is_that_of_the_cause(reason: str, advice: str) -> None:
+    assert advice in advice_on(CatalogUnavailable(reason))
+
+
+async def test_a_role_without_a_connection_left_is_told_its_limit_and_not_a_pooler(
+    postgres_dsn: str, images_table: ImagesTable
+) -> None:
+    images_table.put([ROW])
+    create = "CREATE ROLE few LOGIN PASSWORD 'few' CONNECTION LIMIT 1; GRANT SELECT ON images TO few"
+    await asyncio.to_thread(images_table.execute, create)
+    try:
+        dsn = make_dsn(postgres_dsn, user="few", password="few")
+        found = (await findings(dsn, pool_size=1))["changes"]
+    finally:
+        await asyncio.to_thread(images_table.execute, "DROP OWNED BY few; DROP ROLE few")
+    assert "too many connections for role" in found.what
+    assert "CONNECTION LIMIT" in found.advice
+    assert "pooler" not in found.advice

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import resource
 import signal
 from pathlib import Path
@@ -64,6 +65,23 @@ async def test_a_disk_that_hangs_under_the_audit_log_holds_up_neither_a_reload_n
     async with gateway_process("serve", "--config", str(config_file), environment=environment) as running:
         running.process.send_signal(signal.SIGHUP)
         assert '"action": "reload"' in json.loads(await running.line_with("the disk does not answer"))["event"]
+        running.terminate()
+        assert await running.exit_code() == 0
+
+
+async def test_sigusr1_writes_tasks_with_their_stacks_and_connections_by_client_to_the_log(config_file: Path) -> None:
+    async with (
+        gateway_process("serve", "--config", str(config_file)) as running,
+        aiohttp.ClientSession() as session,
+        session.get(running.public + "/healthz") as answer,
+    ):
+        assert answer.status == 200
+        running.process.send_signal(signal.SIGUSR1)
+        report = json.loads(await running.line_with("report: tasks="))["event"]
+        assert "'public': {'127.0.0.1': 1}" in report
+        assert re.search(r"turn_ms=\d+\.\d ", report)
+        stack = json.loads(await running.line_with("names=loop-lag"))["event"]
+        assert re.search(r"stack=.*monitoring/metrics\.py:\d+ measure_loop_lag > .* sleep", stack)
         running.terminate()
         assert await running.exit_code() == 0
 

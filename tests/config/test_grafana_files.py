@@ -82,15 +82,16 @@ def test_every_collector_of_the_gateway_is_shown_or_left_out_for_a_reason() -> N
     left_out = {
         "nginx's auth_request, a detail of access": "access_checks",
         "an alert": (
-            "accept_pauses canary_up change_feed_connected change_trigger_installed config_last_reload_successful "
-            "credentials_refresh event_loop_lag_seconds heartbeat_age_seconds invalidation_receivers "
-            "log_lines_dropped nginx_asked_seconds nginx_cache_used_seconds nginx_misdirected "
-            "refresh_last_success_timestamp_seconds"
+            "accept_pauses audit_lines_lost canary_up change_feed_connected change_trigger_installed "
+            "config_last_reload_successful credentials_refresh event_loop_lag_seconds heartbeat_age_seconds "
+            "invalidation_receivers log_lines_dropped nginx_asked_seconds nginx_cache_used_seconds "
+            "nginx_misdirected redis_evicts_unending refresh_last_success_timestamp_seconds"
         ),
         "about the admin, not about images": "admin_attempts",
         "the log has each": "background_errors",
         "what runs, after an upgrade": "build_info",
-        "beside the alert": "canary_seconds config_last_reload_success_timestamp_seconds",
+        "beside the alert": "canary_change_seconds canary_seconds config_last_reload_success_timestamp_seconds",
+        "of the console": "finding_since_timestamp_seconds",
         "the mean of few numbers": "client_attempts",
         "about reports, not about images": "client_beacons",
         "a detail of pages, in the console": "client_paint_seconds client_picture_bytes",

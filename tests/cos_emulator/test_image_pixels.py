@@ -27,6 +27,8 @@ def processed(data: bytes, rule: str) -> Image.Image:
     [
         ("thumbnail/640x", (640, 320)),
         ("crop/50x50/gravity/center", (50, 50)),
+        ("cut/30x20x10x10", (30, 20)),
+        ("rotate/90", (200, 400)),
         ("thumbnail/!50p|imageMogr2/crop/20x", (20, 100)),
     ],
 )

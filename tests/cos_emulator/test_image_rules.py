@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway_dev.cos_emulator.image_geometry import Area, AutoOrient, Box, Crop, Operation, Scale, Size
+from gateway_dev.cos_emulator.image_geometry import Area, AutoOrient, Box, Crop, Cut, Operation, Rotate, Scale, Size
 from gateway_dev.cos_emulator.image_rules import Report, Rule, find_rule, parse_rule
 from gateway_dev.cos_emulator.refusals import Refusal
 from gateway_dev.cos_emulator.request import CosRequest
@@ -11,8 +11,8 @@ PICTURE = (400, 200)
 
 
 def operation(text: str) -> Operation:
-    """Return the only operation of a rule of imageMogr2."""
-    parsed = parse_rule(f"imageMogr2/{text}")
+    """Return the only operation of a rule of imageMogr2 or, with its name, of imageView2."""
+    parsed = parse_rule(text if text.startswith("imageView2") else f"imageMogr2/{text}")
     assert parsed is not None
     (only,) = parsed.operations
     return only
@@ -42,11 +42,14 @@ def operation(text: str) -> Operation:
         ("thumbnail/!x150p", (400, 300)),
         ("thumbnail/20000@", (200, 100)),
         ("thumbnail/1000000@", (400, 200)),
+        ("imageView2/2/w/40", (40, 20)),
+        ("imageView2/3/w/800/h/800", (400, 200)),
+        ("imageView2/3/w/100/h/100", (200, 100)),
     ],
 )
 def test_each_documented_scaling_makes_its_size(text: str, size: Size) -> None:
     scaling = operation(text)
-    assert not isinstance(scaling, Crop | AutoOrient)
+    assert not isinstance(scaling, Crop | Cut | Rotate | AutoOrient)
     assert scaling.size(PICTURE) == size
 
 
@@ -67,6 +70,7 @@ def test_a_shrunk_area_never_exceeds_its_pixels() -> None:
         ("crop/400x100/gravity/southwest", ((400, 200), (0, 100, 400, 200))),
         ("crop/100x/gravity/east", ((400, 200), (300, 0, 400, 200))),
         ("crop/x50/gravity/south", ((400, 200), (0, 150, 400, 200))),
+        ("imageView2/1/w/100/h/100", ((200, 100), (50, 0, 150, 100))),
         ("crop/401x", None),
         ("crop/x201", None),
         ("crop/500x100", None),
@@ -83,8 +87,28 @@ def test_a_crop_scales_to_cover_and_cuts_at_its_gravity(text: str, plan: tuple[S
 
 
 @pytest.mark.parametrize(
+    ("text", "box"),
+    [
+        ("cut/100x50x10x20", (10, 20, 110, 70)),
+        ("cut/100x50x350x180", (350, 180, 400, 200)),
+        ("cut/10x10x400x0", None),
+        ("cut/10x10x0x200", None),
+    ],
+)
+def test_a_cut_keeps_the_part_inside_the_picture(text: str, box: Box | None) -> None:
+    cut = operation(text)
+    assert isinstance(cut, Cut)
+    if box is None:
+        with pytest.raises(Refusal, match="400 InvalidArgument"):
+            cut.box(PICTURE)
+    else:
+        assert cut.box(PICTURE) == box
+
+
+@pytest.mark.parametrize(
     ("text", "rule"),
     [
+        ("imageMogr2/rotate/90", Rule((Rotate(90),))),
         ("imageMogr2/format/avif/quality/50", Rule(kind="AVIF", quality=50)),
         ("imageMogr2/format/jpg/quality/90!", Rule(kind="JPEG", quality=90)),
         ("imageMogr2/ignore-error/1/strip", Rule(strip=True, ignore_error=True)),
@@ -92,8 +116,8 @@ def test_a_crop_scales_to_cover_and_cuts_at_its_gravity(text: str, plan: tuple[S
         ("imageMogr2/interlace/1", Rule()),
         ("watermark/2/text/5Zu+", Rule()),
         ("imageAve", Rule(report=Report.AVERAGE)),
-        ("imageView2/2/w/40", Rule()),
-        ("imageMogr2/rotate/90/cut/6x5x4x3", Rule()),
+        ("imageView2/0", Rule()),
+        ("imageView2/1/w/40/h/10/format/gif/q/85", Rule((Crop(40, 10, "center"),), "GIF", 85)),
         (
             "imageMogr2/auto-orient/thumbnail/640x/strip|imageMogr2/crop/300x200/format/webp/quality/75/|imageInfo",
             Rule((AutoOrient(), Scale(640, None), Crop(300, 200)), "WEBP", 75, strip=True, report=Report.INFO),
@@ -117,8 +141,11 @@ INVALID_THUMBNAILS = [
         *(f"imageMogr2/thumbnail/{value}" for value in INVALID_THUMBNAILS),
         *(f"imageMogr2/{name}" for name in ("explode/1", "x", "thumbnail", "thumbnail/", "strip|explode/1")),
         *(f"imageMogr2/crop/{value}" for value in ("300", "x", "0x4", "3x0", "3x4x5", "3x4>", "3x4/gravity/middle")),
+        *(f"imageMogr2/cut/{value}" for value in ("", "600x500", "6x5x0x", "0x5x0x0", "6x0x0x0", "6x5x-1x0")),
+        *(f"imageMogr2/rotate/{value}" for value in ("361", "left", "+1", "1_0")),
         *(f"imageMogr2/{setting}" for setting in ("format/tpg", "format/WEBP", "quality/0", "quality/101")),
-        *("imageMogr2/ignore-error/2", "imageInfo|imageMogr2/strip", "imageInfo/1"),
+        *("imageMogr2/ignore-error/2", "imageInfo|imageMogr2/strip", "imageInfo/1", "imageView2"),
+        *("imageView2/6/w/40", "imageView2/2/w/a"),
     ],
 )
 def test_an_invalid_rule_is_refused(text: str) -> None:
@@ -127,6 +154,6 @@ def test_an_invalid_rule_is_refused(text: str) -> None:
 
 
 def test_the_first_rule_with_an_effect_applies() -> None:
-    query = (("x", ""), ("imageView2/0", ""), ("imageMogr2/strip", ""), ("imageMogr2/thumbnail/!50p", ""))
-    assert find_rule(CosRequest("GET", "h", "/k", query)) == Rule(strip=True)
+    query = (("x", ""), ("imageView2/0", ""), ("imageMogr2/rotate/90", ""), ("imageMogr2/thumbnail/!50p", ""))
+    assert find_rule(CosRequest("GET", "h", "/k", query)) == Rule((Rotate(90),))
     assert find_rule(CosRequest("GET", "h", "/k")) is None

@@ -140,6 +140,7 @@ async def test_avif_can_be_off_for_a_bucket(client: Client, cos: CosEmulator) ->
     cos.store.put("other-125", "a.png", ORIGINAL)
     rules = (
         "imageMogr2/thumbnail/10x/format/avif",
+        "imageView2/2/w/10/format/avif",
         "imageMogr2/format/avif|imageInfo",
     )
     for rule in rules:

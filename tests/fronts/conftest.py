@@ -20,7 +20,7 @@ from gateway_dev.processes import free_port
 from tests.certificates import write_certificate
 from tests.conftest import RunningGateway, StartGateway
 from tests.fronts.front import Front, running
-from tests.nginx.conftest import in_front_of, starting_nginx
+from tests.nginx.conftest import MAIN, in_front_of, starting_nginx
 
 PAGE = Path(__file__).parents[2] / "docs" / "fronts.md"
 SITE = "img.example.com"
@@ -39,18 +39,6 @@ Group www-data
         *("headers", "cache", "cache_disk", "ssl", "http2"),
     )
 )
-_NGINX = """daemon off;
-pid {folder}/pid;
-error_log {folder}/error.log;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-"""
 _CADDY = "{{\n\tadmin off\n\tpersist_config off\n\tauto_https disable_redirects\n\tstorage file_system {folder}\n}}\n"
 _SQUID = """
 pid_filename none
@@ -87,7 +75,7 @@ RECIPES: Mapping[str, Recipe] = {
     "caddy": Recipe("caddy run --adapter caddyfile --config {file}", before=_CADDY),
     "traefik": Recipe("traefik --entrypoints.web.address=127.0.0.1:{port} --providers.file.filename={file}"),
     "envoy": Recipe("envoy --use-dynamic-base-id --concurrency 2 --log-level error -c {file}"),
-    "nginx": Recipe("nginx -p {folder} -c {file}", before=_NGINX, after="}}", caches=True),
+    "nginx": Recipe("nginx -p {folder} -c {file}", before=MAIN.partition("    {http}")[0], after="}}", caches=True),
 }
 # The files of nginx that keep public images; those of ``accel`` have tests of their own.
 FILES = ("gateway.conf", "private-cache.conf")
@@ -131,7 +119,7 @@ def _configured(name: str, text: str, gateway: str, port: int, folder: Path) -> 
     ):
         text = text.replace(old, new)
     recipe = RECIPES[name]
-    return recipe.before.format(folder=folder, port=port) + text + recipe.after.format(folder=folder)
+    return recipe.before.format(folder=folder, port=port, main="") + text + recipe.after.format(folder=folder)
 
 
 @asynccontextmanager

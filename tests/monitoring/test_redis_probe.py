@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from gateway.concurrency.background import background
 from gateway.errors import DependencyDegraded
 from gateway.metrics.registry import OptionalGauge, gauge_value
-from gateway.monitoring.redis_probe import RedisProbe
+from gateway.monitoring.redis_probe import RedisGauges, RedisProbe
 from gateway.redis_connection.client import open_redis
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
@@ -53,19 +53,27 @@ def client(server: RedisServer) -> Iterator["redis.Redis"]:
 @asynccontextmanager
 async def probing(url: str) -> AsyncIterator[tuple[RedisProbe, OptionalGauge]]:
     """Yield the probe of a gateway that listens to invalidations."""
-    receivers = OptionalGauge("receivers", "Receivers.")
+    receivers, evicts = OptionalGauge("receivers", "Receivers."), OptionalGauge("evicts", "Evicts.")
     settings = RedisSettings(url=SecretStr(url), timeout=LIMIT)
     async with open_redis(settings) as shards:
         channel = InvalidationChannel(shards)
         recorder = Recorder()
         async with background("invalidation-channel", channel.listen(recorder, recorder.use_new_url)):
-            yield RedisProbe(shards, channel, settings, receivers), receivers
+            yield RedisProbe(shards, channel, settings, RedisGauges(receivers, evicts)), receivers
 
 
 def url_of(server: RedisServer, client: "redis.Redis", rules: str) -> str:
     """Return the address for a user with these rules."""
     client.execute_command("ACL", "SETUSER", "gateway", "on", ">secret-of-the-user", *rules.split())  # type: ignore[no-untyped-call]
     return f"redis://gateway:secret-of-the-user@127.0.0.1:{server.port}/0"
+
+
+async def test_a_policy_that_evicts_keys_without_an_end_is_said(server: RedisServer, client: "redis.Redis") -> None:
+    async with probing(server.url) as (probe, _):
+        for policy, expected in (("allkeys-lru", 1), ("volatile-lru", 0), ("noeviction", 0)):
+            client.config_set("maxmemory-policy", policy)
+            await probe.run()
+            assert gauge_value(probe.gauges.evicts) == expected
 
 
 async def test_each_listening_replica_is_a_receiver_and_what_a_probe_leaves_expires(

@@ -66,6 +66,10 @@ def test_a_gateway_that_is_well_has_none() -> None:
             {"points": [Point(5, 5, {"open_files_short": 1}, None)]},
             Finding("open_files_short", "warning", {"count": 1}),
         ),
+        (
+            {"points": [Point(5, 5, {"audit_lines_lost": 2}, None)]},
+            Finding("audit_lines_lost", "warning", {"count": 2}),
+        ),
         ({"points": [Point(5, 5, {"nginx_misdirected": 3}, None)]}, Finding("nginx_asks_wrong_port", "bad")),
         (
             {"points": [point(status_200=95, status_502=4, status_aborted=1)]},

@@ -19,7 +19,7 @@ from tests.fronts.front import Front, running
 
 CONFIG = Path(__file__).parents[2] / "config" / "nginx"
 
-_MAIN = """
+MAIN = """
 {main}
 daemon off;
 pid {folder}/nginx.pid;
@@ -123,7 +123,7 @@ async def _running(
     configuration = folder / "nginx.conf"
     http = re.sub(r"^( *)listen 80( default_server)?;", rf"\1listen 127.0.0.1:{port};", http, flags=re.MULTILINE)
     http = re.sub("/var/(cache|log)/nginx", rf"{folder}/\1", http)
-    configuration.write_text(_MAIN.format(main=main, folder=folder, http=http))
+    configuration.write_text(MAIN.format(main=main, folder=folder, http=http))
     for old, new in changes.items():
         _change(old, new, configuration, *(folder / "image-gateway").iterdir())
     for name in ("cache", "log", "logs"):

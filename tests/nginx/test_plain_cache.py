@@ -5,13 +5,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway_dev.cos_emulator.content import SyntheticContent
-from gateway_dev.cos_emulator.faults import Chunked, Cut, Fault, NoLength, Refuse, WrongLength
+from gateway_dev.cos_emulator.faults import Chunked, Cut, Fault, NoLength, WrongLength
 from gateway_dev.cos_emulator.faults import Headers as AddedHeaders
 from gateway_dev.cos_emulator.server import CosEmulator
-from tests.conftest import Images, RunningGateway, StartGateway, token_for
+from tests.conftest import Images, RunningGateway, StartGateway
 from tests.nginx.conftest import Nginx, StartNginx
-from tests.nginx.test_accel import LARGE, SMALL
+from tests.nginx.test_accel import LARGE
 from tests.stories.content import add_large
 
 _CONFIGURATION = """
@@ -80,38 +79,3 @@ async def test_a_resumed_image_is_cached_as_a_whole(
     for expected in ("MISS", "HIT"):
         answer = await nginx.get("/i/a")
         assert (answer.body, answer.headers["X-Cache"]) == (LARGE.read(0, LARGE.size), expected)
-
-
-async def test_private_images_and_errors_are_not_cached(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
-    """nginx reuses a response to a request with Authorization unless Cache-Control forbids it."""
-    await images.add("mine", SMALL, owner="alice", public=False)
-    for _ in range(2):
-        answer = await nginx.get("/i/mine", Authorization=f"Bearer {token_for('alice')}")
-        assert (answer.status, answer.headers["X-Cache"]) == (200, "MISS")
-    assert (await nginx.get("/i/mine", Authorization=f"Bearer {token_for('bob')}")).status == 404
-    await images.add("a", SMALL)
-    cos.faults.add(Fault(action=Refuse(status=500, code="InternalError")))
-    assert (await nginx.get("/i/a")).status == 502
-    assert (await nginx.get("/i/a")).body == SMALL
-
-
-async def test_a_redirect_is_not_cached_for_longer_than_its_url_is_valid(
-    start_gateway: StartGateway, start_nginx: StartNginx, images: Images
-) -> None:
-    gateway = await start_gateway(url_cache={"default_ttl": 100, "min_remaining": 30})
-    nginx = await start_nginx(_CONFIGURATION.format(gateway=gateway.address))
-    await images.add("a", SMALL)
-    answer = await nginx.get("/i/a?redirect=true")
-    assert int(answer.headers["Cache-Control"].partition("max-age=")[2]) <= 70
-
-
-async def test_ranges_and_conditions_are_served_from_the_cache_of_nginx(
-    nginx: Nginx, images: Images, cos: CosEmulator
-) -> None:
-    content = SyntheticContent(100_000)
-    await add_large(images, content)
-    first = await nginx.get("/i/a")
-    ranged = await nginx.get("/i/a", Range="bytes=5-9")
-    assert (ranged.status, ranged.body, ranged.headers["X-Cache"]) == (206, content.read(5, 10), "HIT")
-    assert (await nginx.get("/i/a", If_None_Match=first.headers["ETag"])).status == 304
-    assert len(cos.request_log.requests) == 1

@@ -173,6 +173,21 @@ async def test_more_changes_than_an_answer_has_are_fetched_page_by_page_from_one
     assert "gap" not in floors(*two)
 
 
+@pytest.mark.parametrize("skew", [-3_600_000, -10_000, 10_000])
+async def test_a_clock_of_a_gateway_may_be_wrong(start_njs: StartNjs, two: list[Scripted], skew: int) -> None:
+    first, second = two
+    second.skew = skew
+    nginx = await start_njs(site("gateway-cache.conf", [first.address], [first.address, second.address]))
+    first.images["a"] = "0"
+    assert await cached(nginx, "a") == "0"
+    for number, hearing in enumerate((first, second, first, second), 1):
+        first.images["a"] = str(number)
+        hearing.changes.append((hearing.now(), "a"))  # the other gateway does not hear of it
+        await until_is(nginx, "a", str(number))
+        assert await cached(nginx, "a") == str(number)
+    assert floors(*two) == ["start"]
+
+
 async def test_what_comes_from_a_gateway_that_hears_later_is_forgotten_when_that_gateway_hears(
     start_njs: StartNjs, two: list[Scripted]
 ) -> None:
@@ -243,6 +258,24 @@ async def test_gateways_that_start_empty_the_cache_if_others_had_other_settings_
         await until(lambda asked=asked: len(first.asked + second.asked) > asked + 3)  # type: ignore[misc]
         assert sorted(floors(*two)) == sorted(expected)
     await until(lambda: "forgets its copies of all images: settings" in nginx.log)
+
+
+async def test_what_gateways_of_other_settings_sent_until_they_ended_is_forgotten_when_they_have(
+    start_njs: StartNjs, two: list[Scripted]
+) -> None:
+    """In a rolling change they answer on beside those of the new settings, after nginx has heard of these."""
+    old, new = two
+    nginx = await start_njs(site("gateway-cache.conf", [old.address], [gateway.address for gateway in two]))
+    await cached_after_start(nginx, *two)
+    new.restart("after")
+    await until(lambda: "settings" in floors(*two), what="the floor of the new settings")
+    old.images["a"] = "of the old settings"
+    assert (await nginx.get("/i/a")).body == b"of the old settings"
+    assert is_hit(await nginx.get("/i/a"))
+    old.is_silent = True
+    old.images["a"] = "new"
+    await until(lambda: floors(*two).count("settings") > 1, what="the floor after the end of the old settings")
+    assert (await nginx.get("/i/a")).body == b"new"
 
 
 def is_complete(gateway: Scripted) -> bool:

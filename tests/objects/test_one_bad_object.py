@@ -1,14 +1,15 @@
 """One object that COS never returns, in a bucket without other failures."""
 
 import asyncio
+import time
 from collections import Counter
 
 import pytest
 
-from gateway_dev.cos_emulator.faults import Action, Fault, Hang, Refuse
+from gateway_dev.cos_emulator.faults import Action, Cut, Fault, Hang, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
-from tests.conftest import Images, StartGateway
-from tests.waiting import until
+from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
+from tests.waiting import until, until_answered
 
 BAD = "objects/bad*.png"
 SERVER_ERROR = Refuse(status=500, code="InternalError")
@@ -41,6 +42,36 @@ async def test_an_object_that_always_fails_does_not_affect_others(
         asker.cancel()
     assert statuses.keys() <= {502, 504}, "what the object comes to, and nothing of a pause"
     assert sum(statuses.values()) > 20
+
+
+async def test_an_object_that_keeps_failing_is_not_requested_for_seconds(
+    gateway: RunningGateway, images: Images, cos: CosEmulator
+) -> None:
+    await images.add("bad")
+    cos.faults.add(Fault(action=SERVER_ERROR, key=BAD, times=None))
+    began = time.monotonic()
+    for _ in range(50):
+        answer = await gateway.get("/i/bad")
+        assert (answer.status, answer.json()["code"]) == (502, "origin_unavailable")
+    most = 2 + int(time.monotonic() - began)
+    assert len(cos.request_log.of("objects/bad.png")) <= most * 4, "two requests of four tries each, and one a second"
+    cos.faults.clear()
+    await until_answered(gateway, "/i/bad", 200)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_missing_object_is_requested_once(
+    gateway: RunningGateway, images: Images, cos: CosEmulator, method: str
+) -> None:
+    await images.add("gone")
+    cos.store.delete(BUCKET, "objects/gone.png")
+    began = time.monotonic()
+    for _ in range(21):
+        assert (await gateway.request(method, "/i/gone")).status == 404
+    most = 1 + int((time.monotonic() - began) / 3)  # the answer is kept for three seconds
+    assert len(cos.request_log.of("objects/gone.png", method)) <= most
+    await images.add("gone")
+    await until_answered(gateway, "/i/gone", 200)
 
 
 @pytest.mark.parametrize(
@@ -77,3 +108,15 @@ async def test_a_failure_is_of_one_object_and_one_rendition(
     assert (await gateway.get("/i/cat?style=small")).status == 451
     assert (await gateway.get("/i/cat")).body == b"bytes"
     assert len(cos.request_log.requests) == 2
+
+
+async def test_a_body_that_is_always_lost_is_a_failure_too(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(image_proxy={"retry_count": 0})
+    await images.add("bad", bytes(50_000))
+    cos.faults.add(Fault(action=Cut(at=20_000), key=BAD, times=None))
+    began = time.monotonic()
+    for _ in range(20):
+        assert (await gateway.get("/i/bad")).status == 502
+    assert 2 <= len(cos.request_log.requests) <= 2 + int(time.monotonic() - began)

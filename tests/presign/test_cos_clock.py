@@ -182,6 +182,20 @@ async def test_public_urls_are_valid_and_expire_by_cos_s_time(
     assert kept > 3000
 
 
+async def test_urls_signed_before_the_refusal_are_not_used_again(
+    start_gateway: StartGateway, images: Images, other_cos: CosEmulator
+) -> None:
+    gateway = await started(start_gateway, other_cos, listen=True)
+    await images.add("cat", DATA)
+    await gateway.get("/api/v1/images/cat/url")  # kept in Redis
+    for _ in range(3):
+        assert (await gateway.get("/i/cat")).status == 200
+    assert gateway.sample("origin_requests_total", status="403") == 1
+    data = (await gateway.get("/api/v1/images/cat/url")).json()["data"]
+    async with aiohttp.ClientSession() as session, session.get(yarl.URL(data["url"], encoded=True)) as answer:
+        assert answer.status == 200
+
+
 @pytest.mark.parametrize("other_cos", [-HOUR], ids=["we-are-early"], indirect=True)
 async def test_rows_are_trusted_by_cos_s_time(
     start_gateway: StartGateway, images: Images, other_cos: CosEmulator
@@ -218,3 +232,11 @@ async def test_replicas_agree_once_the_clock_of_each_is_corrected(
     assert [replica.sample("origin_requests_total", status="403") for replica in replicas] == refused
     urls = [(await replica.get("/api/v1/images/cat/url")).json()["data"]["url"] for replica in replicas]
     assert urls[0] == urls[1]
+
+
+async def test_a_refusal_for_another_reason_corrects_nothing(start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway(cos={"secret_key": "not-the-key"})
+    await images.add("cat", DATA)
+    assert (await gateway.get("/i/cat")).status == 502
+    assert gateway.sample("origin_requests_total", status="403") == 2, "renewed once, then given up"
+    assert gateway.sample("cos_clock_offset_seconds") == 0

@@ -252,6 +252,24 @@ async def listed(purges: Purges, *names: str) -> None:
         await ReplicaStore(purges.worker.replicas._shards).publish(point)
 
 
+@pytest.mark.parametrize("deaf", [None, "two"])
+async def test_a_change_that_a_listed_gateway_is_not_known_to_have_heard_is_purged_again_when_its_lease_has_ended(
+    purges: Purges, deaf: str | None
+) -> None:
+    await listed(purges, "one", "two")
+    for name in {"one", "two"} - {deaf}:
+        purges.intake.replica = name
+        await purges.intake.add(["a"])
+    await purges.drain()
+    assert purges.edge.requests == [["a"]]
+    assert purges.metrics.registry.get_sample_value("image_gateway_purge_repeats_total") == (1 if deaf else 0)
+    assert await purges.queue.due_at("a") == (NOW + REPEAT_AFTER if deaf else None)
+    purges.clock.now += REPEAT_AFTER
+    await purges.drain()
+    assert purges.edge.requests == [["a"], ["a"]] if deaf else [["a"]]
+    assert await purges.queue.due_at("a") is None, "it is purged twice at most"
+
+
 async def test_what_a_gateway_heard_of_an_earlier_change_is_not_known_of_the_next(purges: Purges) -> None:
     await listed(purges, "one", "two")
     for name in ("one", "two", "one"):

@@ -17,7 +17,6 @@ from redis.asyncio import Redis as AsyncRedis
 
 from gateway.checks.redis import CLUSTER_RULES, RULES
 from gateway.concurrency.background import background
-from gateway.metrics.registry import OptionalGauge
 from gateway.monitoring.redis_probe import RedisProbe
 from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.client import WrongRedis, check_settings, open_redis
@@ -27,6 +26,7 @@ from gateway.redis_connection.shards import OneServer, Shards
 from gateway.redis_entries.usage_store import Usage
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
+from gateway.service.metrics import Metrics
 from gateway.settings import RedisSettings
 from gateway_dev.processes import wait_until
 from gateway_dev.redis_server import RedisServer
@@ -58,7 +58,7 @@ async def lifecycle(url: str, clock: Clock, *, after: Callable[[], None] = lambd
 
 def probe_of(shards: Shards, url: str) -> RedisProbe:
     settings = RedisSettings(url=SecretStr(url))
-    return RedisProbe(shards, InvalidationChannel(shards), settings, OptionalGauge("receivers", "Receivers."))
+    return RedisProbe(shards, InvalidationChannel(shards), settings, Metrics().redis)
 
 
 async def one_round(tier: Tier, image_ids: list[str]) -> None:

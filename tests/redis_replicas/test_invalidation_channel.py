@@ -121,6 +121,19 @@ async def line(redis_url: str, redis_client: "redis.Redis") -> AsyncIterator[Lin
         yield Line(valve, redis_url.replace(f":{port}", f":{valve.port}"))
 
 
+async def test_a_silently_dead_connection_is_detected(line: Line, redis_url: str) -> None:
+    recorder = Recorder(every=0.2, lease=0.5)
+    async with connected(line.url, timeout=1) as shards, listening(shards, recorder) as received:
+        assert await next_of(received) is None
+        await publish(redis_url, "a")
+        assert await next_of(received) == "a"
+        line.valve.lose_packets(of_new_connections=False)
+        await publish(redis_url, "lost")
+        assert await next_of(received) is None
+        await publish(redis_url, "b")
+        assert await next_of(received) == "b"
+
+
 class Clock:
     """``boot_time``, which fails when it is read ten thousand times before the event loop has run again."""
 

@@ -4,11 +4,20 @@ import gzip
 
 import pytest
 
-from gateway_dev.cos_emulator.faults import Chunked, Fault, Gzip, NoLength
+from gateway_dev.cos_emulator.faults import Chunked, Fault, Gzip, NoLength, WrongLength
 from gateway_dev.cos_emulator.faults import Headers as AddedHeaders
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway
 from tests.stories.content import LARGE, SMALL, add_large, read_interrupted
+
+
+async def test_a_body_of_another_length_than_announced_is_interrupted_before_the_last_byte_announced(
+    gateway: RunningGateway, images: Images, cos: CosEmulator
+) -> None:
+    for by, most in ((-1000, LARGE.size - 1001), (1000, LARGE.size)):
+        await add_large(images, image_id=f"a{by}")
+        cos.faults.add(Fault(action=WrongLength(by=by), times=None, key=f"objects/a{by}.png"))
+        assert len(await read_interrupted(gateway, f"/i/a{by}")) <= most
 
 
 async def test_a_chunked_body_arrives_complete(gateway: RunningGateway, images: Images, cos: CosEmulator) -> None:

@@ -4,12 +4,13 @@ import asyncio
 from typing import Any
 
 import pytest
+import redis
 
 from gateway_dev.cos_emulator.faults import Drip, Fault, Hang, Refuse, Reset
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.stories.content import ALWAYS_REVALIDATE, SMALL, requests_to
-from tests.waiting import until, until_answered
+from tests.waiting import until, until_answered, until_listening
 
 
 async def test_a_private_image_in_memory_is_served_to_its_owner_alone(
@@ -124,3 +125,19 @@ async def test_a_row_read_again_is_authorized_again(gateway: RunningGateway, ima
     await images.add("b", b"moved", key="elsewhere.png")
     cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), key="objects/b.png"))
     assert (await gateway.get("/i/b")).body == b"moved"
+
+
+async def test_a_warm_request_reads_neither_redis_nor_postgres(
+    gateway: RunningGateway, images: Images, redis_client: "redis.Redis"
+) -> None:
+    await until_listening(gateway, redis_client)
+    await images.add("hot", b"x" * 1000)
+    await gateway.get("/i/hot")
+    queries = gateway.sample("catalog_queries_total", result="found")
+    gets = redis_client.info("commandstats").get("cmdstat_get", {}).get("calls", 0)
+    for _ in range(20):
+        assert (await gateway.get("/i/hot")).status == 200
+    assert gateway.sample("catalog_queries_total", result="found") == queries == 1
+    assert redis_client.info("commandstats").get("cmdstat_get", {}).get("calls", 0) == gets
+    assert gateway.sample("url_cache_lookups_total", tier="local", result="hit") == 20
+    assert gateway.sample("presigns_total") == 1

@@ -125,6 +125,28 @@ class TestRedisAway:
         await images.add("new")
         await timed(gateway, "/i/new")
 
+    async def test_what_changed_meanwhile_is_not_served_as_it_was(
+        self, start_gateway: StartGateway, images: Images, own_redis: RedisServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        gateway = await start_gateway(redis={"url": own_redis.url, "timeout": 2}, url_cache={"local_ttl": 0})
+        await images.add("cat", b"cat", owner="alice", public=True)
+
+        async def is_found_in_redis() -> bool:
+            assert (await gateway.get("/i/cat")).status == 200
+            return gateway.sample("url_cache_lookups_total", tier="redis", result="hit") > 0
+
+        await until(is_found_in_redis, seconds=60, what="an entry of which no change can have been missed")
+        own_redis.pause()
+        try:
+            await ready(gateway, "degraded", redis="down")  # from here on, Redis is not asked at all
+            await images.execute("UPDATE images SET is_public = false WHERE id = 'cat'")
+            await until(lambda: "images not dropped from redis" in caplog.text, what="the change")
+        finally:
+            own_redis.resume()
+        await ready(gateway, "ready", redis="ok")
+        assert {(await gateway.get("/i/cat")).status for _ in range(5)} == {404}
+        assert (await gateway.get("/i/cat", user="alice")).status == 200
+
     async def test_a_cluster_that_is_away(
         self, start_gateway: StartGateway, images: Images, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -188,6 +188,23 @@ class TestTellingTheOthers:
         await everywhere(deaf, lambda gateway: gateway.get("/i/a"), 404)
 
 
+async def test_entries_of_a_replica_with_another_key_are_counted_as_foreign(
+    start_gateway: StartGateway, images: Images
+) -> None:
+    """Each replaces the entries of the other, so that neither has a cache, and no client notices."""
+    settings = {"url_cache": {"local_ttl": 0}, "postgres": {"listen": False}}
+    started = [await start_gateway(redis={"entry_key": key * 32}, **settings) for key in "ab"]
+    await images.add("a")
+    labels = {"tier": "redis", "result": "foreign"}
+    for gateway in started:  # from the start, so that an alert sees the first one
+        assert gateway.registry.get_sample_value("image_gateway_url_cache_lookups_total", labels) == 0
+    for gateway in (*started, *started):
+        assert (await gateway.get("/i/a")).status == 200
+    assert [gateway.sample("url_cache_lookups_total", tier="redis", result="foreign") for gateway in started] == [1, 2]
+    assert [gateway.sample("url_cache_lookups_total", tier="redis", result="miss") for gateway in started] == [1, 0]
+    assert [gateway.sample("url_cache_lookups_total", tier="redis", result="hit") for gateway in started] == [0, 0]
+
+
 @pytest.fixture
 async def _other_table(images: Images) -> AsyncIterator[None]:
     """A table in which the image ``a`` is private."""
@@ -231,6 +248,29 @@ async def test_replicas_use_no_entries_of_a_replica_whose_rows_say_other_things(
     hits = [gateway.sample("url_cache_lookups_total", tier="redis", result="hit") for gateway, _ in both]
     foreign = [gateway.sample("url_cache_lookups_total", tier="redis", result="foreign") for gateway, _ in both]
     assert (sum(hits), sum(foreign)) == ((3, 0) if shares else (0, 3))
+
+
+async def test_a_gap_in_listening_is_followed_by_reading_the_rows_again(
+    replicas: list[RunningGateway], images: Images
+) -> None:
+    await images.add("a")
+    await images.add("b")
+    for gateway in replicas:
+        await gateway.get("/i/a")
+        await gateway.get("/i/b")
+    url = (await replicas[0].get("/api/v1/images/b/url")).json()["data"]["url"]
+    # Both listeners are cut off, and the change comes before they are back.
+    await images.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'image-gateway-changes'"
+    )
+    await images.execute("SET LOCAL session_replication_role = replica; DELETE FROM images WHERE id = 'a'")
+    deadline = time.monotonic() + LIMIT
+    for gateway in replicas:
+        while (await gateway.get("/i/a")).status != 404:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+    again = (await replicas[0].get("/api/v1/images/b/url")).json()["data"]
+    assert (again["url"], again["from_cache"]) == (url, True)
 
 
 async def test_the_console_shows_what_happened_to_another_replica(start_gateway: StartGateway) -> None:

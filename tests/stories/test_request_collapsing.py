@@ -1,6 +1,7 @@
 """One transfer from COS for all requests for one object at the same time."""
 
 import asyncio
+import socket
 
 import aiohttp
 import pytest
@@ -11,6 +12,14 @@ from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.stories.content import SMALL, add_large, requests_to
 from tests.waiting import until_counted
+
+
+def _narrow_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket whose kernel takes little before the client does."""
+    family, kind, protocol, _, _ = address
+    narrow = socket.socket(family, kind, protocol)
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    return narrow
 
 
 @pytest.mark.parametrize("size", [20_000, 1_500_000, 3_000_000])
@@ -114,6 +123,27 @@ async def test_a_failure_is_shared_and_not_cached(
     assert {answer.status for answer in answers} <= {200, 502}
     assert len(cos.request_log.requests) <= 2
     assert (await gateway.get("/i/a")).body == SMALL
+
+
+async def test_a_client_that_falls_behind_continues_with_its_own_request(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(image_proxy={"timeout": 20})
+    content = SyntheticContent(12_000_000)
+    await add_large(images, content)
+    cos.faults.add(Fault(action=Drip(size=400_000, every=0.03)))
+    connector = aiohttp.TCPConnector(socket_factory=_narrow_socket)
+    async with aiohttp.ClientSession(gateway.ports.public, connector=connector, read_bufsize=1024) as session:
+        slow = await session.get("/i/a")
+        received = bytearray(await slow.content.readexactly(1000))
+        fast = await gateway.get("/i/a")
+        assert fast.body == content.read(0, content.size)
+        assert "collapsed" in fast.headers["Cache-Status"]
+        received += await slow.read()
+    assert received == content.read(0, content.size)
+    first, second = cos.request_log.requests
+    assert (first.range, first.headers.get("if-match")) == (None, None)
+    assert (second.status, second.headers["if-match"]) == (206, slow.headers["ETag"])
 
 
 async def test_two_ids_of_one_object_share_bytes_but_not_access(

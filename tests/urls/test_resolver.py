@@ -157,14 +157,10 @@ async def test_a_new_variant_that_must_be_admitted_leaves_the_others_alone(tier:
     tier.table.add("a")
     name = next(name for name in RENDITIONS.value.names if name is not None)
     checked, original, admitted = await asyncio.gather(
-        resolver.look_up("a", name, may_be_new=False),
-        resolver.look_up("a"),
-        resolver.look_up("a", name),
-        return_exceptions=True,
+        resolver.look_up_cached("a", name), resolver.look_up("a"), resolver.look_up("a", name)
     )
     assert isinstance(checked, NewVariant)
-    assert isinstance(original, Resolved)
-    assert isinstance(admitted, Resolved)
+    assert (original.image.rendition, admitted.image.rendition) == (None, name)
     assert tier.table.queries == [["a"]]
 
 
@@ -177,6 +173,18 @@ async def test_postgres_away_is_each_ones_error_and_serves_what_is_stale(tier: T
     assert isinstance(stale, Resolved)
     assert stale.from_cache
     assert isinstance(failed, CatalogUnavailable)
+
+
+async def test_a_renewed_url_of_redis_is_served_when_that_in_memory_has_ended_and_postgres_is_away(
+    tier: Tier, resolver: UrlResolver, other: UrlResolver
+) -> None:
+    tier.table.add("a")
+    await resolver.look_up("a")
+    tier.clock.now += 3600
+    renewed = (await other.look_up("a")).image
+    tier.log.missed(Source.ROWS, boot_time())
+    tier.table.is_away = True
+    assert (await resolver.look_up("a")).image.presigned == renewed.presigned
 
 
 async def test_a_caller_that_leaves_takes_nobody_along(tier: Tier, resolver: UrlResolver, table: SlowTable) -> None:

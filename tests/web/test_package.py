@@ -85,7 +85,11 @@ def test_the_package_contains_the_exported_files_and_nothing_else(package: Path)
     texts = {"CHANGELOG.md", "README.md", "README.zh-CN.md", "VUE.md"}
     assert others == {"custom-elements.json", "package.json", "smart-image.css"} | texts
     component = "dist/svelte/SmartImage.svelte"
-    assert all(name.endswith((".js", ".d.ts")) for name in held - others - {component})
+    maps = {name for name in held if name.endswith(".js.map")}
+    assert all(name.endswith((".js", ".d.ts")) for name in held - others - maps - {component})
+    assert maps <= {f"{name}.map" for name in held if name.endswith(".js")}
+    (source,) = json.loads((package / "dist" / "core" / "retry.js.map").read_text(encoding="utf-8"))["sourcesContent"]
+    assert source == (WEB / "src" / "core" / "retry.ts").read_text(encoding="utf-8"), "debuggers show the sources"
     manifest = json.loads((package / "package.json").read_text(encoding="utf-8"))
     version = manifest["version"].partition("-")[0]
     assert f"\n## [{version}] - " in (package / "CHANGELOG.md").read_text(encoding="utf-8")
@@ -203,6 +207,36 @@ async def test_the_examples_display_images_and_say_what_fails(visit: Visit, buil
             await visit.page.wait_for_function(f"{state} === 'loaded'")
 
 
+# In the order of their texts.
+HINTS = (
+    '<smart-image image-id="poster-large"> is 400 pixels wide, and the browser chose a file for another width',
+    '<smart-image image-id="sunrise"> is the largest picture of the first screen',
+    '<smart-image image-id="elsewhere"> was asked for at the page\'s own origin',
+    '<smart-image image-id="doubted"> was refused to strangers',
+)
+
+
+async def give_cause_for_hints(visit: Visit) -> None:
+    """Show pictures without ``sizes``, behind a cookie that is not sent, and of a gateway that nobody named."""
+    refused = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Vary", "Vary": "Cookie"}
+    await visit.page.route("**/i/doubted*", lambda route: route.fulfill(status=404, headers=refused))
+    await visit.page.evaluate(
+        """() => {
+          const add = (markup) => document.body.insertAdjacentHTML("beforeend", markup);
+          add('<smart-image image-id="doubted" alt="" max-retries="0"></smart-image>');
+          add('<smart-image image-id="poster-large" style-name="card" widths="80 160" width="80"></smart-image>');
+          document.body.lastElementChild.style.width = "400px";
+        }"""
+    )
+    await visit.page.wait_for_selector("[image-id=doubted]:state(failed)", state="attached")
+    await visit.page.evaluate(
+        """() => {
+          delete globalThis[Symbol.for("smart-image")][0].baseUrl;
+          document.body.insertAdjacentHTML("beforeend", '<smart-image image-id="elsewhere" alt=""></smart-image>');
+        }"""
+    )
+
+
 async def test_hints_are_for_developers(
     visit: Visit, images: Images, applications: Path, built: dict[str, bytes]
 ) -> None:
@@ -221,8 +255,10 @@ async def test_hints_are_for_developers(
             assert files is development or not warnings
             if files is development:
                 await until(lambda: warnings)
-    (hint,) = warnings
-    assert hint.startswith('<smart-image image-id="sunrise"> is the largest picture of the first screen')
+                await give_cause_for_hints(visit)
+                await until(lambda: len(warnings) >= len(HINTS))
+    warnings.sort(key=lambda hint: hint.partition("> ")[2])
+    assert [hint[: len(text)] for hint, text in zip(warnings, HINTS, strict=True)] == list(HINTS)
     assert not [name for name, body in built.items() if b"the largest picture of the first screen" in body]
 
 

@@ -223,10 +223,14 @@ async def test_a_changed_id_displays_what_was_decoded(tab: Tab, images: Images, 
     assert await tab.evaluate("blank") == 0
 
 
+@pytest.mark.parametrize("hours", [2, 0], ids=["ended", "withdrawn"])
 async def test_an_expired_url_is_renewed_at_once_and_is_no_failure_of_the_gateway(
-    tab: Tab, images: Images, png: bytes
+    tab: Tab, images: Images, png: bytes, hours: int
 ) -> None:
-    """COS refuses three URLs whose time ends while they wait. The page of another origin is not told the status."""
+    """COS refuses three URLs whose time ends while they wait, or before it ends by the browser's clock.
+
+    The page of another origin is not told the status.
+    """
     for name in "abc":
         await images.add(name, png)
         images.cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), key=f"objects/{name}.png"))
@@ -235,10 +239,10 @@ async def test_an_expired_url_is_renewed_at_once_and_is_no_failure_of_the_gatewa
             f'<smart-image id="{name}" image-id="{name}" mode="url" alt="" {SIZE}></smart-image>' for name in "abc"
         ),
         script="configureSmartImage({batch: {meta: false}})",
-        # Two hours pass between the answer with the URLs and the error.
-        before="""
-          const now = Date.now;
-          addEventListener("error", () => { Date.now = () => now() + 7200e3; }, {capture: true, once: true});
+        # The hours pass between the answer with the URLs and the error.
+        before=f"""
+          const now = Date.now, later = () => {{ Date.now = () => now() + {hours} * 3600e3; }};
+          addEventListener("error", later, {{capture: true, once: true}});
         """,
     )
     for name in "abc":
@@ -338,6 +342,51 @@ async def test_a_lazy_image_that_the_browser_has_not_requested_yet_is_not_late(
         await tab.evaluate(f"{name}.scrollIntoView()")
         await tab.state(name, "loaded")
         assert await tab.types(name) == ["load"]
+
+
+async def test_a_lazy_picture_of_a_style_has_its_address_before_the_page_is_printed(
+    tab: Tab, images: Images, photo: bytes
+) -> None:
+    """The widths of the style would have to be asked for."""
+    await images.add("a", photo)
+    lazy = f'<smart-image id="one" image-id="a" style-name="card" alt="" {SIZE} lazy></smart-image>'
+    await tab.open(f'<div style="height: 9000px"></div>{lazy}')
+    await tab.until(f"{DEFINED} && one.querySelector('img')")
+    source = await tab.evaluate(
+        """(async () => {
+             dispatchEvent(new Event("beforeprint"));
+             for (let turn = 0; turn < 50; turn++) await null; // no task of the browser
+             return one.querySelector("img").src;
+           })()"""
+    )
+    assert source == f"{tab.front.url}/i/a?style=card"
+    await tab.state("one", "loaded")
+
+
+@pytest.mark.parametrize("scripts", ["{gateway}", "'none'"], ids=["scripts", "no scripts"])
+async def test_the_strictest_policy_shows_pictures_with_scripts_and_without(
+    tab: Tab, images: Images, png: bytes, scripts: str
+) -> None:
+    await images.add("a", png)
+    gateway = tab.front.url
+    policy = (
+        f"default-src 'none'; style-src {gateway}; img-src {gateway}; connect-src {gateway}; base-uri 'none'; "
+        f"script-src {scripts.format(gateway=gateway)}; form-action 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
+    )
+    page = f"""
+      <meta http-equiv="Content-Security-Policy" content="{policy}">
+      <link rel="stylesheet" href="{gateway}/static/smart-image.css">
+      <script type="module" src="{gateway}/static/smart-image.js"></script>
+      <smart-image id="one" image-id="a" {SIZE}><img src="{gateway}/i/a" alt="A" {SIZE}></smart-image>
+      <smart-image id="missing" image-id="x" alt="X" {SIZE}></smart-image>"""
+    await tab.window.open(tab.site.put("/strict", page))
+    await tab.until("one.querySelector('img').naturalWidth === 80")
+    assert await tab.evaluate("[one.offsetWidth, one.offsetHeight]") == [80, 60]
+    if scripts != "'none'":
+        await tab.state("one", "loaded")
+        await tab.state("missing", "failed")
+        await tab.until("missing.shadowRoot.querySelector('[part=message]').textContent.length > 1")
 
 
 async def test_what_is_below_the_first_screen_waits_until_the_page_has_loaded(

@@ -50,6 +50,10 @@ async def test_of_two_gateways_with_workers_the_parents_take_all_signals(
     assert code == 1
     assert "is the process of no gateway that takes signals" in output
 
+    code, output = await run("tasks", str(first.process.pid))
+    assert (code, sorted(output.splitlines())) == (0, sorted(f"SIGUSR1 was sent to {pid}" for pid in workers_of(first)))
+    await first.line_with("report: tasks=", seconds=STARTED)
+
     # A worker passes signals on to its parent.
     assert not [line for line in second.lines if "reloaded" in line]
     os.kill(workers_of(second)[0], signal.SIGHUP)

@@ -10,6 +10,7 @@ import pytest
 from gateway.concurrency.background import background
 from gateway.workers.supervisor import StartWorker, Supervisor
 from gateway.workers.worker import Accepted, Worker, WorkerCommand
+from tests.limits import LIMIT
 from tests.waiting import until
 from tests.workers.conftest import STARTED
 
@@ -127,6 +128,7 @@ async def test_a_worker_whose_loop_was_stuck_is_counted_and_replaced() -> None:
         await supervisor.reload()
         await until(lambda: supervisor.restarts and supervisor.ready(), seconds=STARTED)
         assert supervisor.stuck == 1
+        assert time.time() - supervisor.stuck_at < LIMIT
         assert worker.outcome() == "exit code 70: its event loop was stuck"
         assert supervisor.ready() != [worker]
 

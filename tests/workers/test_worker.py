@@ -57,12 +57,14 @@ async def test_an_order_that_is_unknown_or_cut_off_by_the_parents_end_does_not_k
     parent, end = socket.socketpair()
     with parent, socket.create_server(("127.0.0.1", 0)) as public, socket.create_server(("127.0.0.1", 0)) as admin:
         assignment = Assignment(0, [os.dup(public.fileno())], os.dup(admin.fileno()), "secret")
-        parent.sendall(assignment.line() + b"of a later version\nreload\nrel")
+        parent.sendall(assignment.line() + b"of a later version\nasked edge\nreload\nrel")
         channel = await asyncio.to_thread(WorkerChannel.take, end.detach())  # it reads before there is a loop
-        signals = Signals()
+        signals, asked = Signals(), list[str]()
+        channel.on_asked = asked.append
         async with channel.obeying(signals), asyncio.timeout(5):
             await signals.reload.wait()
             assert not signals.stop.is_set()
+            assert asked == ["edge"]
             parent.close()
             await signals.stop.wait()
     for taken in (*channel.public, *channel.admin):

@@ -168,6 +168,18 @@ export const FINDINGS = {
     "alert": "ImageGatewayWorkersEnd",
     "command": "journalctl -u 'image-gateway*' -o cat --since -15m | grep 'worker ended, starting another' | tail"
   },
+  "loop_stuck": {
+    "en": "The event loop of a worker made no turn for 10 seconds, and the worker was replaced: {count} since the start.",
+    "zh": "某个工作进程的事件循环 10 秒没有运转，已被替换；启动以来共 {count} 次。",
+    "alert": "ImageGatewayLoopStuck",
+    "command": "journalctl -u 'image-gateway*' -o cat --since -1h | grep -A40 'the event loop was stuck'"
+  },
+  "audit_lines_lost": {
+    "en": "{count} lines are missing in the audit log since 15 minutes: its disk is full, hangs, or may not be written.",
+    "zh": "最近 15 分钟审计日志缺少 {count} 行：磁盘已满、停滞，或无法写入。",
+    "alert": "ImageGatewayAuditIncomplete",
+    "command": "journalctl -u 'image-gateway*' -o cat --since -1h | grep 'audit line not written'"
+  },
   "renewals_late": {
     "en": "Renewals are {seconds} s late.",
     "zh": "续签晚了 {seconds} 秒。",
@@ -191,5 +203,11 @@ export const FINDINGS = {
     "zh": "放弃了 {count} 个清除请求，CDN 可能仍显示旧图片。",
     "alert": "ImageGatewayPurgesGivenUp",
     "command": "image-gateway-admin queue dead --purges"
+  },
+  "redis_evicts": {
+    "en": "Redis evicts keys without an end: a full Redis loses the queue of renewals and the counts of uses.",
+    "zh": "Redis 会淘汰没有期限的键：写满时会丢失续签队列和使用次数。",
+    "alert": "ImageGatewayRedisEvicts",
+    "command": "image-gateway-admin check"
   }
 };

@@ -15,7 +15,8 @@ const OUTAGE_LIMIT = 60_000;
 // ms before an image is asked for again of which only a stranger was told that it is missing.
 const RARELY = { delay: 30_000, maxDelay: 600_000 };
 
-// A presigned URL whose time has ended. COS hides its status from pages of other origins.
+// A presigned URL that has ended, or was withdrawn. COS hides the status from pages of other origins: the first one that fails is
+// taken for such, and a new one is taken at once. If that fails too, it is for another reason.
 const EXPIRED = new ImageLoadError("refused");
 
 /** Fragments of the images that the page has reloaded past caches: later loads show these bytes, too. */
@@ -54,6 +55,8 @@ export function gatewayOf({ id, src, base }: LoadRequest): Gateway {
 export async function load(loader: Loader, view: LoaderView, request: LoadRequest, signal: AbortSignal): Promise<void> {
   const { id, src, viaUrl, variant, widths, formats, retry, timeout, fallback, report, fresh, isSizeless } = request;
   const known = usedApiAt(gatewayOf(request).base)?.cache.peek(`${id}`);
+  // What is not requested before this event ends does not get onto the paper.
+  const isPrinted = window.event?.type === "beforeprint";
   const progress: LoadProgress = { dead: fresh ? known?.url : null, rests: 0, fragment: "" };
 
   /** Handle a failure; return false if the load is over. */
@@ -143,7 +146,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
       const asked = apiAt(base)
         .then((api) => api.meta(id))
         .then(describe, () => undefined);
-      if (isIncomplete) await asked;
+      if (isIncomplete && !isPrinted) await asked;
     }
     if (view.isGiven && !fresh) return { url: id };
     if (progress.link === undefined) {
@@ -185,15 +188,12 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
 
   /** Display the source, or reject with the reason why it cannot be loaded. */
   async function show(source: Source): Promise<void> {
-    const taken = Date.now();
     // The page may have started the first load.
     const since = loader.attempt > 1 ? performance.now() : 0;
     const broken = await display(source);
     if (!broken) return;
     if (isCut(broken)) progress.fragment = `#${Date.now()}`;
-    const end = (source.expiresAt ?? 0) * 1000;
-    // By a clock that is ahead, each URL has ended before it was taken.
-    if (taken < end && end <= Date.now()) throw EXPIRED;
+    if (source.expiresAt && !progress.isRenewed) throw EXPIRED;
     const { doubt } = progress;
     // A stranger would be told the same again.
     const failure = await gatewayOf(request).diagnose(broken, id, since, !source.expiresAt && !doubt, signal);

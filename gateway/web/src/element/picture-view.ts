@@ -56,7 +56,7 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
     if (isAway && host.isConnected) {
       target.loading = "lazy";
       isAway = false;
-    } else if (!host.isConnected && target.loading === "lazy" && target.sizes.startsWith("auto")) {
+    } else if (!host.isConnected && target.loading === "lazy" && /^auto/.test(target.sizes)) {
       // Chromium keeps such an <img> for ever, and all that hangs on it.
       isAway = !!shown;
       if (isAway) target.loading = "eager";
