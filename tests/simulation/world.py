@@ -505,10 +505,12 @@ class World:
             for front in range(len(self.hosts) + 1):
                 viewer = self.viewer()
                 answer = await self.ask(front, image_id, viewer)
-                if answer.excuse:  # it has found a connection that is lost
-                    await asyncio.sleep(promise.UNREADABLE)
-                    answer = await self.ask(front, image_id, viewer)
-                setups = [host.setup for host in self.hosts[front : front + 1] or self.hosts]
+                asked = self.hosts[front : front + 1] or self.hosts
+                for _ in (lost for host in asked for lost in host.lost_connections):
+                    if answer.status == 503 or answer.excuse:  # the look-up has found a connection that is lost
+                        await asyncio.sleep(promise.UNREADABLE)
+                        answer = await self.ask(front, image_id, viewer)
+                setups = [host.setup for host in asked]
                 if all(answer.key != key_for(row, viewer, is_private=setup.is_private) for setup in setups):
                     self._fail(f"front {front} answers {answer} after the recovery, not {row}")
             for number, host in enumerate(self.hosts):
