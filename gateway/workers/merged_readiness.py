@@ -1,9 +1,9 @@
 """The readiness of all workers as one answer.
 
 A worker's own answer takes two seconds while a dependency does not answer, and a probe may allow less. So an answer
-that takes longer than a second counts for the next probe. Meanwhile the last answer of that worker counts, except that
-it is not ready without restriction: something has begun to take long since. If no answer of a worker counts yet, the
-probe waits longer: it would report a degraded gateway as not ready.
+that takes longer than a second counts for the next probe, and the last answer of that worker counts meanwhile. If that
+was ``ready``, something has begun to take long since: the worker is degraded, and the probe waits longer to say what
+has. It also waits longer if no answer of a worker counts yet: it would report a degraded gateway as not ready.
 """
 
 import asyncio
@@ -19,7 +19,9 @@ from gateway.workers.worker import Worker
 from gateway.workers.worker_calls import WorkerCalls
 
 _WAIT: Final = 1.0  # seconds for the answers of all workers
-_FIRST_WAIT: Final = 1.5  # seconds more for a worker of which no answer counts; a probe may allow three in all
+_FIRST_WAIT: Final = (
+    1.5  # seconds more for a worker of which no answer or `ready` counts; a probe may allow three in all
+)
 _REMEMBERED: Final = 30.0  # seconds that an answer counts while the next one does not come
 NOT_READY: Final = "not_ready"
 DEGRADED: Final = "degraded"
@@ -53,8 +55,10 @@ class WorkerReports:
         asking = [self._asking[worker] for worker in workers]
         if asking:
             await asyncio.wait(asking, timeout=_WAIT)
-        if first := [task for worker, task in zip(workers, asking, strict=True) if self._report_of(worker) is None]:
-            await asyncio.wait(first, timeout=_FIRST_WAIT)
+        # Of a worker that was ready, the answer that comes late says what has begun to take long.
+        awaited = [task for worker, task in zip(workers, asking, strict=True) if not self._is_known_to_fail(worker)]
+        if any(not task.done() for task in awaited):
+            await asyncio.wait(awaited, timeout=_FIRST_WAIT)
         reports = {worker: self._report_of(worker) for worker in workers}
         return {
             worker: report.model_copy(update={"status": DEGRADED})
@@ -67,6 +71,10 @@ class WorkerReports:
         for task in self._asking.values():
             task.cancel()
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
+
+    def _is_known_to_fail(self, worker: Worker) -> bool:
+        report = self._report_of(worker)
+        return report is not None and report.status != READY
 
     def _report_of(self, worker: Worker) -> WorkerReport | None:
         """Return the latest report of the worker if it still counts."""

@@ -356,6 +356,13 @@ async def test_a_worker_that_was_ready_and_takes_long_now_is_degraded(life: str)
         assert (body["status"], body["workers"]) == ("degraded", {"1": "degraded"})
 
 
+async def test_the_first_probe_after_a_worker_was_ready_says_what_takes_long() -> None:
+    async with fake_workers([READY, DEGRADED], life="slow") as (_, admin), serving(admin.app()) as address:
+        assert (await get_json(address + "/readyz"))["status"] == "ready"
+        body = await get_json(address + "/readyz")
+        assert (body["status"], body["reasons"]) == ("degraded", {"cos": "no answer"})
+
+
 async def test_a_worker_without_a_sign_of_life_is_not_asked() -> None:
     async with fake_workers([], life="hangs") as (supervisor, admin), serving(admin.app()) as address:
         started = time.monotonic()
