@@ -33,12 +33,12 @@ WHAT_KEEPS_IT_RIGHT: Final = {
     "purge": "changes reach the edge: the worker that tells caches in front",
     "findings": "what can be found wrong: the catalogue as data, from which every surface takes its words",
     "monitoring": "health, history, symptoms, lag of the loop, probes, watch over the trigger",
-    "canary": "asks for images through the fronts as users do: rules, client, shared rounds",
     "process": "event loop, log, memory, service manager",
 }
 # Without any of them the gateway serves images: a test takes each out.
 MAY_BE_TAKEN_OUT: Final = {
     "workers": "`serve --workers N`: the supervisor of N processes on one port",
+    "canary": "asks for images through the fronts as users do: rules, client, shared rounds",
     "checks": "what `check` tries, and the probes of a real bucket",
     "explain": "what `explain` says about one image",
     "tracing": "spans for OpenTelemetry",

@@ -32,9 +32,8 @@ from gateway.purge.intake import PurgeIntake
 from gateway.purge.target import Addresses
 from gateway.redis_replicas.replica_questions import ReplicaAnswer
 from gateway.service.access import signed_links
-from gateway.service.canary import shared_secret
 from gateway.service.purges import make_purge_intake
-from gateway.service.stores import RedisStores
+from gateway.service.stores import RedisStores, shared_secret
 from gateway.service.urls import Urls
 
 NOT_KNOWN: Final = 3  # the exit code for an id of which there is no trace

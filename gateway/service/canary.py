@@ -1,8 +1,7 @@
-"""The part of the canary, which asks for images through the fronts as users do. It asks nothing without ``canary``."""
+"""What the canary asks, through the fronts as users do. A process reads these modules if it has the section."""
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,14 +17,13 @@ from gateway.canary.rules import Known
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.concurrency.background import background
 from gateway.errors import CatalogUnavailable, CredentialsExpired, OriginUnavailable
-from gateway.metrics.canary import CanaryOutcomes
 from gateway.origin.client import OriginClient
 from gateway.process.logs import worker_number
 from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.access import signed_links
 from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
-from gateway.service.stores import Stores, entry_secrets
+from gateway.service.stores import Stores, shared_secret
 from gateway.settings import CanarySettings, Live, Settings
 
 _LINK_LIFE: Final = 60  # seconds
@@ -190,36 +188,16 @@ def make_canaries(
 
 
 @asynccontextmanager
-async def open_canary(
+async def asking(
     live: Live[Settings], metrics: Metrics, signing: Signing, stores: Stores, origin: OriginClient
-) -> AsyncIterator[CanaryMark]:
-    """Ask in the background, after a reload as it says. Yield what knows the canary's requests from those of users."""
-    changed = asyncio.Event()
-    live.watch(lambda old, new: changed.set() if old.canary != new.canary else None)
-    async with open_front_client() as client:
-        make = partial(make_canaries, live, metrics, signing, stores, origin, client)
-        async with background("canary", _keep_asking(make, changed, metrics.canary)):
-            yield CanaryMark(live.map(shared_secret))
-
-
-async def _keep_asking(make: Callable[[], Sequence[Canary]], changed: asyncio.Event, outcomes: CanaryOutcomes) -> None:
-    """Run what ``make`` returns, and anew each time that ``changed`` is set, until cancelled."""
-    while True:
-        changed.clear()
-        async with AsyncExitStack() as stack:
-            for canary in make():
-                await stack.enter_async_context(background(f"canary-{canary.part}", canary.run()))
-            await changed.wait()
-        outcomes.clear()
+) -> AsyncIterator[None]:
+    """Ask in the background, as the settings of now say."""
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(open_front_client())
+        for canary in make_canaries(live, metrics, signing, stores, origin, client):
+            await stack.enter_async_context(background(f"canary-{canary.part}", canary.run()))
+        yield
 
 
 def _with(address: str, query: str) -> str:
     return f"{address}{'&' if '?' in address else '?'}{query}" if query else address
-
-
-def shared_secret(settings: Settings) -> str:
-    """Return the secret that all gateways share. Without one, other gateways count this canary as a user."""
-    try:
-        return entry_secrets(settings.redis, settings.cos)[0]
-    except ValueError:
-        return secrets.token_hex()

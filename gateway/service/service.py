@@ -8,7 +8,7 @@ from gateway.access.canary_mark import CanaryMark
 from gateway.process.reloader import Reloader
 from gateway.purge.intake import PurgeIntake
 from gateway.service.access import Access, open_access
-from gateway.service.canary import open_canary
+from gateway.service.canary_part import open_canary
 from gateway.service.changes import Changes, make_changes
 from gateway.service.diagnostics import Diagnostics, open_diagnostics
 from gateway.service.images import Images, open_cos, open_images

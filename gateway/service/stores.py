@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -147,6 +148,14 @@ def entry_secrets(redis: RedisSettings, cos: CosSettings) -> tuple[str, str | No
     if secret is None:
         raise ValueError("neither redis.entry_key nor cos.secret_key is set")  # the settings model refuses that
     return secret.get_secret_value(), previous.get_secret_value() if previous is not None else None
+
+
+def shared_secret(settings: Settings) -> str:
+    """Return the secret that all gateways share. Without one, other gateways count the canary of this one as a user."""
+    try:
+        return entry_secrets(settings.redis, settings.cos)[0]
+    except ValueError:
+        return secrets.token_hex()
 
 
 def _queue_limits(signing: Signing, settings: Settings) -> QueueLimits:
