@@ -1,7 +1,7 @@
 """The world of a run: servers, gateways, an nginx, clients, faults, and the checks after every answer."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Final
 
@@ -504,11 +504,9 @@ class World:
             row = self.postgres.current(image_id)
             for front in range(len(self.hosts) + 1):
                 viewer = self.viewer()
-                answer = await self.ask(front, image_id, viewer)
-                if answer.excuse:  # it has found a connection that is lost
-                    await asyncio.sleep(promise.UNREADABLE)
-                    answer = await self.ask(front, image_id, viewer)
-                setups = [host.setup for host in self.hosts[front : front + 1] or self.hosts]
+                asked = self.hosts[front : front + 1] or self.hosts
+                answer = await self._ask_after_recovery(front, image_id, viewer, asked)
+                setups = [host.setup for host in asked]
                 if all(answer.key != key_for(row, viewer, is_private=setup.is_private) for setup in setups):
                     self._fail(f"front {front} answers {answer} after the recovery, not {row}")
             for number, host in enumerate(self.hosts):
@@ -526,6 +524,15 @@ class World:
             for reply, began in waiting.items():
                 if not reply.done() and now - began > promise.ANSWER:
                     self._fail(f"{process.name} has not answered a request for {now - began:.0f} s")
+
+    async def _ask_after_recovery(self, front: int, image_id: str, viewer: str, asked: Sequence[Host]) -> Answer:
+        """Ask once, and again for each connection that one of the hosts has lost, which a look-up may find only now."""
+        answer = await self.ask(front, image_id, viewer)
+        for _ in (lost for host in asked for lost in host.lost_connections):
+            if answer.status == 503 or answer.excuse:
+                await asyncio.sleep(promise.UNREADABLE)
+                answer = await self.ask(front, image_id, viewer)
+        return answer
 
     async def _check_without_rows(self) -> None:
         """Check that a gateway that cannot read rows, whose URLs have ended, uses those that another one has made."""

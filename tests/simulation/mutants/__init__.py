@@ -243,12 +243,12 @@ MUTANTS: Final = {
     ),
     "rights_ignored": _mutant(
         "nginx keeps decisions by other rights",
-        (_HEARING, "if (!known || known[2] !== answer.access) {", "if (false) {"),
+        (_HEARING, "if (!known || known.access !== answer.access) {", "if (false) {"),
         plan=41,
     ),
     "time_lost_in_a_pause": _mutant(
         "nginx does not see that its clock was set back while it was paused",
-        (_HEARING, "> event.now - gateway[4] + LOST)) {", "> event.now - gateway[4] + LOST) && false) {"),
+        (_HEARING, "> event.now - gateway.at + LOST)) {", "> event.now - gateway.at + LOST) && false) {"),
         faults="pause_nginx step_clock_of_nginx",
         plan=51_299,
     ),
