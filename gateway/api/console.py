@@ -71,6 +71,7 @@ class Console:
     """Handler that the console, the web page for operators, polls for what it shows.
 
     queue: the queue of URLs to renew, None without Redis. ``lag``: for how many seconds its first URL has been due.
+    address: the host and port by which commands on this machine reach the admin port. None: as the browser does.
     """
 
     dependencies: DependencyStates
@@ -80,6 +81,7 @@ class Console:
     errors: RecentErrors
     admin_guard: AdminGuard
     debug_log: DebugLog
+    address: str | None
 
     async def console(self, request: web.Request) -> web.Response:
         """Return what the console shows. ``since`` (Unix seconds) leaves out the points up to that time."""
@@ -101,13 +103,14 @@ class Console:
     async def _replicas(self) -> Mapping[str, Any]:
         """Return all replicas, their problems and events, the worst first. While Redis is down, only of this replica.
 
-        ``replica`` is the name of this replica, and ``commands`` is how commands run beside it.
+        ``replica`` is the name of this replica; ``commands`` and ``address`` are how commands run beside it.
         """
         this = await self.replica.look()
         points = {point.name: point for point in await self.replica.others()} | {this.name: this}
         return {
             "replica": this.name,
             "commands": self.replica.commands,
+            "address": self.address,
             "replicas": [points[name].as_json() for name in sorted(points)],
             "symptoms": together({name: points[name].symptoms for name in sorted(points)}),
             "events": events_together(

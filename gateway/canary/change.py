@@ -67,8 +67,17 @@ class ChangeThroughFronts:
                 return CanaryOutcome(via, CHANGE, True, what, came_at - started, time.time())
             if not in_a_row and now - started > self.within:
                 is_up, what = judge_change(seen, now - started)
+                if await self._is_changed_again(wanted):
+                    is_up, what = None, "the canary is wrong: another process changed its row meanwhile"
                 return CanaryOutcome(via, CHANGE, is_up, what, None, time.time())
             await asyncio.sleep(_PAUSE)
+
+    async def _is_changed_again(self, wanted: Known) -> bool:
+        """Return whether the row has other bytes by now, for instance since an operator has run ``check``."""
+        try:
+            return (await self.known()).etag != wanted.etag
+        except UnfitChange:
+            return True
 
     async def _get(self, via: str) -> Seen:
         return await self.client.ask(via + self.address, self.mark.make())

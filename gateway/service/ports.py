@@ -27,6 +27,7 @@ from gateway.api.url_cache import CachePurges, CacheStatistics
 from gateway.api.urls import CachedUrls, UrlBatches
 from gateway.delivery.relay import Relay
 from gateway.metrics.registry import VERSION
+from gateway.net.port import url_of
 from gateway.server.acceptor import ADMIN_KEEPALIVE, Endpoint
 from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, TracedDispatch
 from gateway.server.file_limit import connection_budget
@@ -40,6 +41,7 @@ from gateway.settings import Settings
 if TYPE_CHECKING:
     from gateway.explain.explanation import Explanation
 
+_EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 - compared
 _MAX_BODY = 64 * 1024  # bytes; the largest valid body names 200 images
 
 
@@ -208,4 +210,7 @@ def _console(service: Service) -> Console:
     dependencies = DependencyStates(diagnostics.health, clock, credentials, trigger, metrics.canary, asked)
     queue, lag = redis.queue if redis is not None else None, metrics.urls.refresh_lag
     errors, guard, debug_log = metrics.server.recent_errors, service.access.admin_guard, service.requests.debug_log
-    return Console(dependencies, diagnostics.replica, queue, lag, errors, guard, debug_log)
+    admin = service.settings.value.admin
+    host = "127.0.0.1" if admin.host in _EVERY_ADDRESS else admin.host
+    address = url_of(host, admin.port).removeprefix("http://") if admin.port else None
+    return Console(dependencies, diagnostics.replica, queue, lag, errors, guard, debug_log, address=address)

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 
 import gateway as package
@@ -14,6 +15,7 @@ from gateway.metrics.registry import VERSION
 from gateway.presign.style_variants import ImageVariant
 from tests.conftest import ADMIN_TOKEN, BUCKET, Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
+from tests.ports import reserved_port
 from tests.processor import slowness
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
@@ -92,6 +94,15 @@ async def test_renewals_are_shown_by_minute_and_ten_thousand_dead_ones_by_a_hund
     assert renewals["by_minute"] == [0, 1, *[0] * 13]
     assert len(renewals["dead_entries"]) == 100
     assert renewals["dead_entries"][0]["reason"] == "<b>no such key</b> sign=***"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])  # noqa: S104 - every address of the test machine
+async def test_commands_reach_the_admin_port_on_the_machine_of_the_gateway(
+    start_gateway: StartGateway, host: str
+) -> None:
+    with reserved_port(host) as port:
+        gateway = await start_gateway(admin={"host": host, "port": port, "token": ADMIN_TOKEN})
+        assert (await data(gateway))["address"] == f"127.0.0.1:{port}"
 
 
 async def test_without_redis_the_rest_is_shown_and_the_cause_is_named(start_gateway: StartGateway) -> None:

@@ -19,11 +19,15 @@ import redis
 from aiohttp import web
 from psycopg2.extensions import make_dsn
 
+from gateway.access.canary_mark import CanaryMark
 from gateway.canary.canary import Canary
+from gateway.canary.change import ChangeThroughFronts
+from gateway.canary.client import open_front_client
+from gateway.canary.rules import Known
 from gateway.catalog.sql_files import canary_sql
 from gateway.metrics.canary import CanaryOutcome, Check
 from gateway.service.metrics import Metrics
-from gateway.settings import CanaryChangeSettings, PostgresSettings
+from gateway.settings import CanaryChangeSettings, Live, PostgresSettings
 from tests.conftest import BUCKET, JWT_SECRET, Images, RunningGateway, StartGateway, token_for
 from tests.serving import serving
 from tests.stories.test_variants import photo
@@ -351,6 +355,23 @@ async def test_a_front_that_ignores_purges_is_seen_by_a_change(changing: Running
     front.keeps = frozenset({200})
     await until(lambda: is_up(changing, front, "change") == 0)
     assert "the front ignores purges" in (await light(changing))["reason"]
+
+
+async def test_a_row_that_another_process_changes_meanwhile_shows_nothing_of_the_front(front: Front) -> None:
+    front.instead = web.Response(body=b"x", content_type="image/png", headers={"ETag": '"a"'})
+    etags = iter(['"a"', '"b"', '"a"', '"a"', '"b"', '"b"'])
+
+    async def known() -> Known:
+        return Known("public", 1, next(etags))
+
+    async def touch() -> None:
+        """Change nothing: the front sends the old bytes all the time."""
+
+    async with open_front_client() as client:
+        mark = CanaryMark(Live("secret"))
+        change = ChangeThroughFronts([front.url], "/i/changing", known, touch, client, mark, within=0.1)
+        assert [outcome.is_up for outcome in await change.ask(frozenset())] == [None]
+        assert [outcome.is_up for outcome in await change.ask(frozenset())] == [False]
 
 
 async def test_the_function_of_the_canary_changes_its_row_alone_and_a_role_without_it_gets_one_line(

@@ -8,6 +8,7 @@ import { lookUp } from "./lookup.js";
 const MOST_NAMES = 5;
 let reasons = new Map(); // of dependencies that are not ok, by name
 let commands = null; // the program and the configuration of commands, null for image-gateway-admin
+let address = location.host; // of the admin port on the gateway's machine: a tunnel has another one
 const WITHOUT_CODE = {
   none: "no_code",
   no_answer: "no_answer_line",
@@ -39,6 +40,7 @@ function idButton(id, style = null) {
 export function show(shown, requeue) {
   const { symptoms, renewals, errors, replicas } = shown;
   commands = shown.commands ?? null;
+  address = shown.address ?? location.host;
   // Without the request ids of COS, which differ each time: the live region would never be quiet.
   reasons = new Map(
     shown.dependencies.map(({ name, reason }) => [name, reason?.replaceAll(/ \(request [^)]*\)/g, "")]),
@@ -221,7 +223,7 @@ function remedy(name) {
  * null if it is about a server's log or services, which `dev` has not.
  */
 function toPaste(command) {
-  const here = command.replaceAll("{{ $labels.instance }}", location.host);
+  const here = command.replaceAll("{{ $labels.instance }}", address);
   if (!commands) return here;
   if (!/^(image-gateway-admin|curl) /.test(here)) return null;
   const [program, config] = commands;
