@@ -1,4 +1,4 @@
-"""For each key that a reload changes, a test of this folder proves it."""
+"""For each key that a reload changes, a test of this folder or of the canary proves it."""
 
 import importlib
 from collections.abc import Iterator
@@ -36,8 +36,9 @@ def test_every_key_says_how_it_takes_a_new_value() -> None:
 
 
 def test_every_reloaded_key_has_its_proof() -> None:
-    for file in sorted(Path(__file__).parent.glob("test_*.py")):
-        importlib.import_module(f"tests.reload.{file.stem}")
+    names = [f"reload.{file.stem}" for file in Path(__file__).parent.glob("test_*.py")]
+    for name in (*names, "stories.test_canary"):
+        importlib.import_module(f"tests.{name}")
     assert {key for key, way in KEYS.items() if way is NewValue.RELOADED} == PROVEN
 
 

@@ -29,6 +29,7 @@ from gateway.metrics.canary import CanaryOutcome, Check
 from gateway.service.metrics import Metrics
 from gateway.settings import CanaryChangeSettings, Live, PostgresSettings
 from tests.conftest import BUCKET, JWT_SECRET, Images, RunningGateway, StartGateway, token_for
+from tests.reload.proofs import proves
 from tests.serving import serving
 from tests.stories.test_variants import photo
 from tests.waiting import until
@@ -300,6 +301,7 @@ async def test_a_front_that_sends_one_format_to_all_is_named(
     assert "the front ignores Vary" in (await light(gateway))["reason"]
 
 
+@proves("canary")
 @pytest.mark.usefixtures("two_images")
 async def test_a_reload_takes_a_changed_canary_and_ends_it(start_gateway: StartGateway, front: Front) -> None:
     gateway = await start_gateway()
