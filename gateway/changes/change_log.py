@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from typing import Final, NamedTuple, Protocol
 
-from gateway.changes.heartbeat import Heartbeat
+from gateway.changes.heartbeat import LEASE, Heartbeat
 
 _MOST_KEPT: Final = 20_000  # images, about 5 MB
 # Seconds for which nginx may ask for a change. If a younger one must be forgotten, every image counts as changed.
 _LISTED_FOR: Final = 30.0
+_FOLLOWS_WITHIN: Final = LEASE + 0.5  # seconds
 _NEVER: Final = float("-inf")
 _ALWAYS: Final = float("inf")
 
@@ -29,10 +30,14 @@ class Scope(Enum):
 
 
 class Change(NamedTuple):
-    """A change of an image: its number in the change log, and when it was heard, in seconds of the log's clock."""
+    """A change of an image: its number in the change log, and when it was heard, in seconds of the log's clock.
+
+    follows: whether the image had changed less than a lease before.
+    """
 
     number: int
     at: float
+    follows: bool = False
 
 
 class Cache(Protocol):
@@ -103,7 +108,8 @@ class ChangeLog:
     def image_changed(self, image_id: str, now: float) -> None:
         """Note that the row of the image, or the rights to it, have changed."""
         self.number += 1
-        self._latest[image_id] = Change(self.number, now)
+        earlier = self._latest.get(image_id, _NO_CHANGE)
+        self._latest[image_id] = Change(self.number, now, now - earlier.at < _FOLLOWS_WITHIN)
         self._latest.move_to_end(image_id)
         if len(self._latest) > self._most_kept:
             _, self.forgotten = self._latest.popitem(last=False)

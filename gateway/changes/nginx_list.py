@@ -13,6 +13,9 @@ from gateway.changes.heartbeat import LEASE
 # from a replica that had not heard of the change. Replicas that hear have dropped the image before the third time. A
 # deaf one answers by the old row until its lease ends, which the last time is after: it may die then, and tell nobody.
 _NAMED: Final = (0, 250, 1000, round(LEASE * 1000) + 250)
+# Of an image that changes again before the last time, the earlier change is not listed any more. The lease of a replica
+# that is deaf since then ends between the third and the last time of the later one.
+_NAMED_AFTER_ANOTHER: Final = (0, 250, *range(1000, _NAMED[-1], 1000), _NAMED[-1])
 LISTED_AGAIN_FOR: Final = _NAMED[-1]
 _MOST_LISTED: Final = 10_000
 _NEVER: Final = float("-inf")
@@ -82,14 +85,15 @@ class NginxList:
         """Return the changes of whole milliseconds before ``current``, each with the last time at which it is named."""
         everything, epoch = self._milliseconds(self.log.all_changed_at), self.epoch
         found: list[tuple[int, str | None]] = []
-        times = 0  # the older a change, the more often it was named
-        for image_id, (_, steady) in self.log.newest_first():
+        times = [0, 0]  # the older a change, the more often it was named
+        for image_id, (_, steady, follows) in self.log.newest_first():
             at = round((epoch + steady) * 1000)  # there may be 20,000, five times a second: without a call for each
             if at + LISTED_AGAIN_FOR < since or at < everything:  # the change of every image includes earlier ones
                 break
-            while times < len(_NAMED) - 1 and at + _NAMED[times + 1] < current:
-                times += 1
-            if since <= (named_at := at + _NAMED[times]) < current:
+            named = _NAMED_AFTER_ANOTHER if follows else _NAMED
+            while times[follows] < len(named) - 1 and at + named[times[follows] + 1] < current:
+                times[follows] += 1
+            if since <= (named_at := at + named[times[follows]]) < current:
                 found.append((named_at, image_id))
         if everything >= 0:
             named_at = max(everything + later for later in _NAMED if not later or everything + later < current)
