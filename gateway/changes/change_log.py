@@ -10,7 +10,9 @@ from gateway.changes.heartbeat import LEASE, Heartbeat
 _MOST_KEPT: Final = 20_000  # images, about 5 MB
 # Seconds for which nginx may ask for a change. If a younger one must be forgotten, every image counts as changed.
 _LISTED_FOR: Final = 30.0
-_FOLLOWS_WITHIN: Final = LEASE + 0.5  # seconds
+# Seconds after which nginx is told of a change for the last time, when no replica answers by a row from before it.
+TOLD_LAST: Final = LEASE + 0.25
+_CLOSE: Final = 1.0  # seconds; of changes within them, the last tells of the others
 _NEVER: Final = float("-inf")
 _ALWAYS: Final = float("inf")
 
@@ -32,12 +34,12 @@ class Scope(Enum):
 class Change(NamedTuple):
     """A change of an image: its number in the change log, and when it was heard, in seconds of the log's clock.
 
-    follows: whether the image had changed less than a lease before.
+    before: the times of earlier changes of which nginx was still to be told once more.
     """
 
     number: int
     at: float
-    follows: bool = False
+    before: tuple[float, ...] = ()
 
 
 class Cache(Protocol):
@@ -108,8 +110,8 @@ class ChangeLog:
     def image_changed(self, image_id: str, now: float) -> None:
         """Note that the row of the image, or the rights to it, have changed."""
         self.number += 1
-        earlier = self._latest.get(image_id, _NO_CHANGE)
-        self._latest[image_id] = Change(self.number, now, now - earlier.at < _FOLLOWS_WITHIN)
+        earlier = self._latest.get(image_id)
+        self._latest[image_id] = Change(self.number, now, _still_told(earlier, now) if earlier is not None else ())
         self._latest.move_to_end(image_id)
         if len(self._latest) > self._most_kept:
             _, self.forgotten = self._latest.popitem(last=False)
@@ -232,6 +234,14 @@ class ChangeLog:
     def _tell(self) -> None:
         for observer in self._observers:
             observer()
+
+
+def _still_told(earlier: Change, now: float) -> tuple[float, ...]:
+    """Return the times of a change and of earlier ones of which nginx is to be told once more, at most two a second."""
+    times = [at for at in (*earlier.before, earlier.at) if now - at < TOLD_LAST]
+    if len(times) > 2 and times[-1] - times[-3] < _CLOSE:
+        del times[-2]
+    return tuple(times)
 
 
 class RowListener(Protocol):

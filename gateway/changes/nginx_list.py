@@ -6,16 +6,12 @@ from json.encoder import encode_basestring_ascii as _quote
 from operator import itemgetter
 from typing import Final
 
-from gateway.changes.change_log import ChangeLog
-from gateway.changes.heartbeat import LEASE
+from gateway.changes.change_log import TOLD_LAST, ChangeLog
 
 # A change is in the list again these milliseconds after it was heard: a cache may have fetched the old image meanwhile
 # from a replica that had not heard of the change. Replicas that hear have dropped the image before the third time. A
 # deaf one answers by the old row until its lease ends, which the last time is after: it may die then, and tell nobody.
-_NAMED: Final = (0, 250, 1000, round(LEASE * 1000) + 250)
-# Of an image that changes again before the last time, the earlier change is not listed any more. The lease of a replica
-# that is deaf since then ends between the third and the last time of the later one.
-_NAMED_AFTER_ANOTHER: Final = (0, 250, *range(1000, _NAMED[-1], 1000), _NAMED[-1])
+_NAMED: Final = (0, 250, 1000, round(TOLD_LAST * 1000))
 LISTED_AGAIN_FOR: Final = _NAMED[-1]
 _MOST_LISTED: Final = 10_000
 _NEVER: Final = float("-inf")
@@ -85,15 +81,19 @@ class NginxList:
         """Return the changes of whole milliseconds before ``current``, each with the last time at which it is named."""
         everything, epoch = self._milliseconds(self.log.all_changed_at), self.epoch
         found: list[tuple[int, str | None]] = []
-        times = [0, 0]  # the older a change, the more often it was named
-        for image_id, (_, steady, follows) in self.log.newest_first():
+        times = 0  # the older a change, the more often it was named
+        for image_id, (_, steady, before) in self.log.newest_first():
             at = round((epoch + steady) * 1000)  # there may be 20,000, five times a second: without a call for each
             if at + LISTED_AGAIN_FOR < since or at < everything:  # the change of every image includes earlier ones
                 break
-            named = _NAMED_AFTER_ANOTHER if follows else _NAMED
-            while times[follows] < len(named) - 1 and at + named[times[follows] + 1] < current:
-                times[follows] += 1
-            if since <= (named_at := at + named[times[follows]]) < current:
+            while times < len(_NAMED) - 1 and at + _NAMED[times + 1] < current:
+                times += 1
+            named_at = at + _NAMED[times]
+            for earlier in before:
+                last = self._milliseconds(earlier) + LISTED_AGAIN_FOR
+                if named_at < last < current:
+                    named_at = last
+            if since <= named_at < current:
                 found.append((named_at, image_id))
         if everything >= 0:
             named_at = max(everything + later for later in _NAMED if not later or everything + later < current)

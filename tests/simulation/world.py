@@ -20,7 +20,8 @@ from tests.simulation.redis_model import Redis
 _EPOCH: Final = 1_700_000_000.0  # Unix seconds when the clock of the loop is 0
 _LONGEST_WAIT: Final = promise.ANSWER + 60  # seconds; a process may be paused meanwhile
 _CONNECT_TIMEOUT: Final = 3.0  # seconds (proxy_connect_timeout)
-_FORGOTTEN: Final = 2.0  # seconds in which nginx has heard of a change and uses copies again
+_FORGOTTEN: Final = 0.7  # seconds in which nginx has heard of a change and uses copies again
+_LOOKS: Final = 4
 _OWNERS_SHARE: Final = 0.3  # of the requests
 _NOT_ONCE: Final = 4  # wrong answers: a second after a late answer of Redis, it is asked again
 _LIFE_OF_URL, _LOCAL_TTL = 3600.0, 31.0  # seconds
@@ -515,9 +516,11 @@ class World:
                     if host.gateway.cached(image_id) is not None:
                         continue
                     self._fail(f"{host.name} does not keep {image_id} after the recovery")
-            if not self.nginx.uses_copies(image_id):
-                await asyncio.sleep(_FORGOTTEN)  # a gateway may have read its first row only now
-            if not self.nginx.uses_copies(image_id):
+            for _ in range(_LOOKS):
+                if self.nginx.uses_copies(image_id):
+                    break
+                await asyncio.sleep(_FORGOTTEN)  # the image has just changed, or is named once more
+            else:
                 self._fail(f"nginx uses no copy of {image_id} after the recovery")
         now = self.loop.time()
         for process, waiting in self.requests.items():

@@ -224,7 +224,7 @@ MUTANTS: Final = {
     ),
     "named_for_a_second": _mutant(
         "nginx keeps what a deaf gateway sent within its lease, when that gateway dies before it says so",
-        (_LIST, "_NAMED: Final = (0, 250, 1000, round(LEASE * 1000) + 250)", "_NAMED: Final = (0, 250, 1000)"),
+        (_LIST, "_NAMED: Final = (0, 250, 1000, round(TOLD_LAST * 1000))", "_NAMED: Final = (0, 250, 1000)"),
         faults="deafen_feed kill_gateway",
         plan=217,
     ),
