@@ -78,7 +78,7 @@ async def soak(options: argparse.Namespace, folder: Path) -> bool:
     ):
         load = Load(stack, schedule, session, random.Random(options.seed))  # noqa: S311
         readers = Readers(stack, load, random.Random(options.seed))  # noqa: S311
-        watch = Watch(stack.replicas[0])
+        watch = Watch(stack.replicas[0], schedule)
         watching = [
             asyncio.create_task(watch.run(), name="watch"),
             asyncio.create_task(schedule.watch_machine(), name="watch-machine"),

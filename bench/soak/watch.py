@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import aiohttp
 import psutil
 
+from bench.soak.faults import Schedule
 from bench.soak.stack import (
     ADMIN_TOKEN,
     ENTRY_KEY,
@@ -36,25 +37,34 @@ _SECRET = re.compile(
 
 @dataclass
 class Watch:
-    """Samples of one replica that is never killed: (seconds, resident bytes, open files)."""
+    """Samples of one replica that is never killed, while no fault is active: (seconds, resident bytes, open files).
+
+    A fault that ends connections, as that of nginx, would make the fewest of its time too few.
+    """
 
     replica: Replica
+    schedule: Schedule
     samples: list[tuple[float, int, int]] = field(default_factory=list)
 
     async def run(self) -> None:
         """Take samples until cancelled."""
         began = time.monotonic()
         while True:
-            with suppress(psutil.NoSuchProcess):
-                self.samples.append((time.monotonic() - began, self.replica.memory(), self.replica.descriptors()))
+            now = time.monotonic()
+            if not self.schedule.during(now, now):
+                with suppress(psutil.NoSuchProcess):
+                    self.samples.append((now - began, self.replica.memory(), self.replica.descriptors()))
             await asyncio.sleep(_INTERVAL)
 
     def growth(self) -> tuple[float, float]:
-        """Return the growth from the second fifth of the time to the last: of resident bytes, and of open files.
+        """Return the growth from the second fifth of the samples to the last: of resident bytes, and of open files.
 
-        Most open files are connections, which come and go. The fewest of a fifth are those that stay.
+        Most open files are connections, which come and go. The fewest of a fifth are those that stay. Without samples,
+        because the machine was busy throughout, nothing has grown.
         """
         fifth = len(self.samples) // 5
+        if not fifth:
+            return 1.0, 1.0
         early, late = self.samples[fifth : 2 * fifth], self.samples[-fifth:]
         memory = [statistics.median(memory for _, memory, _ in part) for part in (late, early)]
         files = [min(files for _, _, files in part) for part in (late, early)]
@@ -62,11 +72,11 @@ class Watch:
 
     def most_memory(self) -> int:
         """Return the most resident bytes of any sample."""
-        return max(memory for _, memory, _ in self.samples)
+        return max((memory for _, memory, _ in self.samples), default=0)
 
     def most_descriptors(self) -> int:
         """Return the most open files of any sample."""
-        return max(files for _, _, files in self.samples)
+        return max((files for _, _, files in self.samples), default=0)
 
 
 def suspicious_lines(stack: Stack) -> Iterator[str]:

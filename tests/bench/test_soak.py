@@ -14,7 +14,7 @@ from bench.soak.watch import Watch
 def watch_of(samples: list[tuple[int, int]]) -> Watch:
     """Return a watch that has seen these resident bytes and open files, in turn."""
     seen = [(float(second), memory, files) for second, (memory, files) in enumerate(samples)]
-    return Watch(Replica("gateway", Path(), "", "", Path()), seen)
+    return Watch(Replica("gateway", Path(), "", "", Path()), Schedule(), seen)
 
 
 def test_a_failure_is_excused_until_the_effects_of_a_fault_are_over() -> None:

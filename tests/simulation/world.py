@@ -20,8 +20,8 @@ from tests.simulation.redis_model import Redis
 _EPOCH: Final = 1_700_000_000.0  # Unix seconds when the clock of the loop is 0
 _LONGEST_WAIT: Final = promise.ANSWER + 60  # seconds; a process may be paused meanwhile
 _CONNECT_TIMEOUT: Final = 3.0  # seconds (proxy_connect_timeout)
-_FORGOTTEN: Final = 0.7  # seconds in which nginx has heard of a change and uses copies again
-_LOOKS: Final = 4
+_FORGOTTEN: Final = 0.25  # seconds between two looks whether nginx uses copies again
+_LOOKS: Final = 14  # each gateway names a change, and once more
 _OWNERS_SHARE: Final = 0.3  # of the requests
 _NOT_ONCE: Final = 4  # wrong answers: a second after a late answer of Redis, it is asked again
 _LIFE_OF_URL, _LOCAL_TTL = 3600.0, 31.0  # seconds
