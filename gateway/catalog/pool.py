@@ -46,8 +46,14 @@ class Cursor(aiopg.Cursor):
 
     async def execute(self, operation: str, parameters: Any = None, *, timeout: float | None = None) -> None:
         """Execute a statement. If the caller is cancelled, ``statement`` is not done."""
-        self.statement = asyncio.create_task(super().execute(operation, parameters, timeout=timeout), name="postgres")
+        self.statement = asyncio.create_task(self._execute(operation, parameters, timeout), name="postgres")
         await asyncio.shield(self.statement)
+
+    async def _execute(self, operation: str, parameters: Any, timeout: float | None) -> None:
+        try:
+            await super().execute(operation, parameters, timeout=timeout)
+        except RuntimeError as error:
+            raise _of_lost_socket(error) from error
 
 
 class Pool:
@@ -109,7 +115,7 @@ class Pool:
                 task.cancel()
             await asyncio.wait(tasks, timeout=_CANCEL_INTERVAL)
         for connection in self._servers:
-            connection.close()
+            _end(connection)
 
     async def _acquire(self) -> aiopg.Connection:
         while self._idle:
@@ -132,7 +138,7 @@ class Pool:
     def _release(self, connection: aiopg.Connection) -> None:
         """Give the connection to the oldest waiter, or keep it."""
         if not connection.closed and connection.raw.get_transaction_status() != TRANSACTION_STATUS_IDLE:
-            connection.close()
+            _end(connection)
         if connection.closed:
             del self._servers[connection]
             self._open_more()
@@ -186,7 +192,7 @@ class Pool:
             self._release(await self._addresses.connect(self._connect))
         except Exception as error:  # noqa: BLE001 - whatever it is, a caller waits
             if (waiter := self._oldest_waiter()) is not None:
-                waiter.set_exception(error)
+                waiter.set_exception(_of_lost_socket(error))
         finally:
             self._opening = None
         self._open_more()
@@ -207,6 +213,23 @@ class Pool:
                 login.cancel()
             self._abandon(login, connection)
             raise
+
+
+def _of_lost_socket(error: Exception) -> Exception:
+    """Return the error as one of the connection, if libpq has closed its socket and aiopg still uses the number.
+
+    The number may be another connection's by then, and asyncio refuses what aiopg would do to that.
+    """
+    is_lost = isinstance(error, RuntimeError) and "is used by transport" in str(error)
+    return psycopg2.OperationalError(str(error)) if is_lost else error
+
+
+def _end(connection: aiopg.Connection) -> None:
+    """Close the connection, also one whose socket libpq has closed: see ``_of_lost_socket``."""
+    try:
+        connection.close()
+    except RuntimeError:
+        connection.raw.close()
 
 
 @asynccontextmanager
