@@ -339,8 +339,8 @@ async def test_the_kernel_finds_out_within_seconds_that_the_machine_of_the_serve
 async def test_a_connection_whose_socket_libpq_closed_fails_as_one_and_gives_its_place_back(postgres_dsn: str) -> None:
     """aiopg goes on with the number of that socket, which is another connection's by then."""
     loop = asyncio.get_running_loop()
-    server = await asyncio.start_server(lambda _, writer: writer.write(b"still here"), "127.0.0.1", 0)
-    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    ours, theirs = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=ours)
     async with open_pool(ServerAddresses(postgres_dsn, 3), 1, []) as pool:
         async with pool.cursor() as used:
             connection = used.connection
@@ -351,10 +351,11 @@ async def test_a_connection_whose_socket_libpq_closed_fails_as_one_and_gives_its
         assert pool.connections() == {"in_use": 0, "idle": 0, "abandoned": 0}
         async with pool.cursor() as used:
             await used.execute("SELECT 1")
-    assert await reader.readexactly(10) == b"still here"
+    theirs.send(b"still here")
+    theirs.close()
+    assert await reader.read() == b"still here"
     writer.close()
     await writer.wait_closed()
-    server.close()
 
 
 async def test_a_late_event_loop_is_no_failure_of_postgres(open_one: OpenCatalog, table: ImagesTable) -> None:
