@@ -61,7 +61,8 @@ class Finding:
     ) -> "Finding":
         """Return a finding of that name of the catalogue. ``level`` None: as grave as its kind."""
         kind = CATALOGUE[name]
-        return cls(name, level or kind.level, values, None, where, seen, remedy, stops_start or kind.stops_start)
+        stops_start |= kind.stops_start
+        return cls(name, level or kind.level, values, None, where, seen, remedy, stops_start=stops_start)
 
     @property
     def kind(self) -> Kind:
