@@ -80,9 +80,7 @@ async def test_requests_that_nginx_would_read_differently_are_streamed(
     assert "X-Accel-Redirect" not in answer.headers
 
 
-async def test_answers_without_a_body_do_not_involve_nginx(
-    gateway: RunningGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_answers_without_a_body_do_not_involve_nginx(gateway: RunningGateway, images: Images) -> None:
     await add_large(images)
     head = await gateway.request("HEAD", "/i/a")
     assert head.headers["Content-Length"] == str(LARGE.size)
@@ -91,19 +89,17 @@ async def test_answers_without_a_body_do_not_involve_nginx(
     part = await gateway.get("/i/a", headers={"Range": "bytes=5-9"})
     assert part.headers["X-Accel-Redirect"].startswith("/_bytes/part/")
     assert (part.headers["X-Origin-Range"], part.headers["X-Origin-Length"]) == ("bytes=5-9", "5")
-    assert requests_to(cos) == [("HEAD", None)]
+    assert requests_to(images.cos) == [("HEAD", None)]
 
 
-async def test_a_refused_url_is_signed_again_before_nginx_receives_it(
-    gateway: RunningGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_a_refused_url_is_signed_again_before_nginx_receives_it(gateway: RunningGateway, images: Images) -> None:
     await images.add("a", SMALL)
     await images.add("b", SMALL)
     for image_id in "ab":
         await gateway.get(f"/api/v1/images/{image_id}/url")
     await images.add("b", b"moved", key="elsewhere.png")
     for key in ("objects/a.png", "objects/b.png"):
-        cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), key=key))
+        images.cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), key=key))
     answer = await gateway.get("/i/a")
     assert "X-Accel-Redirect" in answer.headers
     moved = await gateway.get("/i/b")
