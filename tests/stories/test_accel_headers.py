@@ -34,14 +34,6 @@ async def test_the_presigned_url_has_its_own_header(gateway: RunningGateway, ima
     assert [seen.method for seen in cos.request_log.requests] == ["HEAD", "GET"]
 
 
-async def test_headers_that_nginx_would_add_to_errors_have_other_names(gateway: RunningGateway, images: Images) -> None:
-    await images.add("mine", SMALL, owner="alice", public=False)
-    answer = await gateway.get("/i/mine?download=a.png", user="alice")
-    assert answer.headers["X-Image-Cache-Control"].startswith("private")
-    assert answer.headers["X-Image-Content-Disposition"] == 'attachment; filename="a.png"'
-    assert not {"Cache-Control", "Content-Disposition"} & set(answer.headers)
-
-
 async def test_nginx_may_repeat_an_order_for_as_long_as_its_url_and_the_right_last(
     start_gateway: StartGateway, images: Images
 ) -> None:
@@ -68,16 +60,6 @@ async def test_nginx_may_repeat_an_order_for_as_long_as_its_url_and_the_right_la
     assert await kept_for("/i/open") == 30
     await gateway.reload(access={"decision_ttl": 0})
     assert [await kept_for("/i/open"), await kept_for("/i/mine", "alice")] == [0, 0]
-
-
-@pytest.mark.parametrize("headers", [{"Range": "bytes=5-2"}, {"If-Unmodified-Since": "nonsense"}])
-async def test_requests_that_nginx_would_read_differently_are_streamed(
-    gateway: RunningGateway, images: Images, headers: dict[str, str]
-) -> None:
-    await images.add("a", SMALL)
-    answer = await gateway.get("/i/a", headers=headers)
-    assert (answer.status, answer.body) == (200, SMALL)
-    assert "X-Accel-Redirect" not in answer.headers
 
 
 async def test_answers_without_a_body_do_not_involve_nginx(gateway: RunningGateway, images: Images) -> None:

@@ -105,20 +105,6 @@ async def test_a_changed_image_leaves_memory_at_once(gateway: RunningGateway, im
     assert (await gateway.get("/i/a")).body == b"third version"
 
 
-async def test_a_row_read_again_is_authorized_again(gateway: RunningGateway, images: Images, cos: CosEmulator) -> None:
-    """The URL was refused; meanwhile the row got another owner, or names another object."""
-    await images.add("a", SMALL)
-    await gateway.get("/api/v1/images/a/url")
-    await images.add("a", SMALL, owner="alice", public=False)
-    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied")))
-    assert (await gateway.get("/i/a")).status == 404
-    await images.add("b", SMALL)
-    await gateway.get("/api/v1/images/b/url")
-    await images.add("b", b"moved", key="elsewhere.png")
-    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), key="objects/b.png"))
-    assert (await gateway.get("/i/b")).body == b"moved"
-
-
 async def test_a_warm_request_reads_neither_redis_nor_postgres(
     gateway: RunningGateway, images: Images, redis_client: "redis.Redis"
 ) -> None:
