@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -20,6 +20,8 @@ from gateway.presign.signer import AuthorizedImage, SignedImage
 from gateway.presign.style_variants import Audience, Renditions
 from gateway.settings import Live
 from gateway.urls.resolver import Known, Resolved, UrlResolver
+
+Checked = TypeVar("Checked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,7 @@ class AuthorizedLookup:
             resolved = self.resolver.get_cached(image_id) or await self.resolver.look_up(image_id)
         except ImageNotFound as error:
             raise refusal(self.caller_of(request)) from error
-        self._may_view(partial(self.caller_of, request), resolved.image, time.time())
-        return cast("Resolved[AuthorizedImage]", resolved)
+        return self._authorized(partial(self.caller_of, request), resolved, time.time())
 
     async def check(self, caller: Caller, image_id: str, rendition: str | None) -> Permission:
         """Return the right of ``caller`` to view the image in ``rendition``. Raises what ``look_up`` raises.
@@ -79,20 +80,28 @@ class AuthorizedLookup:
         self, request: web.BaseRequest, image_ids: list[str]
     ) -> dict[str, Resolved[AuthorizedImage] | GatewayError]:
         """Return for each id the image if the sender may view it, or the error that ``view`` would raise."""
-        return cast(
-            "dict[str, Resolved[AuthorizedImage] | GatewayError]", await self._each(request, image_ids, self._may_view)
-        )
+        return await self._each(request, image_ids, self._authorized)
 
     async def own_many(
         self, request: web.BaseRequest, image_ids: list[str]
     ) -> dict[str, Resolved[SignedImage] | GatewayError]:
         """Return for each id the image if the sender owns it, or the error that ``own`` would raise."""
-        return await self._each(request, image_ids, lambda sender, image, now: check_owner(sender, image.record, now))
+
+        def check(sender: Sender, found: Resolved[SignedImage], now: float) -> Resolved[SignedImage]:
+            check_owner(sender, found.image.record, now)
+            return found
+
+        return await self._each(request, image_ids, check)
 
     async def records(self, request: web.BaseRequest, image_ids: list[str]) -> dict[str, ImageRecord]:
         """Return the rows of those of ``image_ids`` that the sender may view."""
-        results = await self._each(request, image_ids, lambda sender, image, now: _check_row(sender, image.record, now))
-        return {image_id: result.image.record for image_id, result in results.items() if isinstance(result, Resolved)}
+
+        def check(sender: Sender, found: Resolved[SignedImage], now: float) -> ImageRecord:
+            _check_row(sender, found.image.record, now)
+            return found.image.record
+
+        results = await self._each(request, image_ids, check)
+        return {image_id: result for image_id, result in results.items() if isinstance(result, ImageRecord)}
 
     async def record(self, request: web.BaseRequest, image_id: str) -> ImageRecord:
         """Return the image's row if the sender may view the image. Raises what ``look_up`` raises."""
@@ -106,23 +115,33 @@ class AuthorizedLookup:
         """Return an image whose row was read anew if the sender owns it. Raises as ``own`` does."""
         return authorize_owner(partial(self.caller_of, request), renewed, time.time())
 
-    def _may_view(self, sender: Sender, image: SignedImage, now: float) -> None:
-        authorize(sender, image, self.renditions.value, now)
+    def _authorized(self, sender: Sender, found: Resolved[SignedImage], now: float) -> Resolved[AuthorizedImage]:
+        image, _ = authorize(sender, found.image, self.renditions.value, now)
+        return Resolved(image, found.from_cache)
 
     async def _each(
-        self, request: web.BaseRequest, image_ids: list[str], check: Callable[[Sender, SignedImage, float], None]
-    ) -> dict[str, Resolved[SignedImage] | GatewayError]:
-        """Return for each id the image, or the error that a request for it alone would get."""
-        caller, results = self.caller_of(request), await self.resolver.resolve_many(image_ids)
-        now = time.time()
-        for image_id, result in results.items():
-            if isinstance(result, Resolved):
+        self,
+        request: web.BaseRequest,
+        image_ids: list[str],
+        check: Callable[[Sender, Resolved[SignedImage], float], Checked],
+    ) -> dict[str, Checked | GatewayError]:
+        """Return for each id what ``check`` returns, or the error that a request for it alone would get."""
+        caller, results = self.caller_of(request), dict[str, Checked | GatewayError]()
+        all_found, now = await self.resolver.resolve_many(image_ids), time.time()
+
+        def sender() -> Caller:
+            return caller
+
+        for image_id, found in all_found.items():
+            if isinstance(found, ImageNotFound):
+                results[image_id] = refusal(caller)
+            elif isinstance(found, GatewayError):
+                results[image_id] = found
+            else:
                 try:
-                    check(lambda: caller, result.image, now)
+                    results[image_id] = check(sender, found, now)
                 except GatewayError as error:
                     results[image_id] = error
-            elif isinstance(result, ImageNotFound):
-                results[image_id] = refusal(caller)
         return results
 
     async def _peek(

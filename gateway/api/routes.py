@@ -19,6 +19,7 @@ from gateway.api.static_files import StaticFiles, add_console_routes, openapi
 from gateway.api.this_process import HealthCalls, ThisProcess
 from gateway.api.url_cache import CachePurges, CacheStatistics
 from gateway.api.urls import UrlBatches
+from gateway.errors import RouteNotFound
 from gateway.metrics.history import BYTES_ROUTES
 
 # The prefix of the admin port's route names in metrics.
@@ -81,13 +82,13 @@ def add_public_routes(app: web.Application, handlers: PublicHandlers, audited: A
     add.add_get(f"/api/v1/images/{_ID}/url", images.url, name="url", allow_head=False)
     add.add_post(f"/api/v1/images/{_ID}/url/refresh", images.refresh, name="refresh")
     add.add_get(f"/api/v1/images/{_ID}/status", images.status, name="status", allow_head=False)
-    if links is not None:
-        add.add_post(f"/api/v1/images/{_ID}/link", links.make, name="link")
-        add.add_delete(f"/api/v1/images/{_ID}/links", audited(links.kill, "kill_links", by_admin=False), name="links")
-        add.add_post("/api/v1/images/links", links.make_many, name="make_links")
+    add.add_post(f"/api/v1/images/{_ID}/link", links.make if links else _no_links, name="link")
+    kill = audited(links.kill if links else _no_links, "kill_links", by_admin=False)
+    add.add_delete(f"/api/v1/images/{_ID}/links", kill, name="links")
     add.add_get(f"/api/v1/images/{_ID}/meta", handlers.metadata.meta, name="meta", allow_head=False)
     add.add_post("/api/v1/images/urls", handlers.batches.urls, name="urls")
     add.add_post("/api/v1/monitoring/beacons", handlers.beacons.receive, name="beacons")
+    add.add_post("/api/v1/images/links", links.make_many if links else _no_links, name="make_links")
     # Any text as the id: no request of this form may be a 404.
     any_id, access = "/api/v1/images/{image_id:(?s:.*)}/access", handlers.access_check.access
     add.add_get(any_id, access, name="access", expect_handler=ignore_expectation)
@@ -109,6 +110,10 @@ def add_admin_routes(app: web.Application, handlers: AdminHandlers, admin_only: 
     add, process, images = app.router, handlers.process, handlers.images
     statistics, queues, links = handlers.statistics, handlers.queues, handlers.links
     add.add_get("/metrics", process.metrics, name="metrics")
+    add.add_get("/api/v1/monitoring/stats", statistics.stats if statistics else _no_redis, name="stats")
+    daily_stats = statistics.daily_stats if statistics else _no_redis
+    add.add_get("/api/v1/monitoring/stats/daily", daily_stats, name="daily_stats")
+    add.add_get("/api/v1/monitoring/queue", queues.queue if queues else _no_redis, name="queue")
     add.add_get("/api/v1/changes", handlers.nginx_changes.changes, name="changes", allow_head=False)
     add_console_routes(app)
 
@@ -125,20 +130,25 @@ def add_admin_routes(app: web.Application, handlers: AdminHandlers, admin_only: 
     add.add_get(f"/api/v1/monitoring/preview/{_ID}", guarded(images.preview, "view"), name="preview", allow_head=False)
     add.add_post(f"/api/v1/images/{_ID}/url/refresh", guarded(images.refresh, "refresh"), name="refresh")
     add.add_get(f"/api/v1/images/{_ID}/status", guarded(images.status, "view"), name="status", allow_head=False)
-    if links is not None:
-        add.add_delete(f"/api/v1/images/{_ID}/links", guarded(links.kill_of_any, "kill_links"), name="links")
-    if statistics is not None:
-        add.add_get("/api/v1/monitoring/stats", statistics.stats, name="stats")
-        add.add_get("/api/v1/monitoring/stats/daily", statistics.daily_stats, name="daily_stats")
-    if queues is not None:
-        add.add_get("/api/v1/monitoring/queue", queues.queue, name="queue")
-        add.add_post("/api/v1/monitoring/queue/requeue", guarded(queues.requeue, "requeue"), name="requeue")
+    kill = guarded(links.kill_of_any if links else _no_links, "kill_links")
+    add.add_delete(f"/api/v1/images/{_ID}/links", kill, name="links")
+    requeue = guarded(queues.requeue if queues else _no_redis, "requeue")
+    add.add_post("/api/v1/monitoring/queue/requeue", requeue, name="requeue")
     add.add_post("/api/v1/config/reload", guarded(process.reload, "reload"), name="reload")
     add.add_post("/api/v1/cache/purge", guarded(handlers.purges.purge, "purge"), name="purge")
     # A part of a purge, which the parent of workers asks for.
     add.add_post("/api/v1/cache/drop", admin_only(handlers.purges.drop), name="drop")
     add.add_get("/healthz", handlers.health.healthz, name="healthz")
     add.add_get("/readyz", handlers.health.readyz, name="readyz")
+
+
+async def _no_redis(_: web.Request) -> web.Response:
+    """Answer as if the address did not exist, as the next function does."""
+    raise RouteNotFound("url_cache.enabled is off")
+
+
+async def _no_links(_: web.Request) -> web.Response:
+    raise RouteNotFound("signed_links is not configured")
 
 
 async def preflight(request: web.Request) -> web.Response:
