@@ -336,7 +336,8 @@ class _Takedown:
         name = "purge of the CDN"
         try:
             await purges.flush()
-            due, dead = await purges.queue.due_at(self.image_id), await purges.queue.dead_entry(self.image_id)
+            item = ImageVariant(self.image_id)
+            due, dead = await purges.queue.due_at(item), await purges.queue.dead_entry(item)
         except DependencyDown as error:
             return {name: Seen(False, f"not known: Redis does not answer: {error}")}
         if dead is not None:
