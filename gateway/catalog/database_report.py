@@ -212,15 +212,15 @@ async def inspect_database(cursor: aiopg.Cursor, settings: PostgresSettings, *, 
     """Make a report for operators by queries on one Postgres connection. Raises the errors of psycopg2."""
     connected, table, elsewhere = cursor.connection.raw.info, settings.table, None
     address = f"{connected.user} at {connected.host or 'a socket'}:{connected.port}, database {connected.dbname}"
-    problem, repairs = await _problem_of_table(cursor, settings, connected.user)
+    problem, grants = await _problem_of_table(cursor, settings, connected.user)
     links = await _problem_of_links(cursor) if with_links else None
     if problem is not None:
-        return DatabaseReport(address, problem, repairs, links)
+        return DatabaseReport(address, problem, tuple(grants), links)
     await cursor.execute(FoundTable.QUERY, (quoted_table(table), LINKS_TABLE if with_links else None))
     tables = [FoundTable(*row) for row in await cursor.fetchall()]
     if "." not in table and tables and (others := tables[0].others):
         elsewhere = f"the search path leads to {tables[0].name}; there is also {', '.join(others)}"
-    return DatabaseReport(address, None, repairs, links, tables, elsewhere, await find_mistakes(cursor, settings))
+    return DatabaseReport(address, None, (), links, tables, elsewhere, await find_mistakes(cursor, settings))
 
 
 async def _problem_of_table(

@@ -81,8 +81,8 @@ class Settings(Section):
         number = sum(prod(self._forms(style)) for style in sized)
         if number > _MOST_VARIANTS:
             raise ValueError(
-                f"image_styles: widths, ratios and formats make {number} variants of an image, and {_MOST_VARIANTS} are "
-                "allowed"
+                f"image_styles: widths, ratios and formats make {number} variants of an image, "
+                f"and {_MOST_VARIANTS} are allowed"
             )
         for name, style in self.image_styles.items():
             if isinstance(style, str) and "ignore-error" in style and self.image_variants.originals == "owner":
