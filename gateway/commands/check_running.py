@@ -47,8 +47,7 @@ async def find_running(
         if opened.stores.redis is None:
             findings.append(well("redis", "turned off by url_cache.enabled: it lists no gateways"))
         elif problem is not None:
-            what = f"no gateways are known: {problem}"
-            findings.append(Finding.of("dependency_down", "redis", what, "check says more"))
+            findings.append(Finding.of("dependency_down", "redis", f"no gateways are known: {problem}"))
         for url, why in unasked.items():
             advice = "is this its admin port?" if why.startswith("no answer") else ""
             findings.append(Finding.of("gateways_silent", f"admin {url}", why, advice))
