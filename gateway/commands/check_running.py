@@ -59,15 +59,13 @@ async def find_running(
     if is_known or sorted_answers:
         findings += diagnose_running(sorted_answers, silent, is_complete=is_known and not unasked)
     findings.append(diagnose_nginx_list(status, address))
-    if (same := diagnose_list_address(own_list)) is not None:
-        findings.append(same)
+    if own_list is not None:
+        findings.append(diagnose_list_address(*own_list))
     ports = {"image_gateway": settings.server.port, "image_gateway_admin": settings.admin.port}
     compared = diagnose_ports(await asyncio.to_thread(upstreams, nginx), ports)
     # Units with an instance have ports of their own: nginx that asks every gateway has the right ports.
     is_asked = answers and all(min(answer.nginx.values(), default=SILENT) < SILENT for answer in sorted_answers)
-    if compared is not None and not (compared.level == "warning" and is_asked):
-        findings.append(compared)
-    return findings
+    return findings + [found for found in compared if found.level != "warning" or not is_asked]
 
 
 async def _nginx_status(http: BoundedHttp, url: str) -> Mapping[str, object] | str:
