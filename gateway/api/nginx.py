@@ -21,7 +21,7 @@ _MOST_EPOCHS: Final = 1_000_000  # that a question adds to a metric
 
 
 @dataclass(frozen=True, slots=True)
-class NginxChanges:
+class NginxListHandler:
     """Handler that nginx asks which images have changed, to drop its copies. Counts what nginx reports of itself."""
 
     nginx_list: NginxList

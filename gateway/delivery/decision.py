@@ -18,9 +18,10 @@ from gateway.access.signed_links import LinkParameters
 from gateway.delivery.accel import FAILED, fixed_lines, is_accel_conf, order
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.conditions_and_ranges import NOT_MODIFIED, WHOLE, ByteRange, Plan, plan_for
-from gateway.delivery.headers import Prepared, cache_status_of, content_type_of, fields, image_fields, own_fields
+from gateway.delivery.headers import cache_status_of, content_type_of, image_fields, own_fields
 from gateway.delivery.nginx_decisions import DECISION_FOR, NginxDecisions
 from gateway.delivery.parameters import NO_PARAMETERS, Parameters
+from gateway.delivery.prepared_response import Prepared, fields
 from gateway.delivery.redirect import FIXED, ImageRedirect, redirect_lines
 from gateway.errors import (
     DENIALS,

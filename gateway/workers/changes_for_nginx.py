@@ -15,7 +15,7 @@ from yarl import URL
 
 from gateway.api.json_bodies import HEADERS
 from gateway.changes.nginx_list import LISTED_AGAIN_FOR
-from gateway.delivery.headers import Prepared, fields
+from gateway.delivery.prepared_response import Prepared, fields
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import NoWorker
 from gateway.workers.supervisor import Supervisor
