@@ -190,9 +190,19 @@ class Refused:
 Decision: TypeAlias = Answer | NeedsLookUp | NeedsBytes | Refused
 
 
-def decide(request: ImageRequest, found: Found, memory: KnownInMemory, rules: Rules, now: float) -> Decision:
-    """Return the answer to a request, or what is missing for it. ``now``: Unix seconds. Raises nothing."""
-    case = _Case(request, found, memory, rules, now)
+def decide(
+    request: ImageRequest,
+    found: Found,
+    memory: KnownInMemory,
+    rules: Rules,
+    now: float,
+    as_if: Caller | None = None,
+) -> Decision:
+    """Return the answer to a request, or what is missing for it. Raises nothing.
+
+    now: Unix seconds. as_if: who sends the request. None: who its credentials say.
+    """
+    case = _Case(request, found, memory, rules, now, known_caller=as_if)
     try:
         if not rules.settings.enabled:
             raise RouteNotFound

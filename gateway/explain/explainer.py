@@ -74,17 +74,15 @@ class Explainer:
         row = await stored.row(image_id, cached)
         dry = _DryRequest(self, image_id, chosen, row, cached)
         sender = sender_of(caller, image_id)
-        rules = replace(rules, caller_of=lambda *_: sender)
-        decision = shown = await dry.decide(rules)
+        decision = shown = await dry.decide(rules, sender)
         if row.record is not None and decision.image is None:  # what would come next
             rules = replace(rules, settings=rules.settings.model_copy(update={"enabled": True}))
-            shown = await dry.decide(rules, any_row=True)
+            shown = await dry.decide(rules, sender, any_row=True)
         if shown.image is not None:
             facts |= why_seen(sender, shown.image, time.time())
         elif row.record is not None and isinstance(shown, Refused) and shown.is_denial:
             facts |= why_hidden(caller, row.record, time.time())
-            viewer = permitted(row.record)
-            shown = await dry.decide(replace(rules, caller_of=lambda *_: viewer), any_row=True)
+            shown = await dry.decide(rules, permitted(row.record, self.authenticator.links), any_row=True)
         sections = {"row": row.facts, "caller": facts, "cached_url": cached.facts}
         if shown.image is not None:
             error = await dry.ask_also(shown)
@@ -157,11 +155,11 @@ class _DryRequest:
         self._row, self._cached = row, cached
         self._memory = _EmptyMemory(explainer.refused)
 
-    async def decide(self, rules: Rules, *, any_row: bool = False) -> Answer | Refused:
-        """Return the answer to the request by ``rules``. ``any_row``: also rows that are not served are used."""
+    async def decide(self, rules: Rules, sender: Caller, *, any_row: bool = False) -> Answer | Refused:
+        """Return the answer to the request of ``sender``. ``any_row``: also rows that are not served are used."""
         found, row = NOTHING, self._row
         while True:
-            decision = decide(self.wanted, found, self._memory, rules, time.time())
+            decision = decide(self.wanted, found, self._memory, rules, time.time(), as_if=sender)
             if isinstance(decision, NeedsLookUp):
                 if row.error is not None:
                     return Refused(row.error, decision.caller)
