@@ -23,8 +23,8 @@ class UnfitRow(Exception):
 class NewBytesProbe:
     """Gives the canary's own row another key, and asks each front for the image until it has the new bytes.
 
-    known: returns what the bytes of the row are, or raises ``UnfitRow``.
-    touch: changes the row, or raises ``UnfitRow``.
+    known: reads the row, and returns the size and the entity tag of its object. Raises ``UnfitRow``.
+    touch: gives the row its other key. Raises ``UnfitRow``.
     within: seconds in which every answer of a front must have the new bytes.
     """
 

@@ -165,7 +165,7 @@ class TransferState:
 
     body: None until COS has answered.
     is_over: the body is complete.
-    failure: why it is not and never will be.
+    failure: why the rest of the body will not come.
     whole: all bytes, after the end. None if pieces were dropped.
     """
 
