@@ -38,10 +38,10 @@ class NginxList:
     most_listed: int = _MOST_LISTED
 
     def since(self, since: int, now: float, asked_at: int | None = None) -> Iterator[str]:
-        """Return the changes from ``since`` (Unix milliseconds) on, as JSON. An image id of null is every image.
+        """Yield the changes from ``since`` (Unix milliseconds) on, as JSON. An image id of null is every image.
 
         The list comes in pieces, some of them empty, between which the event loop may run: 20,000 changes in one step
-        would hold it for 14 ms. It says what is known when it is called, whatever changes before the last piece.
+        would hold it for 14 ms. It says what is known at the first piece, whatever changes before the last one.
 
         now: the time of the log.
         asked_at: the time of the asker's clock. ``since`` is by that clock, too, so that nobody compares two clocks.
@@ -68,8 +68,24 @@ class NginxList:
         tail = f'], "access": {self._milliseconds(log.rights_changed_at)}, "settings": "{self.settings()}"'
         everything = self._milliseconds(log.all_changed_at)
         oldest = max(since - LISTED_AGAIN_FOR, everything)  # the change of every image includes earlier ones
-        changes = log.since(oldest / 1000 - self.epoch - 0.001)
-        return self._pieces(head, self._named(changes, oldest, everything, since, current), tail)
+        found: list[_Named] = []
+        for some in in_groups(log.since(oldest / 1000 - self.epoch - 0.001), _AT_ONCE):
+            found += self._named(some, oldest, since, current)
+            yield ""
+        if everything >= 0:
+            named_at = max(everything + later for later in _NAMED if not later or everything + later < current)
+            found += [(named_at, None)] if since <= named_at < current else []
+        found.sort(key=itemgetter(0))
+        for listed in in_groups(found[: self.most_listed], _AT_ONCE):
+            # ``json.dumps`` would block the event loop three times as long.
+            items = [
+                f'{{"image_id": {_quote(image_id) if image_id is not None else "null"}, "at": {at}}}'
+                for at, image_id in listed
+            ]
+            yield head + ", ".join(items)
+            head = ", "
+        more = ', "more": true' if len(found) > self.most_listed else ""
+        yield f"{tail if found else head + tail}{more}}}\n"
 
     def last_change(self, image_id: str, now: float) -> tuple[float, bool]:
         """Return since when no change of the image is known, in Unix seconds, and whether it changed at that time."""
@@ -78,50 +94,23 @@ class NginxList:
         is_known = changed_at > _NEVER
         return self.epoch + (changed_at if is_known else log.complete_since(now)), is_known
 
-    def _pieces(self, head: str, named: Iterator[list[_Named]], tail: str) -> Iterator[str]:
-        found: list[_Named] = []
-        for more in named:
-            found += more
-            yield ""
-        found.sort(key=itemgetter(0))
-        yield head
-        separator = ""
-        for some in in_groups(found[: self.most_listed], _AT_ONCE):
-            # ``json.dumps`` would block the event loop three times as long.
-            items = [
-                f'{{"image_id": {_quote(image_id) if image_id is not None else "null"}, "at": {at}}}'
-                for at, image_id in some
-            ]
-            yield separator + ", ".join(items)
-            separator = ", "
-        yield tail + (', "more": true}\n' if len(found) > self.most_listed else "}\n")
-
-    def _named(
-        self, changes: Sequence[tuple[str, Change]], oldest: int, everything: int, since: int, current: int
-    ) -> Iterator[list[_Named]]:
+    def _named(self, changes: Sequence[tuple[str, Change]], oldest: int, since: int, current: int) -> Iterator[_Named]:
         """Yield the changes of whole milliseconds before ``current``, each with the last time at which it is named."""
         epoch = self.epoch
         times = 0  # the older a change, the more often it was named
-        for some in in_groups(changes, _AT_ONCE):
-            found: list[_Named] = []
-            for image_id, (_, steady, before) in some:
-                at = round((epoch + steady) * 1000)  # there may be 20,000, five times a second: without a call for each
-                if at < oldest:
-                    break
-                while times < len(_NAMED) - 1 and at + _NAMED[times + 1] < current:
-                    times += 1
-                named_at = at + _NAMED[times]
-                for earlier in before:
-                    last = self._milliseconds(earlier) + LISTED_AGAIN_FOR
-                    if named_at < last < current:
-                        named_at = last
-                if since <= named_at < current:
-                    found.append((named_at, image_id))
-            yield found
-        if everything >= 0:
-            named_at = max(everything + later for later in _NAMED if not later or everything + later < current)
+        for image_id, (_, steady, before) in changes:
+            at = round((epoch + steady) * 1000)  # there may be 20,000, five times a second: without a call for each
+            if at < oldest:
+                break
+            while times < len(_NAMED) - 1 and at + _NAMED[times + 1] < current:
+                times += 1
+            named_at = at + _NAMED[times]
+            for earlier in before:
+                last = self._milliseconds(earlier) + LISTED_AGAIN_FOR
+                if named_at < last < current:
+                    named_at = last
             if since <= named_at < current:
-                yield [(named_at, None)]
+                yield named_at, image_id
 
     def _milliseconds(self, steady: float) -> int:
         return round((self.epoch + steady) * 1000) if steady > _NEVER else -1

@@ -30,10 +30,6 @@ class Signing:
     signer: Signer
     public_urls: PublicUrls
 
-    def lease(self, seconds: float) -> float:
-        """Return the lease of renewals: ``seconds``, or less for short-lived credentials."""
-        return self.lifetime.lease(seconds, self.credentials.shortest_life)
-
     @asynccontextmanager
     async def prepare(self, old: Settings, new: Settings) -> AsyncIterator[Callable[[], None]]:
         """Ask the new sources of credentials, for three seconds. Refuse a source that gives no credentials."""
