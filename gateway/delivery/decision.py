@@ -191,12 +191,7 @@ Decision: TypeAlias = Answer | NeedsLookUp | NeedsBytes | Refused
 
 
 def decide(
-    request: ImageRequest,
-    found: Found,
-    memory: KnownInMemory,
-    rules: Rules,
-    now: float,
-    as_if: Caller | None = None,
+    request: ImageRequest, found: Found, memory: KnownInMemory, rules: Rules, now: float, as_if: Caller | None = None
 ) -> Decision:
     """Return the answer to a request, or what is missing for it. Raises nothing.
 

@@ -89,7 +89,7 @@ class SharedTransfer:
         state, owner = self.state, self.owner
         await self.body.open(self.conditions)
         body = self.body.state
-        state.opened(body, owner.answered(self), owner.beginnings)
+        state.opened(body, owner.answered(self), owner.shared_prefixes)
         if not body.is_over and body.length is not None and body.length <= owner.limits.at_once:
             try:
                 state.arrived(self.body.read_nowait())
@@ -161,13 +161,13 @@ class ObjectSource:
     at most ``memory_cache.max_bytes``.
 
     kept: the bytes of bodies that are kept whole.
-    beginnings: the bytes that other transfers keep for readers that join late.
+    shared_prefixes: the bytes that other transfers keep for readers that join late.
     """
 
     def __init__(self, access: OriginAccess, variants: VariantSource, limits: BufferLimits | None = None) -> None:
         self.memory = access.memory
         self.limits = limits or BufferLimits()
-        self.beginnings = Budget(self.limits.beginnings)
+        self.shared_prefixes = Budget(self.limits.shared_prefixes)
         self.kept = Budget(access.memory.settings.value.max_bytes)
         self._access = access
         self._variants = variants

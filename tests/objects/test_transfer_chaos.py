@@ -32,7 +32,7 @@ from tests.limits import LIMIT
 from tests.signed_images import signed_image
 
 # Of kilobytes, so that readers of small bodies get to their ends.
-LIMITS = BufferLimits(window=3000, whole=1950, alone=800, at_once=300, beginnings=4000)
+LIMITS = BufferLimits(window=3000, whole=1950, alone=800, at_once=300, shared_prefixes=4000)
 PROGRESS = 500
 KEPT = MemoryCacheSettings(max_bytes=4000, max_object_bytes=2000)
 SIZES = (0, 1, 250, 1000, 1900, 6000)
@@ -228,7 +228,7 @@ class Gateway:
 
     def check_the_end(self) -> None:
         """Fail if a transfer, a connection or reserved memory is left."""
-        assert (self.source.kept.taken, self.source.beginnings.taken) == (0, 0)
+        assert (self.source.kept.taken, self.source.shared_prefixes.taken) == (0, 0)
         assert not self.source._running
         for reader in self.readers:
             assert reader.transfer.state.readers == 0
