@@ -7,7 +7,6 @@ from operator import itemgetter
 from typing import Final
 
 from gateway.changes.change_log import TOLD_LAST, Change, ChangeLog
-from gateway.concurrency.time_limits import in_groups
 
 # A change is in the list again these milliseconds after it was heard: a cache may have fetched the old image meanwhile
 # from a replica that had not heard of the change. Replicas that hear have dropped the image before the third time. A
@@ -69,18 +68,19 @@ class NginxList:
         everything = self._milliseconds(log.all_changed_at)
         oldest = max(since - LISTED_AGAIN_FOR, everything)  # the change of every image includes earlier ones
         found: list[_Named] = []
-        for some in in_groups(log.since(oldest / 1000 - self.epoch - 0.001), _AT_ONCE):
-            found += self._named(some, oldest, since, current)
+        changes = log.since(oldest / 1000 - self.epoch - 0.001)
+        for start in range(0, len(changes), _AT_ONCE):
+            found += self._named(changes[start : start + _AT_ONCE], oldest, since, current)
             yield ""
         if everything >= 0:
             named_at = max(everything + later for later in _NAMED if not later or everything + later < current)
             found += [(named_at, None)] if since <= named_at < current else []
         found.sort(key=itemgetter(0))
-        for listed in in_groups(found[: self.most_listed], _AT_ONCE):
+        for start in range(0, min(len(found), self.most_listed), _AT_ONCE):
             # ``json.dumps`` would block the event loop three times as long.
             items = [
                 f'{{"image_id": {_quote(image_id) if image_id is not None else "null"}, "at": {at}}}'
-                for at, image_id in listed
+                for at, image_id in found[start : min(start + _AT_ONCE, self.most_listed)]
             ]
             yield head + ", ".join(items)
             head = ", "
