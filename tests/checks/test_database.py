@@ -141,7 +141,7 @@ def test_repairs_of_what_an_inspection_found_are_the_advice() -> None:
     ],
 )
 def test_the_advice_is_that_of_the_cause(reason: str, advice: str) -> None:
-    assert advice in known_remedy("postgres", reason)
+    assert advice in known_remedy("postgres", reason, "dependency_down")
 
 
 async def test_a_role_without_a_connection_left_is_told_its_limit_and_not_a_pooler(
