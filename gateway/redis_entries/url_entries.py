@@ -146,10 +146,7 @@ class EntryCodec:
 
 
 class Made(NamedTuple):
-    """An image with a newly signed URL, to be written to Redis unless its tombstone is another one than was ``seen``.
-
-    seen: the tombstone (mark of a dropped image) in Redis before the row was read.
-    """
+    """An image with a new URL, and the tombstone (mark of a drop) that Redis had before its row was read (``seen``)."""
 
     image: SignedImage
     seen: Tombstone = NO_TOMBSTONE
