@@ -16,15 +16,6 @@ PLACEHOLDERS = {
     "cos.secret_key": "YOUR-SECRET-KEY",
     "cos.bucket": "your-bucket-1250000000",
 }
-# Advice by the source that gives no credentials.
-OF_CREDENTIALS = {
-    "static": "renew cos.token with its secret_id, secret_key and token_expires_at",
-    "environment": "renew TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY and TENCENTCLOUD_TOKEN",
-    "file": "check the path in cos.credentials, and the program that writes that file",
-    "cvm_role": "bind a role to the instance, and check cos.credentials: its role and its metadata_url",
-    "tke_oidc": "check the pod's service account, and that the role trusts the cluster's identity provider",
-    "assume_role": "the role must trust the base credentials, and these must be allowed sts:AssumeRole",
-}
 
 
 def diagnose_placeholders(postgres: PostgresSettings, cos: CosSettings) -> Finding:
@@ -46,10 +37,9 @@ async def diagnose_credentials(credentials: RotatingCredentials, buckets: Sequen
     name = " ".join(["credentials", *buckets])
     what = f"source {credentials.name}: " + ("they never end" if left is None else f"{left:.0f} s are left")
     if not is_refreshed:
-        what, advice = f"{what}; refresh failed: {credentials.reason}", OF_CREDENTIALS[credentials.name]
-        if left:
-            return Finding.of("credentials_end", name, what, advice)
-        return Finding.of("credentials_ended", name, what, advice, stops_start=True)
+        what = f"{what}; refresh failed: {credentials.reason}"
+        kind = "credentials_ended" if left == 0 else "credentials_not_refreshed"
+        return Finding.of(kind, name, what, stops_start=left == 0)
     if credentials.is_near_end:
         return Finding.of("credentials_end", name, what)
     return well(name, what)

@@ -9,7 +9,6 @@ from typing import Final
 
 from gateway.catalog.record import ImageRecord
 from gateway.checks.cos_advice import (
-    ADVICE,
     NO_ANSWER,
     advice_for,
     advice_on_head,
@@ -19,7 +18,7 @@ from gateway.checks.cos_advice import (
 from gateway.errors import CredentialsExpired, GatewayError
 from gateway.findings.finding import Finding, well
 from gateway.origin.client import OriginClient
-from gateway.origin.cos_errors import CosError
+from gateway.origin.cos_errors import CosError, is_refusal
 from gateway.presign.hosts import Hosts
 from gateway.presign.signer import Signer
 from gateway.presign.style_variants import Renditions
@@ -41,17 +40,13 @@ Asked = Sequence[tuple[ImageRecord, Answer]]
 
 @dataclass(slots=True)
 class CosCheck:
-    """Tries COS for ``gateway check`` by URLs as ``serve`` signs them. Corrects ``clock`` if COS refuses their time.
-
-    of_sources: advice for each bucket whose source gives no credentials.
-    """
+    """Tries COS for ``gateway check`` by URLs as ``serve`` signs them. Corrects ``clock`` if COS refuses their time."""
 
     origin: OriginClient
     signer: Signer
     lifetime: Lifetime
     hosts: Hosts
     clock: CosClock
-    of_sources: Mapping[str, str] = field(default_factory=dict)
     _difference: float | None = field(default=None, init=False)  # seconds that COS's clock is ahead, at first
     _is_clock_refused: bool = field(default=False, init=False)
 
@@ -98,13 +93,12 @@ class CosCheck:
                 yield Finding.of("clock_differs", name, what, level="bad")
                 return
         if isinstance(first, CredentialsExpired):
-            advice = self.of_sources.get(image.bucket, ADVICE["ExpiredToken"])
-            yield Finding.of("credentials_ended", name, str(first), advice, stops_start=True)
+            yield Finding.of("credentials_ended", name, str(first), stops_start=True)
         elif isinstance(first, GatewayError):
             yield Finding.of("dependency_down", name, f"no answer {place}: {first}", advice_without_answer(first))
         elif not _is_read(first) and first.code not in _OF_OBJECTS:
             what = f"COS answered {_words(first)} {place}{'' if no_row else f', row {image.image_id}'}"
-            yield Finding.of("cos_refuses", name, what, advice_for(first), stops_start=first.status < 500)
+            yield Finding.of(_kind(first), name, what, advice_for(first), stops_start=first.status < 500)
         elif no_row and first.code == "AccessDenied":
             # The answer to a missing object if the credentials may not list, which the gateway does not need.
             what = f"the signature was accepted {place}; {no_row}, so that it is not known whether objects may be read"
@@ -202,7 +196,11 @@ def _of_refused(words: str, rows: Asked, asked: Asked, name: str, place: str) ->
         advice = f"allow the credentials GetObject on {prefixes}, or the right to list if these objects are missing"
     if code in ("InvalidObjectState", "NoSuchKey", "UnavailableForLegalReasons") and not is_all:
         return Finding.of("objects_missing", name, what, advice)
-    return Finding.of("cos_refuses", name, what, advice, stops_start=is_all and code == "AccessDenied")
+    return Finding.of(_kind(answer), name, what, advice, stops_start=is_all and code == "AccessDenied")
+
+
+def _kind(answer: Answer) -> str:
+    return "cos_refuses" if isinstance(answer, CosError) and is_refusal(answer) else "cos_errors"
 
 
 def _prefix(image: ImageRecord) -> str:

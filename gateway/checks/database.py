@@ -1,43 +1,20 @@
 """Findings on Postgres: the query, grants, the change trigger, the table of killed links."""
 
-import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from gateway.catalog.change_feed import NOT_PASSED_ON
 from gateway.catalog.database_report import DatabaseReport, tell_gateways, time_notification
-from gateway.catalog.postgres import CatalogLocked, CatalogQueryRefused, PostgresCatalog
+from gateway.catalog.postgres import CatalogQueryRefused, PostgresCatalog
 from gateway.catalog.record import ImageRecord
 from gateway.errors import GatewayError
 from gateway.findings.catalogue import CATALOGUE
 from gateway.findings.finding import Finding, well
 from gateway.settings import PostgresSettings
 
-_CONFIGURATION = "check postgres.dsn, postgres.table and postgres.columns"
-_NO_SERVER = "check {dsn}, its user and password, that Postgres runs, and that a pooler before it is not full"
-_PRIMARY = "the DSN leads to a standby: set postgres.listen_dsn to the DSN of the primary itself"
-# Advice by what Postgres says; the first that fits.
-_ADVICE: Final = (
-    (r"(?i)statement timeout", "statement_timeout of the user is too short: ALTER ROLE … SET statement_timeout = 0"),
-    (
-        r"(?i)too many (clients|connections)|connection slots|connection limit",
-        "raise max_connections, or the CONNECTION LIMIT of the role, or lower postgres.pool_size of the gateways",
-    ),
-    (r"(?i)no space left|disk is full|could not (write|extend)", "the disk of Postgres is full: free it"),
-    (
-        r"(?i)queue is (too )?full|too many notifications",
-        "end the session that listens and never reads (pg_stat_activity)",
-    ),
-    (r"(?i)during recovery|read-only transaction", _PRIMARY),
-)
 _CHANGES: Final = f"run: {CATALOGUE['trigger_missing'].command}"
 _VIEW = "list each table behind the view in postgres.changes, with the column that holds the image's id"
-_POOLER = (
-    "the DSN leads to a pooler in transaction mode, which forgets LISTEN: "
-    "set postgres.listen_dsn to the DSN of the primary itself"
-)
-_LOCK = "wait until that session ends, or end it"
 _RANDOM_ROWS = 20
 
 
@@ -56,7 +33,7 @@ class DatabaseCheck:
         try:
             report = await self.catalog.report()
         except GatewayError as error:
-            yield Finding.of("dependency_down", "postgres", str(error), advice_on(error))
+            yield Finding.of("dependency_down", "postgres", str(error))
             return
         await tell_gateways(self.settings)
         try:
@@ -88,11 +65,9 @@ class DatabaseCheck:
                 return Finding.of("trigger_missing", "changes", what, advice)
             seconds = await time_notification(self.settings)
         except GatewayError as error:
-            dsn = "postgres.listen_dsn" if self.settings.listen_dsn is not None else "postgres.dsn"
-            return Finding.of("changes_not_heard", "changes", f"not received: {error}", advice_on(error, dsn))
+            return Finding.of("changes_not_heard", "changes", f"not received: {error}")
         if seconds is None:
-            what = f"{NOT_PASSED_ON}: a test notification did not arrive"
-            return Finding.of("changes_not_heard", "changes", what, _POOLER)
+            return Finding.of("changes_not_heard", "changes", f"{NOT_PASSED_ON}: a test notification did not arrive")
         return well("changes", f"the trigger is installed; a notification came after {seconds * 1000:.0f} ms")
 
     async def _links(self, report: DatabaseReport) -> Finding:
@@ -115,7 +90,7 @@ def of_failed_query(report: DatabaseReport, error: GatewayError) -> Finding:
             what = f"{mistake.problem}, as {report.address}"
             return Finding.of("dependency_down", "postgres", what, mistake.remedy, stops_start=is_refused)
     problem = f": {report.table_problem}" if report.table_problem is not None else ""
-    advice = f"run: {'; '.join(report.repairs)}" if report.repairs else advice_on(error)
+    advice = f"run: {'; '.join(report.repairs)}" if report.repairs else ""
     what = f"{error}{problem}, as {report.address}"
     return Finding.of("dependency_down", "postgres", what, advice, stops_start=is_refused)
 
@@ -129,12 +104,3 @@ def of_tables(report: DatabaseReport) -> Iterator[Finding]:
         yield Finding.of("table_ambiguous", "table", report.path_problem)
     for mistake in report.mistakes:
         yield Finding.of("settings_differ", "grants", mistake.problem, mistake.remedy)
-
-
-def advice_on(error: GatewayError, dsn: str = "postgres.dsn") -> str:
-    """Return what to do about an error of a query, by its cause. ``dsn``: the setting that leads to the server."""
-    if isinstance(error, CatalogLocked):
-        return f"{_LOCK}: SELECT pg_terminate_backend({error.lock.pid})" if error.lock.pid else _LOCK
-    if (advice := next((text for cause, text in _ADVICE if re.search(cause, str(error))), None)) is not None:
-        return advice
-    return _CONFIGURATION if isinstance(error, CatalogQueryRefused) else _NO_SERVER.format(dsn=dsn)

@@ -10,7 +10,6 @@ from gateway.metrics.canary import CanaryOutcome
 from gateway.purge.target import Target, TargetUnavailable
 from gateway.settings import PurgeSettings, VariantSettings
 
-_FRONT: Final = "look at the error log of {via}, at its certificate, and whether it leads to this gateway"
 _PURGE: Final = "purge"
 # Advice by the beginning of Tencent's error code; the first that fits.
 _TARGET: Final = {
@@ -39,7 +38,7 @@ def diagnose_canary(outcomes: Sequence[CanaryOutcome], of_rows: Finding | None =
             case True:
                 yield well(name, f"{outcome.what}, in {outcome.seconds or 0:.2f} s")
             case False:
-                yield Finding.of("canary_fails", name, outcome.what, _FRONT.format(via=outcome.via))
+                yield Finding.of("canary_fails", name, outcome.what)
             case None:
                 yield Finding.of("canary_wrong", name, outcome.what)
 

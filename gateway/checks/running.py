@@ -43,9 +43,8 @@ def diagnose_running(
         yield Finding.of("gateways_none", "gateways", "none is listed in Redis")
         return
     if silent:
-        advice = "an earlier release answers no questions, so name its port: --admin URL; else look at its log"
         what = f"{len(silent)} of {len(answers) + len(silent)} do not answer"
-        yield Finding.of("gateways_silent", "gateways", what, advice)
+        yield Finding.of("gateways_silent", "gateways", what)
     usual = _usual(answers)
     different = [
         name.replace("_", " ") for name in _SAME if any(str(getattr(answer, name)) != usual[name] for answer in answers)

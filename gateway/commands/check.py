@@ -13,7 +13,6 @@ import click
 
 from gateway.canary.client import open_front_client
 from gateway.checks.configuration import (
-    OF_CREDENTIALS,
     diagnose_credentials,
     diagnose_fallback,
     diagnose_open_files,
@@ -169,9 +168,7 @@ async def _of_services(opened: Dependencies, origin: OriginClient) -> AsyncItera
     database = DatabaseCheck(opened.stores.catalog, settings.postgres, settings.access.signed_links is not None)
     async for finding in database.findings():
         yield finding
-    sources = {bucket: source.name for source in signing.credentials.all for bucket in source.buckets}
-    of_sources = {bucket: OF_CREDENTIALS[name] for bucket, name in sources.items()}
-    cos = CosCheck(origin, signing.signer, signing.lifetime, signing.hosts, signing.clock, of_sources)
+    cos = CosCheck(origin, signing.signer, signing.lifetime, signing.hosts, signing.clock)
     is_read = True
     async for finding in cos.findings(database.images, settings.cos.regions, database.no_image_reason):
         is_read &= finding.is_well or not finding.where.startswith("cos ")

@@ -10,10 +10,10 @@ from typing import Final
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.catalog.record import ImageRecord
 from gateway.changes.nginx_list import NginxList
-from gateway.checks.database import advice_on
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import CatalogUnavailable, DependencyDown
 from gateway.explain.explanation import Facts
+from gateway.findings.catalogue import CATALOGUE
 from gateway.presign.signer import SignedImage, Signer
 from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.process.log_format import redact
@@ -80,7 +80,8 @@ class RowAndUrl:
         except CatalogUnavailable as error:
             facts: Facts = {"state": f"not known: Postgres failed: {error}"}
             if cached.entries.without_row is None:
-                return RowFinding(None, facts, error=error, advice=advice_on(error))
+                advice = CATALOGUE["dependency_down"].remedy_for(f"postgres: {error}")
+                return RowFinding(None, facts, error=error, advice=advice)
             facts["used"] = "that of the cached entry"
             used = cached.entries.used
             is_unread = used is None or used.image is None or used.image.unread

@@ -1,7 +1,8 @@
 """The catalogue of findings, ``findings.yaml``: what operators are told about each, on every surface."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Final, Literal
 
@@ -20,6 +21,12 @@ class Kind:
     command: str = "image-gateway-admin check"
     alert: str = ""
     zh: str = ""
+    causes: Mapping[str, str] = field(default_factory=dict)
+
+    def remedy_for(self, seen: str) -> str:
+        """Return what to do about what was ``seen``, by its cause if that is known."""
+        found = ((re.search(pattern, seen), remedy) for pattern, remedy in self.causes.items())
+        return next((match.expand(remedy) for match, remedy in found if match), self.remedy)
 
 
 def _read() -> Mapping[str, Kind]:

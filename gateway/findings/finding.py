@@ -85,7 +85,7 @@ class Finding:
     @property
     def advice(self) -> str:
         """What to do about it. Empty if all is well."""
-        return self.remedy or (self.kind.remedy if self.kind is not None else "")
+        return self.remedy or (self.kind.remedy_for(f"{self.place}: {self.what}") if self.kind is not None else "")
 
     @property
     def is_well(self) -> bool:

@@ -4,14 +4,12 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import pytest
 from psycopg2.extensions import make_dsn
 
 from gateway.catalog.database_report import DatabaseReport, FoundTable
 from gateway.catalog.postgres import CatalogQueryRefused, open_catalog
 from gateway.catalog.setting_mistakes import Mistake
-from gateway.checks.database import DatabaseCheck, advice_on, of_failed_query, of_tables
-from gateway.errors import CatalogUnavailable
+from gateway.checks.database import DatabaseCheck, of_failed_query, of_tables
 from gateway.findings.finding import Finding
 from gateway.service.metrics import Metrics
 from gateway.settings import PostgresSettings
@@ -127,21 +125,6 @@ def test_repairs_of_what_an_inspection_found_are_the_advice() -> None:
     assert (hidden.where, hidden.level, hidden.advice) == ("rows", "warning", f"run: {table.repair}")
     assert (ambiguous.where, ambiguous.level) == ("table", "warning")
     assert "postgres.table" in ambiguous.advice
-
-
-@pytest.mark.parametrize(
-    ("reason", "advice"),
-    [
-        ("could not extend file: No space left on device", "the disk of Postgres is full"),
-        ("remaining connection slots are reserved", "raise max_connections"),
-        ("canceling statement due to statement timeout", "SET statement_timeout = 0"),
-        ("cannot execute NOTIFY during recovery", "leads to a standby"),
-        ("too many notifications in the NOTIFY queue", "end the session that listens"),
-        ("password authentication failed", "its user and password"),
-    ],
-)
-def test_the_advice_is_that_of_the_cause(reason: str, advice: str) -> None:
-    assert advice in advice_on(CatalogUnavailable(reason))
 
 
 async def test_a_role_without_a_connection_left_is_told_its_limit_and_not_a_pooler(
