@@ -26,8 +26,7 @@ def diagnose_placeholders(postgres: PostgresSettings, cos: CosSettings) -> Findi
     unset = [key for key, placeholder in PLACEHOLDERS.items() if values.get(key) == placeholder]
     if not unset:
         return well("configuration", "every key is known, and none is missing")
-    what = f"{', '.join(unset)}: still the placeholder of config/gateway.yaml"
-    return Finding.of("placeholders", "configuration", what, stops_start=True)
+    return Finding.of("placeholders", "configuration", keys=", ".join(unset))
 
 
 async def diagnose_credentials(credentials: RotatingCredentials, buckets: Sequence[str] = ()) -> Finding:
@@ -37,12 +36,9 @@ async def diagnose_credentials(credentials: RotatingCredentials, buckets: Sequen
     name = " ".join(["credentials", *buckets])
     what = f"source {credentials.name}: " + ("they never end" if left is None else f"{left:.0f} s are left")
     if not is_refreshed:
-        what = f"{what}; refresh failed: {credentials.reason}"
-        kind = "credentials_ended" if left == 0 else "credentials_not_refreshed"
-        return Finding.of(kind, name, what, stops_start=left == 0)
-    if credentials.is_near_end:
-        return Finding.of("credentials_end", name, what)
-    return well(name, what)
+        what += f"; refresh failed: {credentials.reason}"
+        return Finding.of("credentials_ended" if left == 0 else "credentials_not_refreshed", name, what)
+    return Finding.of("credentials_end", name, what) if credentials.is_near_end else well(name, what)
 
 
 def diagnose_fallback(settings: FallbackSettings) -> Finding:
@@ -50,7 +46,7 @@ def diagnose_fallback(settings: FallbackSettings) -> Finding:
     try:
         FallbackPicture.read(settings.path, settings.statuses)
     except UnusablePicture as error:
-        return Finding.of("fallback_unusable", "fallback picture", str(error), stops_start=True)
+        return Finding.of("fallback_unusable", "fallback picture", str(error))
     return well("fallback picture", "can be sent in place of an image")
 
 
@@ -61,7 +57,7 @@ def diagnose_signature(hosts: Hosts, buckets: Mapping[str, str]) -> Finding:
     sdk = f"Tencent's SDK {version('cos-python-sdk-v5')}"
     different = [bucket for bucket, region in buckets.items() if not signs_as_the_sdk(hosts, bucket, region)]
     if different:
-        return Finding.of("signature_differs", "signature", f"not that of {sdk}, for {', '.join(different)}")
+        return Finding.of("signature_differs", "signature", sdk=sdk, buckets=", ".join(different))
     return well("signature", f"that of {sdk}")
 
 

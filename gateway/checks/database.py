@@ -46,8 +46,7 @@ class DatabaseCheck:
         if self.images:
             yield well("postgres", f"the row {self.images[0].image_id} was read, as {report.address}")
         else:
-            what = f"the query finds no active image that can be served, as {report.address}"
-            yield Finding.of("no_rows", "postgres", what)
+            yield Finding.of("no_rows", "postgres", address=report.address)
         for finding in of_tables(report):
             yield finding
         yield await self._changes()
@@ -67,18 +66,17 @@ class DatabaseCheck:
         except GatewayError as error:
             return Finding.of("changes_not_heard", "changes", f"not received: {error}")
         if seconds is None:
-            return Finding.of("changes_not_heard", "changes", f"{NOT_PASSED_ON}: a test notification did not arrive")
+            what = f"{NOT_PASSED_ON}: a test notification did not arrive"
+            return Finding.of("changes_not_heard", "changes", what)
         return well("changes", f"the trigger is installed; a notification came after {seconds * 1000:.0f} ms")
 
     async def _links(self, report: DatabaseReport) -> Finding:
         try:
             await self.catalog.try_links()
         except GatewayError as error:
-            return Finding.of("links_missing", "signed_links", str(error), stops_start=True)
+            return Finding.of("links_missing", "signed_links", str(error))
         if report.links_problem is not None:
-            return Finding.of(
-                "links_not_notified", "signed_links", f"{report.links_problem}: other replicas apply it late"
-            )
+            return Finding.of("links_not_notified", "signed_links", problem=report.links_problem)
         return well("signed_links", "the table of killed links can be read and written")
 
 

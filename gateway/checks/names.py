@@ -28,7 +28,7 @@ async def diagnose_names(
         *(_of_hosts("cos", [host], limit) for host in of_cos),
     )
     found = list(dict.fromkeys(problem for problem in problems if problem))
-    return Finding.of("names_unknown", "names", "; ".join(found), stops_start=True) if found else None
+    return Finding.of("names_unknown", "names", "; ".join(found)) if found else None
 
 
 async def _of_postgres(dsn: str, limit: float) -> str | None:

@@ -59,13 +59,11 @@ def diagnose_nginx_cache(folder: Path, least_free: int = _LEAST_FREE) -> Finding
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:  # nginx's folders are often closed to others
-            what = f"{path} cannot be examined: {error.strerror}"
-            return Finding.of("nginx_cache_unseen", "nginx cache", what)
+            return Finding.of("nginx_cache_unseen", "nginx cache", path=str(path), reason=error.strerror or "")
         caches.append(path)
         free = space.f_bavail * space.f_frsize
         if free < least_free:
-            what = f"{free // 1024**2} MB are free at {path}: nginx cuts off every answer that it cannot store"
-            return Finding.of("nginx_cache_full", "nginx cache", what)
+            return Finding.of("nginx_cache_full", "nginx cache", megabytes=free // 1024**2, path=str(path))
     return well("nginx cache", f"the disk has room: {', '.join(map(str, caches))}") if caches else None
 
 
@@ -88,8 +86,7 @@ def diagnose_nginx_changes(folder: Path) -> Finding | None:
     }
     if any(missing.values()):
         absent = "; no ".join(name for name, is_missing in missing.items() if is_missing)
-        what = f"nginx asks for changes, but there is no {absent}"
-        return Finding.of("nginx_cannot_ask", _CHANGES, what)
+        return Finding.of("nginx_cannot_ask", _CHANGES, absent=absent)
     names = ", ".join(sorted(_ZONES))
     what = f"by its files, nginx asks for changes: njs and zones {names} are there; check --running asks nginx itself"
     return well(_CHANGES, what)

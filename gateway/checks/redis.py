@@ -51,7 +51,7 @@ async def check_redis(
         await channel.try_out()
     except DependencyDown as error:
         what = f"the other replicas get no purges and changes: {error}"
-        yield Finding.of("invalidations_lost", "invalidations", what, _rights(str(error), settings))
+        yield Finding.of("invalidations_lost", "invalidations", what, missing_rights(what, settings))
     else:
         yield well("invalidations", "a message to the other replicas was sent and received")
 
@@ -64,11 +64,11 @@ def diagnose_node(state: NodeState, settings: RedisSettings) -> Finding:
         return well("redis", f"entries were read and written at {address}")
     what = f"{state.problem.removesuffix('.')}, at {address}"
     name = "dependency_degraded" if state.is_readable else "dependency_down"
-    return Finding.of(name, "redis", what, _rights(state.problem, settings), level="bad")
+    return Finding.of(name, "redis", what, missing_rights(what, settings), level="bad")
 
 
-def _rights(problem: str, settings: RedisSettings) -> str:
-    """Return the rights that the user of Redis lacks. Empty if the problem is another one."""
+def missing_rights(problem: str, settings: RedisSettings) -> str:
+    """Return the rights that Redis' user needs if Redis refuses a command for lack of them, else nothing."""
     if not _REFUSED_BY_ACL.search(problem):
         return ""
     user = unquote(settings.parts().username or "default")

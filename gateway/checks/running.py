@@ -40,24 +40,22 @@ def diagnose_running(
     silent: the names of replicas that did not answer. is_complete: all others are known and answered.
     """
     if not answers and not silent:
-        yield Finding.of("gateways_none", "gateways", "none is listed in Redis")
+        yield Finding.of("gateways_none", "gateways")
         return
     if silent:
-        what = f"{len(silent)} of {len(answers) + len(silent)} do not answer"
-        yield Finding.of("gateways_silent", "gateways", what)
+        yield Finding.of("gateways_silent", "gateways", count=len(silent), of=len(answers) + len(silent))
     usual = _usual(answers)
     different = [
         name.replace("_", " ") for name in _SAME if any(str(getattr(answer, name)) != usual[name] for answer in answers)
     ]
     if different:
-        yield Finding.of("gateways_differ", "differences", f"the gateways differ in: {', '.join(different)}")
+        yield Finding.of("gateways_differ", "differences", different=", ".join(different))
     elif answers:
         yield well("differences", f"{len(answers)} processes have the same version, program, settings and key")
     deaf = [answer for answer in answers if answer.changes != "ok"]
     for answer in deaf:
-        yield Finding.of(
-            "changes_not_heard", "changes", f"{answer.name}: {answer.changes}", "see the log of that gateway"
-        )
+        what = f"{answer.name}: {answer.changes}"
+        yield Finding.of("changes_not_heard", "changes", what, "see the log of that gateway")
     if answers and not deaf:
         are_all = is_complete and not silent
         which = "every gateway hears" if are_all else f"the {len(answers)} that answered hear"
@@ -68,7 +66,7 @@ def diagnose_nginx_list(status: Mapping[str, object] | str, address: str) -> Fin
     """Return what nginx's own list says. ``status`` is its answer, or why there is none."""
     name = "nginx list"
     if isinstance(status, str):
-        return Finding.of("nginx_list_unseen", name, f"{address} was not asked: {status}")
+        return Finding.of("nginx_list_unseen", name, address=address, reason=status)
     heard, trouble = status.get("heard_ms_ago"), status.get("trouble")
     if trouble:
         return Finding.of("nginx_list_fails", name, f"nginx says: {trouble}")
@@ -107,8 +105,7 @@ def diagnose_list_address(found: tuple[str, str] | None) -> Finding | None:
         return None
     listens, asks = found
     if listens != asks:
-        what = f"image-gateway/changes.conf listens on {listens}, and asks {asks}"
-        return Finding.of("nginx_list_elsewhere", "nginx list", what)
+        return Finding.of("nginx_list_elsewhere", "nginx list", listens=listens, asks=asks)
     return well("nginx list", f"nginx asks its own list where it answers: {listens}")
 
 

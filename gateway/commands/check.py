@@ -105,7 +105,7 @@ _VERDICTS: Final = {"ok": "ok", "warning": "warn", "bad": "fail"}
 
 def _print_finding(finding: Finding) -> bool:
     """Print the finding, and return whether it is no failure."""
-    kind = "" if finding.kind is None else f" [{finding.name}]"
+    kind = "" if finding.name == "well" else f" [{finding.name}]"
     print_verdict(_VERDICTS[finding.level], finding.where, f"{finding.what}{kind}", finding.advice)
     return finding.is_well
 

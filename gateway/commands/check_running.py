@@ -54,9 +54,7 @@ async def find_running(
                 answers, silent = await ask_replicas(redis, opened.signing.clock.now(), _WAIT)
                 is_known = True
             except DependencyDown as error:
-                findings.append(
-                    Finding.of("dependency_down", "redis", f"no gateways are known: {error}", "check says more")
-                )
+                findings.append(Finding.of("dependency_down", "redis", f"no gateways are known: {error}"))
         for url in admin:
             try:
                 found, workers = await ask_admin_port(http, url)

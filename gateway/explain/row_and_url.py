@@ -13,7 +13,7 @@ from gateway.changes.nginx_list import NginxList
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import CatalogUnavailable, DependencyDown
 from gateway.explain.explanation import Facts
-from gateway.findings.catalogue import CATALOGUE
+from gateway.findings.catalogue import known_remedy
 from gateway.presign.signer import SignedImage, Signer
 from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.process.log_format import redact
@@ -80,7 +80,7 @@ class RowAndUrl:
         except CatalogUnavailable as error:
             facts: Facts = {"state": f"not known: Postgres failed: {error}"}
             if cached.entries.without_row is None:
-                advice = CATALOGUE["dependency_down"].remedy_for(f"postgres: {error}")
+                advice = known_remedy("postgres", str(error))
                 return RowFinding(None, facts, error=error, advice=advice)
             facts["used"] = "that of the cached entry"
             used = cached.entries.used

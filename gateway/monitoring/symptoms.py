@@ -7,7 +7,7 @@ from typing import Final
 
 from prometheus_client import Gauge
 
-from gateway.findings.catalogue import Level
+from gateway.findings.catalogue import CATALOGUE, Level
 from gateway.findings.finding import Finding
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.history import MISDIRECTED, History, Point, total
@@ -113,7 +113,8 @@ def _of_requests(points: Sequence[Point]) -> Iterable[Finding]:
         is_over = _bucket_has_recovered(points, bucket)
         has_recovered &= is_over or code in _OF_OBJECTS
         is_cause = code not in _OF_OBJECTS and count >= many and not is_over
-        yield Finding(name, level if is_cause else "warning", {"bucket": bucket, "code": code, "count": count})
+        grave: Level = level if is_cause else "warning"
+        yield Finding.of(name, f"cos {bucket}", level=grave, bucket=bucket, code=code, count=count)
     if failed:
         yield Finding("requests_fail", "warning" if has_recovered else level, {"failed": failed, "requests": requests})
 
@@ -135,7 +136,7 @@ def _of_buckets(points: Sequence[Point]) -> Iterable[Finding]:
         _, _, bucket = name.partition("slow ")
         asked = counts[f"asked {bucket}"]
         if bucket and slow >= max(_LEAST_SLOW, _SLOW_SHARE * asked):
-            yield Finding.of("bucket_slow", values={"bucket": bucket, "count": slow, "requests": asked})
+            yield Finding.of("bucket_slow", bucket=bucket, count=slow, requests=asked)
 
 
 def _of_mix(points: Sequence[Point], minutes: Sequence[Point]) -> Iterable[Finding]:
@@ -149,12 +150,12 @@ def _of_mix(points: Sequence[Point], minutes: Sequence[Point]) -> Iterable[Findi
         if denied < _FEW:
             continue
         share, share_before = denied / answers, denied_before / max(1, answers_before)
-        values = {"status": status, "percent": round(100 * share)}
+        percent, before_percent = round(100 * share), round(100 * share_before)
         if answers_before < _ENOUGH_BEFORE:
             if share >= _MOST:
-                yield Finding.of("answers_mostly", values=values)
+                yield Finding.of("answers_mostly", status=status, percent=percent)
         elif share > _GROWN * share_before and share - share_before > _GROWN_BY:
-            yield Finding.of("answers_changed", values={**values, "before": round(100 * share_before)})
+            yield Finding.of("answers_changed", status=status, percent=percent, before=before_percent)
 
 
 def _mix(counts: Mapping[str, int], status: str) -> tuple[int, int]:
@@ -166,11 +167,10 @@ def _mix(counts: Mapping[str, int], status: str) -> tuple[int, int]:
 def _of_canary(outcomes: Sequence[CanaryOutcome]) -> Iterable[Finding]:
     for outcome in outcomes:
         if outcome.is_up is False:
-            yield Finding.of(
-                "canary_fails", outcome.via, outcome.what, values={"via": outcome.via, "check": outcome.check}
-            )
+            place = f"from outside: {outcome.via}"
+            yield Finding.of("canary_fails", place, outcome.what, via=outcome.via, check=outcome.check)
     for check, what in sorted({outcome.check: outcome.what for outcome in outcomes if outcome.is_up is None}.items()):
-        yield Finding.of("canary_wrong", what=what, values={"check": check})
+        yield Finding.of("canary_wrong", "from outside", what, check=check)
 
 
 def _of_state(seen: Observations) -> Iterable[Finding]:
@@ -179,7 +179,7 @@ def _of_state(seen: Observations) -> Iterable[Finding]:
     if seen.is_draining:
         yield Finding.of("draining")
     if abs(seen.clock_difference) >= CLOCK_TOLERANCE:
-        yield Finding.of("clock_differs", values={"seconds": round(seen.clock_difference)})
+        yield Finding.of("clock_differs", seconds=round(seen.clock_difference))
     yield from _of_credentials(seen.credentials_left, seen.credentials_reason, seen.checks)
     if gauge_value(gauges.reload_successful) == 0:
         yield Finding.of("reload_refused")
@@ -192,7 +192,7 @@ def _of_state(seen: Observations) -> Iterable[Finding]:
         ("purges_dead", gauges.purge_dead, 0, "count"),
     ):
         if (value := gauge_value(gauge)) > most:
-            yield Finding.of(name, values={number: round(value)})
+            yield Finding(name, CATALOGUE[name].level, {number: round(value)})
     for name, state in seen.checks.items():
         what = seen.reasons.get(name, "")
         if name == _CHANGES and state != "ok":
@@ -200,28 +200,28 @@ def _of_state(seen: Observations) -> Iterable[Finding]:
                 yield Finding.of("changes_not_heard", name, what)
         elif name not in (_CHANGES, _CREDENTIALS) and state != "ok":
             kind = "dependency_down" if state == "down" else "dependency_degraded"
-            yield Finding.of(kind, what=what, values={"dependency": name})
+            yield Finding.of(kind, seen=what, dependency=name)
     if gauge_value(gauges.trigger_installed) == 0:
         yield Finding.of("trigger_missing", _CHANGES, seen.reasons.get(_CHANGES, ""))
     for bucket in seen.paused_buckets:
-        yield Finding.of("bucket_paused", values={"bucket": bucket})
+        yield Finding.of("bucket_paused", bucket=bucket)
 
 
 def _of_credentials(left: float, reason: str, checks: Mapping[str, str]) -> Iterable[Finding]:
     is_near_end = left < _LATE * 5 or checks.get(_CREDENTIALS, "ok") != "ok"
     if is_near_end and left <= 0:
-        yield Finding.of("credentials_ended", what=reason)
+        yield Finding.of("credentials_ended", _CREDENTIALS, reason)
     elif reason:
-        yield Finding.of("credentials_not_refreshed", what=reason)
+        yield Finding.of("credentials_not_refreshed", _CREDENTIALS, reason)
     if is_near_end and left > 0:
-        yield Finding.of("credentials_end", values={"seconds": round(left)})
+        yield Finding.of("credentials_end", seconds=round(left))
 
 
 def _of_events(points: Sequence[Point], minute: Sequence[Point]) -> Iterable[Finding]:
     counts = total(points)
     for rare in _RARE:
         if count := sum(count for name, count in counts.items() if name.startswith(rare)):
-            yield Finding.of(rare, values={"count": count})
+            yield Finding.of(rare, count=count)
     if total(minute[-_JUST_NOW:])[MISDIRECTED]:  # nginx asks five times a second
         yield Finding.of("nginx_asks_wrong_port")
 
@@ -239,10 +239,9 @@ class CurrentSymptoms:
 
     def now(self) -> list[Finding]:
         latest = self.health.latest
-        left = [source.seconds_left for source in self.credentials.all if source.seconds_left is not None]
-        failing = [
-            source for source in self.credentials.all if source.failures >= (_SEVERAL if source.seconds_left else 1)
-        ]
+        sources = self.credentials.all
+        left = [source.seconds_left for source in sources if source.seconds_left is not None]
+        failing = [source for source in sources if source.failures >= (_SEVERAL if source.seconds_left else 1)]
         return symptoms(
             Observations(
                 points=list(self.history.fine),
@@ -253,7 +252,7 @@ class CurrentSymptoms:
                 paused_buckets=self.paused_buckets(),
                 clock_difference=self.clock.observed_offset,
                 credentials_left=min(left, default=float("nan")),
-                credentials_reason=", ".join(f"source {source.name}: {source.reason}" for source in failing),
+                credentials_reason=", ".join(f"source {each.name}: refresh failed: {each.reason}" for each in failing),
                 gauges=self.gauges,
             )
         )

@@ -81,7 +81,7 @@ class ThisReplica:
             streams=self.streams(),
             memory_bytes=measured.get("process_resident_memory_bytes"),
             open_files=measured.get("process_open_fds"),
-            symptoms=tuple(replace(finding, where="", what="") for finding in self.findings()),
+            symptoms=tuple(replace(finding, where="", seen="") for finding in self.findings()),
             events=tuple(self.events.all()[-MOST_SHARED:]),
         )
 

@@ -171,12 +171,12 @@ class Admin:
         found, now = list[Finding](), time.time()
         ready, configured = len(self._supervisor.answering()), len(self._supervisor.slots)
         if ready < configured:
-            found.append(Finding.of("workers_missing", values={"ready": ready, "configured": configured}))
+            found.append(Finding.of("workers_missing", ready=ready, configured=configured))
         ended = self._supervisor.events.count_since("worker_ended", now - _RESTARTS_IN)
         if ended > _MOST_RESTARTS:
-            found.append(Finding.of("workers_end", values={"count": ended}))
+            found.append(Finding.of("workers_end", count=ended))
         if now - self._supervisor.stuck_at < _RESTARTS_IN:
-            found.append(Finding.of("loop_stuck", values={"count": self._supervisor.stuck}))
+            found.append(Finding.of("loop_stuck", count=self._supervisor.stuck))
         return self._symptoms.note(found, now)
 
     async def _by_all(self, request: web.Request) -> web.Response:

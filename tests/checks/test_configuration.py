@@ -8,7 +8,7 @@ from gateway.checks.configuration import (
     diagnose_open_files,
     diagnose_placeholders,
 )
-from gateway.findings.catalogue import CATALOGUE
+from gateway.findings.catalogue import known_remedy
 from gateway.presign.credentials import CredentialsUnavailable
 from gateway.presign.credentials.sources import POLL
 from gateway.settings import CosSettings, PostgresSettings
@@ -47,8 +47,8 @@ def test_a_limit_of_open_files_below_what_is_needed_is_a_warning(limit: int | No
 
 
 def test_each_kind_of_source_has_its_advice_and_its_pause() -> None:
-    assert {f"source {name}" for name in POLL} == set(CATALOGUE["credentials_ended"].causes)
     assert set(POLL) == CREDENTIAL_SOURCES
+    assert all(known_remedy("credentials", f"source {name}: refresh failed") for name in CREDENTIAL_SOURCES)
 
 
 FAILS = CredentialsUnavailable("the metadata service: status 500")

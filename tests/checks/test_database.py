@@ -4,12 +4,14 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
 from psycopg2.extensions import make_dsn
 
 from gateway.catalog.database_report import DatabaseReport, FoundTable
 from gateway.catalog.postgres import CatalogQueryRefused, open_catalog
 from gateway.catalog.setting_mistakes import Mistake
 from gateway.checks.database import DatabaseCheck, of_failed_query, of_tables
+from gateway.findings.catalogue import known_remedy
 from gateway.findings.finding import Finding
 from gateway.service.metrics import Metrics
 from gateway.settings import PostgresSettings
@@ -125,6 +127,30 @@ def test_repairs_of_what_an_inspection_found_are_the_advice() -> None:
     assert (hidden.where, hidden.level, hidden.advice) == ("rows", "warning", f"run: {table.repair}")
     assert (ambiguous.where, ambiguous.level) == ("table", "warning")
     assert "postgres.table" in ambiguous.advice
+
+
+_WAITS = "a query waited for a lock: pid 7 (app) waits for AccessExclusiveLock of a, for which {} does not end, as b"
+
+
+@pytest.mark.parametrize(
+    ("place", "reason", "advice"),
+    [
+        ("postgres", "could not extend file: No space left on device", "the disk of Postgres is full"),
+        ("postgres", "remaining connection slots are reserved", "raise max_connections"),
+        ("postgres", "canceling statement due to statement timeout", "SET statement_timeout = 0"),
+        ("postgres", "cannot execute NOTIFY during recovery", "leads to a standby"),
+        ("postgres", "too many notifications in the NOTIFY queue", "end the session that listens"),
+        ("postgres", "FATAL: password authentication failed for user a", "its user and password"),
+        ("postgres", 'relation "images" does not exist, as a at b:1', "postgres.table"),
+        ("postgres", _WAITS.format("pid 8 (app, idle for 9 s)"), "pg_terminate_backend(8)"),
+        ("postgres", _WAITS.format("a prepared transaction"), "wait until that session ends, or end it"),
+        ("changes", "no heartbeat came back: nobody passes notifications on", "a pooler in transaction mode"),
+        ("changes", "no heartbeat was sent: FATAL: too many connections for role a", "raise max_connections"),
+        ("changes", "no heartbeat came back for 15 s among the notifications", "check postgres.listen_dsn"),
+    ],
+)
+def test_the_advice_is_that_of_the_cause(place: str, reason: str, advice: str) -> None:
+    assert advice in known_remedy(place, reason)
 
 
 async def test_a_role_without_a_connection_left_is_told_its_limit_and_not_a_pooler(
