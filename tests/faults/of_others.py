@@ -171,13 +171,13 @@ _of_front(
     "front away",
     "from outside: ",
     "502 instead of 200",
-    remedy="the error log of that front",
+    remedy="look at the error log of ",
     instead=web.Response(status=502),
 )
 _of_front(
     "front sends an old copy",
     "16 bytes; the gateway knows ",
-    remedy="the error log of that front",
+    remedy="look at the error log of ",
     instead=web.Response(body=b"bytes of another", content_type="image/png"),
 )
 _of_front(

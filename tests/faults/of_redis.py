@@ -112,7 +112,7 @@ _degraded(
     "invalidations of other replicas are not received: NOPERM ",
     "fail  invalidations: ",
     "ACL SETUSER default ~image:* &image:* ",
-    remedy="ACL SETUSER",
+    remedy="what check prints",
 )
 _degraded(
     "user of Redis without EVAL",
@@ -120,7 +120,7 @@ _degraded(
     _FULL_RIGHTS,
     "refuses writes: ",
     "fail  redis: refuses writes: ",
-    remedy="ACL SETUSER",
+    remedy="what check prints",
 )
 
 
