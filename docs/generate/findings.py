@@ -23,9 +23,9 @@ Its alert leads to [the runbook](runbook.md#alerts); a finding without an alert 
 _CAUSES: Final = """
 ## Causes
 
-The first regular expression counts that is found in what was seen; without one, all else.
+The first regular expression counts that is found in the place and what was seen there. Those of a finding come last.
 
-| seen at | | remedy |
+| place or finding | seen | remedy |
 |---|---|---|
 """
 
@@ -36,10 +36,7 @@ def findings_page() -> str:
     for place, causes in CAUSES.items():
         for cause in causes.items():
             places.setdefault(cause, []).append(place)
-    rows = (
-        f"| {', '.join(seen_at)} | {_code(seen) if seen else 'all else'} | {remedy} |"
-        for (seen, remedy), seen_at in places.items()
-    )
+    rows = (f"| {', '.join(seen_at)} | {_code(seen)} | {remedy} |" for (seen, remedy), seen_at in places.items())
     findings = (_row(name, kind) for name, kind in CATALOGUE.items())
     return "\n".join((_INTRODUCTION + next(findings), *findings, _CAUSES + next(rows), *rows, ""))
 

@@ -36,11 +36,10 @@ def diagnose_canary(outcomes: Sequence[CanaryOutcome], of_rows: Finding | None =
                 yield Finding.of("canary_wrong", name, outcome.what)
 
 
-def diagnose_negotiation(variants: VariantSettings, purge: PurgeSettings | None) -> Finding | None:
-    """Return whether a CDN may keep the answer to one browser's ``Accept`` for all. None without a CDN."""
-    if variants.negotiate != "accept" or purge is None or purge.target == "webhook":
-        return None
-    return Finding.of("front_negotiates", "formats", target=purge.target)
+def diagnose_negotiation(variants: VariantSettings, purge: PurgeSettings | None) -> Iterator[Finding]:
+    """Yield that a CDN may keep the answer to one browser's ``Accept`` for all, if there is a CDN."""
+    if variants.negotiate == "accept" and purge is not None and purge.target != "webhook":
+        yield Finding.of("front_negotiates", "formats", target=purge.target)
 
 
 async def diagnose_purge(target: Target, name: str) -> Finding:

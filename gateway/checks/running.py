@@ -78,8 +78,8 @@ def diagnose_nginx_list(status: Mapping[str, object] | str, address: str) -> Fin
     return well(name, what)
 
 
-def diagnose_ports(found: Mapping[str, Sequence[str]], expected: Mapping[str, int]) -> Finding | None:
-    """Return whether nginx's upstreams on this machine, by name, lead to the ``expected`` ports. None without any."""
+def diagnose_ports(found: Mapping[str, Sequence[str]], expected: Mapping[str, int]) -> Iterator[Finding]:
+    """Yield whether nginx's upstreams on this machine, by name, lead to the ``expected`` ports. None without any."""
     named = [
         (upstream, address, expected[upstream])
         for upstream, addresses in found.items()
@@ -87,23 +87,19 @@ def diagnose_ports(found: Mapping[str, Sequence[str]], expected: Mapping[str, in
         for address in addresses
         if address.rpartition(":")[0] in {"127.0.0.1", "localhost", "[::1]"}
     ]
-    if not named:
-        return None
     others = [
         f"{upstream} leads to {address}, and the configuration says {port}"
         for upstream, address, port in named
         if address.rpartition(":")[2] != str(port)
     ]
     if others:
-        return Finding.of("nginx_ports_differ", "nginx ports", "; ".join(others))
-    return well("nginx ports", "upstream.conf and the configuration name the same ports")
+        yield Finding.of("nginx_ports_differ", "nginx ports", "; ".join(others))
+    elif named:
+        yield well("nginx ports", "upstream.conf and the configuration name the same ports")
 
 
-def diagnose_list_address(found: tuple[str, str] | None) -> Finding | None:
-    """Return whether nginx asks its own list where it answers. None without its file."""
-    if found is None:
-        return None
-    listens, asks = found
+def diagnose_list_address(listens: str, asks: str) -> Finding:
+    """Return whether nginx asks its own list where it answers."""
     if listens != asks:
         return Finding.of("nginx_list_elsewhere", "nginx list", listens=listens, asks=asks)
     return well("nginx list", f"nginx asks its own list where it answers: {listens}")

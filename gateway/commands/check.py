@@ -5,7 +5,6 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,8 +21,8 @@ from gateway.checks.configuration import (
 from gateway.checks.cos import CosCheck, check_variants
 from gateway.checks.database import DatabaseCheck
 from gateway.checks.fronts import diagnose_canary, diagnose_negotiation, diagnose_purge
-from gateway.checks.names import diagnose_names
-from gateway.checks.nginx import diagnose_nginx, diagnose_nginx_cache, diagnose_nginx_changes
+from gateway.checks.names import check_names
+from gateway.checks.nginx import check_nginx
 from gateway.checks.redis import check_redis
 from gateway.commands.check_deep import print_probes
 from gateway.commands.check_running import NGINX_STATUS, find_running
@@ -112,8 +111,8 @@ def _print_finding(finding: Finding) -> bool:
 
 async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Finding]:
     yield diagnose_placeholders(settings.postgres, settings.cos)
-    if (about_formats := diagnose_negotiation(settings.image_variants, settings.purge)) is not None:
-        yield about_formats
+    for finding in diagnose_negotiation(settings.image_variants, settings.purge):
+        yield finding
     if settings.image_proxy.fallback is not None:
         yield await asyncio.to_thread(diagnose_fallback, settings.image_proxy.fallback)
     async with (
@@ -123,25 +122,18 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
     ):
         yield await asyncio.to_thread(diagnose_signature, opened.signing.hosts, settings.cos.regions)
         redis = settings.redis if settings.url_cache.enabled else None
-        about_names = await diagnose_names(redis, settings.postgres, opened.signing.hosts, settings.cos.regions)
-        if about_names is not None:
-            yield about_names
+        about_names = check_names(redis, settings.postgres, opened.signing.hosts, settings.cos.regions)
         of_rows = None  # why rows are not seen
-        for findings in (_of_credentials(opened, purges), _of_services(opened, origin)):
+        for findings in (about_names, _of_credentials(opened, purges), _of_services(opened, origin)):
             async for finding in findings:
                 of_rows = finding if finding.name in ("rows_hidden", "no_rows") else of_rows
                 yield finding
         async for finding in _of_canary(opened, origin, of_rows):
             yield finding
     yield diagnose_open_files(hard_limit(), needed_files(settings.server.max_streams))
-    folder = nginx or NGINX
-    for diagnose in (
-        partial(diagnose_nginx, folder, VERSION, is_required=nginx is not None),
-        partial(diagnose_nginx_changes, folder),
-        partial(diagnose_nginx_cache, folder),
-    ):
-        if (about_nginx := await asyncio.to_thread(diagnose)) is not None:
-            yield about_nginx
+    about_nginx = check_nginx(nginx or NGINX, VERSION, is_required=nginx is not None)
+    for finding in await asyncio.to_thread(list, about_nginx):
+        yield finding
 
 
 async def _of_credentials(opened: Dependencies, purges: PurgeTarget | None) -> AsyncIterator[Finding]:

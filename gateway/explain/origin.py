@@ -75,7 +75,7 @@ class OriginStep:
             head = self.resolver.urls.sign_for_head(image)
             facts["head"] = _facts_of(await self.client.diagnose(head.url, "HEAD", _NO_RANGE))
         except OriginUnavailable as error:
-            advice = known_remedy("cos", str(error))
+            advice = known_remedy("cos", str(error), "dependency_down")
             return AskedOrigin(facts | {"no_answer": str(error)}, error=error, advice=advice)
         if not by_client:
             try:

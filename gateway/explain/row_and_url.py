@@ -80,7 +80,7 @@ class RowAndUrl:
         except CatalogUnavailable as error:
             facts: Facts = {"state": f"not known: Postgres failed: {error}"}
             if cached.entries.without_row is None:
-                advice = known_remedy("postgres", str(error))
+                advice = known_remedy("postgres", str(error), "dependency_down")
                 return RowFinding(None, facts, error=error, advice=advice)
             facts["used"] = "that of the cached entry"
             used = cached.entries.used

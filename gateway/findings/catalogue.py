@@ -37,8 +37,11 @@ CATALOGUE: Final = {name: Kind(**fields) for name, fields in _read("findings.yam
 CAUSES: Final[Mapping[str, Mapping[str, str]]] = _read("causes.yaml")  # by place: the remedies by regular expression
 
 
-def known_remedy(place: str, seen: str) -> str:
-    """Return what to do about a cause that is known by what was seen at a place, such as ``redis``. Empty: none is."""
-    causes = CAUSES.get(re.split("[ :]", place)[0], {})
-    found = ((re.search(cause, f"{place}: {seen}"), remedy) for cause, remedy in causes.items())
+def known_remedy(place: str, seen: str, name: str = "") -> str:
+    """Return what to do about a cause that is known by what was seen at a place, such as ``redis``. Empty: none is.
+
+    ``name``: that of the finding, which has causes of its own for all that is not known of the place.
+    """
+    causes = [*CAUSES.get(place.partition(" ")[0], {}).items(), *CAUSES.get(name, {}).items()]
+    found = ((re.search(cause, f"{place}: {seen}"), remedy) for cause, remedy in causes)
     return next((match.expand(remedy) for match, remedy in found if match), "")

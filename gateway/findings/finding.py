@@ -1,4 +1,4 @@
-"""A finding, since when it is seen, and the findings of several replicas together."""
+"""A finding, and the findings of several replicas together."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -77,7 +77,7 @@ class Finding:
     @property
     def advice(self) -> str:
         """What to do about it. Empty if all is well."""
-        by_cause = known_remedy(self.place, self.what) if self.kind.by_cause else ""
+        by_cause = known_remedy(self.place, self.what, self.name) if self.kind.by_cause else ""
         return self.remedy or by_cause or self.kind.remedy.format_map(self.values)
 
     @property
@@ -124,23 +124,6 @@ class Finding:
 def well(where: str, seen: str) -> Finding:
     """Return that a try of ``check`` was well."""
     return Finding("well", "ok", where=where, seen=seen)
-
-
-class FindingLog:
-    """Remembers since when each fault of the gateway has been seen.
-
-    A fault that was absent in between begins anew. So does a fault that gets bad: a few errors before an outage are not
-    its beginning.
-    """
-
-    def __init__(self) -> None:
-        self._since: dict[tuple[tuple[str, ...], bool], float] = {}  # by fault, and whether it is bad
-
-    def note(self, findings: Sequence[Finding], now: float) -> list[Finding]:
-        """Return the current findings with the times since when they are seen."""
-        seen = {(finding.fault, is_bad) for finding in findings for is_bad in (False, finding.level == "bad")}
-        self._since = {fault: self._since.get(fault, now) for fault in seen}
-        return [replace(finding, since=self._since[finding.fault, finding.level == "bad"]) for finding in findings]
 
 
 def together(by_replica: Mapping[str, Iterable[Finding]]) -> list[dict[str, Any]]:

@@ -167,8 +167,7 @@ def _mix(counts: Mapping[str, int], status: str) -> tuple[int, int]:
 def _of_canary(outcomes: Sequence[CanaryOutcome]) -> Iterable[Finding]:
     for outcome in outcomes:
         if outcome.is_up is False:
-            place = f"from outside: {outcome.via}"
-            yield Finding.of("canary_fails", place, outcome.what, via=outcome.via, check=outcome.check)
+            yield Finding.of("canary_fails", outcome.via, outcome.what, via=outcome.via, check=outcome.check)
     for check, what in sorted({outcome.check: outcome.what for outcome in outcomes if outcome.is_up is None}.items()):
         yield Finding.of("canary_wrong", "from outside", what, check=check)
 

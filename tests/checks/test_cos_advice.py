@@ -67,4 +67,4 @@ async def advice_on(url: str, trust: ssl.SSLContext) -> str:
     async with aiohttp.ClientSession(connector=connector) as session:
         with pytest.raises(aiohttp.ClientError) as raised:
             await session.get(url)
-    return known_remedy("cos", str(raised.value))
+    return known_remedy("cos", str(raised.value), "dependency_down")

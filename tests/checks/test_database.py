@@ -150,7 +150,8 @@ _WAITS = "a query waited for a lock: pid 7 (app) waits for AccessExclusiveLock o
     ],
 )
 def test_the_advice_is_that_of_the_cause(place: str, reason: str, advice: str) -> None:
-    assert advice in known_remedy(place, reason)
+    name = "dependency_down" if place == "postgres" else "changes_not_heard"
+    assert advice in known_remedy(place, reason, name)
 
 
 async def test_a_role_without_a_connection_left_is_told_its_limit_and_not_a_pooler(
