@@ -107,7 +107,7 @@ ALLOWED: dict[str, set[str]] = {
         "gateway.server.host_guard",
         "gateway.api.json_bodies",
         "gateway.delivery.request_context",
-        "gateway.delivery.headers",
+        "gateway.delivery.prepared_response",
     }
     | {"gateway.server.acceptor", "gateway.server.file_limit", "gateway.server.metrics"},
 }

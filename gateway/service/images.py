@@ -15,7 +15,8 @@ from gateway.delivery.nginx_files import NginxFiles
 from gateway.delivery.parameters import VariantRequests
 from gateway.delivery.redirect import ImageRedirect
 from gateway.delivery.relay import Relay
-from gateway.objects.content import ObjectCache, OriginAccess
+from gateway.objects.object_body import OriginAccess
+from gateway.objects.object_cache import ObjectCache
 from gateway.objects.object_source import ObjectSource
 from gateway.objects.transfer_state import ResumptionLimits
 from gateway.objects.variant_source import RefusedVariants, VariantSource

@@ -35,10 +35,6 @@ class Signing:
         strict = settings.cos.strict_buckets
         self.public_urls = PublicUrls(self.signer, lambda url: lifetime.is_usable(url, clock.now()), strict)
 
-    def lease(self, seconds: float) -> float:
-        """Return the lease of renewals: ``seconds``, or less for short-lived credentials."""
-        return self.lifetime.lease(seconds, self.credentials.shortest_life)
-
     @asynccontextmanager
     async def prepare(self, old: Settings, new: Settings) -> AsyncIterator[Callable[[], None]]:
         """Ask the new sources of credentials, for three seconds. Refuse a source that gives no credentials."""

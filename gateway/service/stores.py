@@ -134,5 +134,6 @@ def shared_secret(settings: Settings) -> str:
 
 
 def _queue_limits(signing: Signing, settings: Settings) -> QueueLimits:
-    prerefresh = settings.url_prerefresh
-    return QueueLimits(lambda: signing.lease(prerefresh.lease), prerefresh.max_attempts, settings.url_cache.max_size)
+    prerefresh, credentials, lease = settings.url_prerefresh, signing.credentials, signing.lifetime.lease
+    most = settings.url_cache.max_size
+    return QueueLimits(lambda: lease(prerefresh.lease, credentials.shortest_life), prerefresh.max_attempts, most)
