@@ -17,7 +17,7 @@ from gateway.presign.public_url import PublicUrls
 from gateway.presign.signer import AuthorizedImage, PresignedUrl, SignedImage
 from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.guarded_client import CacheUnavailable
-from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.redis_queue.leased_queue import LeasedQueue
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.on_demand_refresh import OnDemandRefresh
 from gateway.urls.usage_counter import UsageCounter
@@ -106,7 +106,7 @@ class CachedUrls:
     """
 
     usage: UsageCounter
-    queue: RefreshQueue | None
+    queue: LeasedQueue | None
     refresh: OnDemandRefresh
     public_urls: PublicUrls
     invalidation: Invalidation

@@ -7,7 +7,7 @@ from importlib.resources import files
 from psycopg2.extensions import parse_dsn
 
 from gateway.catalog.query import quoted_table
-from gateway.catalog.triggers import WatchedTable, watched_tables
+from gateway.catalog.triggers import WatchedTable, names_of, watched_tables
 from gateway.settings import CanaryChangeSettings, ColumnSettings, PostgresSettings
 
 _COLUMN = re.compile(r'^    "(\w+)" (.+?),?$', flags=re.MULTILINE)
@@ -41,7 +41,7 @@ def _named(block: str, table: WatchedTable) -> str:
         ("table_name CONSTANT text", table.quoted),
         ("id_column CONSTANT text", table.id_column),
         ("watched CONSTANT text[]", f"{{{','.join(table.columns)}}}"),
-        ("events CONSTANT text", " OR ".join(table.event_names)),
+        ("events CONSTANT text", " OR ".join(names_of(table.events))),
         ("may_be_view CONSTANT boolean", str(table.may_be_view).lower()),
     )
     return _with_values(block, values)

@@ -19,7 +19,7 @@ from gateway.presign.signer import SignedImage, Signer
 from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.process.log_format import redact
 from gateway.redis_entries.url_entries import EntryLookUp, UrlEntries
-from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.redis_queue.leased_queue import LeasedQueue
 from gateway.urls.local_tier import LocalState
 from gateway.urls.resolver import Entries, UrlResolver
 
@@ -61,7 +61,7 @@ class RowAndUrl:
     signer: Signer
     resolver: UrlResolver
     shared: UrlEntries | None
-    queue: RefreshQueue | None
+    queue: LeasedQueue | None
     why_not_notified: Callable[[], Awaitable[str | None]] | None
     nginx_list: NginxList | None
 

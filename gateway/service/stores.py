@@ -20,8 +20,7 @@ from gateway.redis_entries.daily_statistics import DailyStatistics
 from gateway.redis_entries.metadata_store import MetadataStore
 from gateway.redis_entries.url_entries import EntryCodec, EntryMac, EntryRules, UrlEntries
 from gateway.redis_entries.usage_store import UsageStore
-from gateway.redis_queue.leased_queue import QueueLimits
-from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.redis_queue.leased_queue import LeasedQueue, QueueLimits
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
 from gateway.redis_replicas.replica_questions import ReplicaQuestions
 from gateway.redis_replicas.replica_store import ReplicaStore
@@ -49,7 +48,7 @@ class RedisStores:
     replicas: ReplicaStore
     metadata: MetadataStore
     daily: DailyStatistics | None
-    queue: RefreshQueue
+    queue: LeasedQueue
     channel: InvalidationChannel
     questions: ReplicaQuestions
     probe: RedisProbe
@@ -120,7 +119,7 @@ def _redis_stores(live: Live[Settings], redis_gauges: RedisGauges, signing: Sign
         tombstone_ttl=2 * settings.postgres.timeout + 20,
     )
     entries = UrlEntries(shards, EntryCodec(mac, signing.signer), signing.lifetime, rules, signing.clock.now)
-    usage, queue = UsageStore(shards), RefreshQueue(shards, live.map(partial(_queue_limits, signing)))
+    usage, queue = UsageStore(shards), LeasedQueue(shards, "refresh", limits=live.map(partial(_queue_limits, signing)))
     channel = InvalidationChannel(shards)
     return RedisStores(
         shards=shards,

@@ -11,8 +11,7 @@ from dataclasses import KW_ONLY, dataclass, field
 
 from gateway.redis_connection.guarded_client import CacheUnavailable, in_parallel
 from gateway.redis_connection.shards import Shard, Shards
-from gateway.redis_queue.leased_queue import QueueState
-from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.redis_queue.leased_queue import LeasedQueue, QueueState
 from gateway.settings import Live, UrlPrerefreshSettings
 from gateway.urls.metrics import UrlMetrics
 from gateway.urls.refresh_batch import RefreshBatch
@@ -56,7 +55,7 @@ class RefreshWorker:
     """
 
     shards: Shards
-    queue: RefreshQueue
+    queue: LeasedQueue
     refresh_batch: RefreshBatch
     metrics: UrlMetrics
     settings: Live[UrlPrerefreshSettings]
