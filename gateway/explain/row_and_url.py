@@ -10,7 +10,6 @@ from typing import Final
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.catalog.record import ImageRecord
 from gateway.changes.nginx_list import NginxList
-from gateway.checks.database import advice_on
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import CatalogUnavailable, DependencyDown
 from gateway.explain.explanation import Facts
@@ -81,7 +80,7 @@ class RowAndUrl:
         except CatalogUnavailable as error:
             facts: Facts = {"state": f"not known: Postgres failed: {error}"}
             if cached.entries.without_row is None:
-                advice = advice_on(error) or known_remedy("postgres", str(error), "dependency_down")
+                advice = known_remedy("postgres", str(error), "dependency_down")
                 return RowFinding(None, facts, error=error, advice=advice)
             facts["used"] = "that of the cached entry"
             used = cached.entries.used
