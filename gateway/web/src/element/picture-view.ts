@@ -127,7 +127,12 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
         wasGiven && target.complete
           ? await isWhole(target)
           : await put(target, signal, wasGiven ? undefined : source, sizes);
-      if (!isLoaded) return addressOf(target);
+      if (!isLoaded) {
+        const broken = addressOf(target);
+        // Browsers draw a sign and the text for it, which need space.
+        if (!shown && !target.naturalWidth) clearSource(target);
+        return broken;
+      }
       shown = subject;
       return "";
     },
