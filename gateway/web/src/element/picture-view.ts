@@ -128,9 +128,9 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
           ? await isWhole(target)
           : await put(target, signal, wasGiven ? undefined : source, sizes);
       if (!isLoaded) {
-        const broken = addressOf(target);
+        const broken = target.currentSrc || target.src;
         // Browsers draw a sign and the text for it, which need space.
-        if (!shown && !target.naturalWidth) clearSource(target);
+        if (!target.naturalWidth) clearSource(target);
         return broken;
       }
       shown = subject;
@@ -166,7 +166,3 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
 }
 
 const guarding = onDemand(() => import("./guard.js"));
-
-function addressOf(img: HTMLImageElement): string {
-  return img.currentSrc || img.src;
-}
