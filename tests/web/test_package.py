@@ -106,7 +106,7 @@ def test_publint_and_attw_accept_the_package(archive: Path) -> None:
     run("node", MODULES / "@arethetypeswrong/cli/dist/index.js", archive, *arguments, folder=WEB)
 
 
-# Gzipped, without what Vite adds to a page whose modules are loaded on demand. Calls of `imageProxy` load 3 kB more, once.
+# Gzipped, without what Vite adds to pages that load modules on demand. Calls of `imageProxy` load 3 kB more, once.
 @pytest.mark.parametrize(
     ("module", "name", "most"),
     [
