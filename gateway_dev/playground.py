@@ -86,17 +86,17 @@ class Playground:
 
     async def document(self, request: web.Request) -> web.Response:
         """Answer a file of the site."""
-        path = (self._site / (request.match_info["path"] or "index.html")).resolve()
-        if not path.is_relative_to(self._site) or not await asyncio.to_thread(path.is_file):
-            raise RouteNotFound
+        path = self._site / (request.match_info["path"] or "index.html")
+        body = await asyncio.to_thread(_read_below, self._site, path)
         kind = mimetypes.guess_type(path.name, strict=False)[0] or "application/octet-stream"
         headers = _headers("default-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'")
-        return web.Response(body=await asyncio.to_thread(path.read_bytes), headers=headers, content_type=kind)
+        return web.Response(body=body, headers=headers, content_type=kind)
 
     async def images(self, request: web.Request) -> web.Response:
         """Answer the images, a token for each owner, the faults that are on, the console's address and token."""
         del request
         rows = self._rows.values()
+        has_site = await asyncio.to_thread((self._site / "index.html").is_file)
         owners = sorted({row.owner for row in rows if row.owner is not None})
         return success(
             {
@@ -107,7 +107,7 @@ class Playground:
                 "tokens": {owner: token_for(owner) for owner in owners},
                 "faults": self._faults.active(),
                 "console": self.console,
-                "site": "/site/" if (self._site / "index.html").is_file() else "",
+                "site": "/site/" if has_site else "",
                 "admin_token": ADMIN_TOKEN,
             }
         )
@@ -174,6 +174,14 @@ def _headers(content_security_policy: str) -> dict[str, str]:
         "Referrer-Policy": "same-origin",
         "X-Content-Type-Options": "nosniff",
     }
+
+
+def _read_below(folder: Path, path: Path) -> bytes:
+    """Return a file. Raises ``RouteNotFound`` if there is none below the folder; blocks."""
+    found = path.resolve()
+    if not found.is_relative_to(folder) or not found.is_file():
+        raise RouteNotFound
+    return found.read_bytes()
 
 
 def _read_package() -> Mapping[str, bytes]:

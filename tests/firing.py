@@ -23,6 +23,7 @@ _BEFORE: Final = 20
 _HOUR_BEFORE: Final = 80
 _DURING: Final = 35
 _AFTER: Final = 25
+_HOUR_AFTER: Final = 90  # of an alert that looks back for an hour
 _LABELS: Final = 'instance="gateway", job="image-gateway"'
 
 Series = Mapping[str, tuple[float, bool]]
@@ -38,7 +39,8 @@ async def phases_with(alert: str, phases: Sequence[tuple[str, str]], folder: Pat
     (wanted,) = [rule for rule in rules if rule.get("alert") == alert]
     records = [rule for rule in rules if rule.get("record", "-") in wanted["expr"]]
     names = set(re.findall(r"\bimage_gateway_\w+", " ".join(rule["expr"] for rule in [*records, wanted])))
-    ends = list(accumulate([_HOUR_BEFORE if records else _BEFORE, _DURING, _AFTER]))
+    after = _HOUR_AFTER if "[1h]" in wanted["expr"] else _AFTER
+    ends = list(accumulate([_HOUR_BEFORE if records else _BEFORE, _DURING, after]))
     given = [(_exported(start), _exported(end)) for start, end in phases]
     selectors = {selector for phase in given for found in phase for selector in found}
     series = [

@@ -42,19 +42,12 @@ export function serverPicture(props: ComponentProperties): ServerPicture {
     : found.at(-1)?.srcset;
   const src = id ? proxyAddress(base, id, isGuessed ? { ...variant, width } : variant) : undefined;
   const sources = found.slice(0, -1).map(({ type, srcset }) => ({ type, sizes, srcset }));
+  const loading = isLazy ? "lazy" : undefined;
+  const fetchpriority = priority ? "high" : props.fetchPriority;
   const preferred = sources[0] ?? { type: undefined, srcset };
   return {
     sources,
-    img: {
-      alt,
-      width,
-      height,
-      loading: isLazy ? "lazy" : undefined,
-      fetchpriority: priority ? "high" : props.fetchPriority,
-      sizes,
-      srcset,
-      src,
-    },
+    img: { alt, width, height, loading, fetchpriority, sizes, srcset, src },
     placeholder: IMAGE.test(props.placeholder ?? "")
       ? { slot: "placeholder", alt: "", width, height, src: props.placeholder }
       : undefined,
