@@ -158,33 +158,18 @@ def make_canaries(
     jwt, asks_alone = live.value.access.jwt, worker_number() in (None, 1)  # of several workers, the first
     images, mark = CanaryImages(stores.catalog, signing, origin), CanaryMark(live.map(shared_secret))
     questions = CanaryQuestions(settings, images, signed_links(live), jwt.cookie if jwt is not None else None)
-    asking: dict[str, tuple[float, Ask]] = {
-        "answers": (settings.every, AnswersOfFronts(settings.via, questions, client, mark).ask)
-    }
-    if settings.change is not None:
-        changing = NewBytesProbe(
-            settings.via,
-            short_address(settings.change.id),
-            partial(images.changing, settings.change.id),
-            images.touch,
-            client,
-            mark,
-            settings.every * _CHANGE_WITHIN,
-        )
-        asking["change"] = (settings.every * _CHANGES, changing.ask)
     errors, redis = metrics.registry.background_errors, stores.redis
-    return [
-        Canary(
-            part,
-            every,
-            ask,
-            CanaryRounds(redis.shards, settings, part) if redis is not None else None,
-            metrics.canary,
-            errors,
-            asks_alone=asks_alone,
-        )
-        for part, (every, ask) in asking.items()
-    ]
+
+    def canary(part: str, every: float, ask: Ask) -> Canary:
+        rounds = CanaryRounds(redis.shards, settings, part) if redis is not None else None
+        return Canary(part, every, ask, rounds, metrics.canary, errors, asks_alone=asks_alone)
+
+    canaries = [canary("answers", settings.every, AnswersOfFronts(settings.via, questions, client, mark).ask)]
+    if (change := settings.change) is not None:
+        known, within = partial(images.changing, change.id), settings.every * _CHANGE_WITHIN
+        probe = NewBytesProbe(settings.via, short_address(change.id), known, images.touch, client, mark, within)
+        canaries.append(canary("change", settings.every * _CHANGES, probe.ask))
+    return canaries
 
 
 @asynccontextmanager
