@@ -75,8 +75,8 @@ async def open_service(
         await opened(hearing(settings, metrics.catalog, urls, watch.look_soon, watch.has_looked))
         refresh = await opened(open_refresh(live, metrics.server.requests, urls, origin))
         canary = await opened(open_canary(live, metrics, signing, stores, origin))
-        health, parts = diagnostics.health, (access, signing)
-        reloader = Reloader(live, read_settings, parts, metrics.reload, is_draining=lambda: health.is_draining)
+        health, prepare = diagnostics.health, (access.prepare, signing.prepare)
+        reloader = Reloader(live, read_settings, prepare, metrics.reload, is_draining=lambda: health.is_draining)
         stack.push_async_callback(reloader.finish)
         yield Service(
             settings=live,
