@@ -296,7 +296,10 @@ async def test_a_client_that_has_shut_down_its_side_gets_its_answers_and_then_th
         await connection.read_rest()
 
 
-async def test_a_client_that_has_left_is_not_answered_for_long(serving: Callable[..., Any], images: Images) -> None:
+async def test_a_client_that_has_left_is_not_answered_for_long(
+    serving: Callable[..., Any], images: Images, raw_settings: RawSettings
+) -> None:
+    raw_settings.setdefault("image_proxy", {})["timeout"] = 2 * LIMIT  # not what ends the request
     await images.add("cat", DATA)
     images.cos.faults.add(Fault(key=KEY, action=Hang(), times=None))
     async with serving() as ports:

@@ -20,6 +20,7 @@ _USUAL: Final[Mapping[str, object]] = {
     "is_locked": False,
     "refuses_writes": False,
     "loses_writes": False,
+    "loses_answers": False,
     "refuses_lists": False,
     "slowness": 0.0,
 }
@@ -306,6 +307,10 @@ class Events:
     def lose_writes(self, _target: int, value: float) -> None:
         self._without_purges_for(value, self._world.hosts, is_lost=True)
         self._set(value, self._world.redis, "loses_writes", True)
+
+    def lose_answers(self, _target: int, value: float) -> None:
+        self._without_purges_for(value, self._world.hosts)
+        self._set(value, self._world.redis, "loses_answers", True)
 
     def restore_redis(self, _target: int, value: float) -> None:
         """Restart Redis with what it had some seconds before."""
