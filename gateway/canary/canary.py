@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import logging
 import random
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -63,13 +62,13 @@ class AnswersOfFronts:
 
     async def _ask(self, via: str, question: Question, proven: frozenset[Check]) -> CanaryOutcome:
         if question.problem:
-            return CanaryOutcome(via, question.check, None, question.problem, None, time.time())
+            return CanaryOutcome(via, question.check, None, question.problem)
         asked = [
             await self.client.ask(via + address, self.mark.make(), headers=headers, origin=question.origin)
             for address, headers in question.steps
         ]
-        is_up, what = judge(question.check, question.known, asked, was_up=question.check in proven)
-        return CanaryOutcome(via, question.check, is_up, what, asked[0].seconds, time.time())
+        verdict = judge(question.check, question.known, asked, was_up=question.check in proven)
+        return CanaryOutcome(via, question.check, *verdict, asked[0].seconds)
 
 
 @dataclass(slots=True)

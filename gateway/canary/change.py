@@ -52,7 +52,7 @@ class ChangeThroughFronts:
 
     def _unfit(self, problem: str) -> list[CanaryOutcome]:
         what = f"the canary is wrong: {problem}"
-        return [CanaryOutcome(via, CHANGE, None, what, None, time.time()) for via in self.via]
+        return [CanaryOutcome(via, CHANGE, None, what) for via in self.via]
 
     async def _wait(self, via: str, wanted: Known, started: float) -> CanaryOutcome:
         came_at, in_a_row = started, 0
@@ -64,12 +64,12 @@ class ChangeThroughFronts:
                 in_a_row = 0
             if in_a_row == _IN_A_ROW:
                 what = f"the bytes of a change came after {came_at - started:.1f} s"
-                return CanaryOutcome(via, CHANGE, True, what, came_at - started, time.time())
+                return CanaryOutcome(via, CHANGE, True, what, came_at - started)
             if not in_a_row and now - started > self.within:
-                is_up, what = judge_change(seen, now - started)
                 if await self._is_changed_again(wanted):
-                    is_up, what = None, "the canary is wrong: another process changed its row meanwhile"
-                return CanaryOutcome(via, CHANGE, is_up, what, None, time.time())
+                    what = "the canary is wrong: another process changed its row meanwhile"
+                    return CanaryOutcome(via, CHANGE, None, what)
+                return CanaryOutcome(via, CHANGE, *judge_change(seen, now - started))
             await asyncio.sleep(_PAUSE)
 
     async def _is_changed_again(self, wanted: Known) -> bool:

@@ -16,15 +16,6 @@ PLACEHOLDERS = {
     "cos.secret_key": "YOUR-SECRET-KEY",
     "cos.bucket": "your-bucket-1250000000",
 }
-# Advice by the source that gives no credentials.
-OF_CREDENTIALS = {
-    "static": "renew cos.token with its secret_id, secret_key and token_expires_at",
-    "environment": "renew TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY and TENCENTCLOUD_TOKEN",
-    "file": "check the path in cos.credentials, and the program that writes that file",
-    "cvm_role": "bind a role to the instance, and check cos.credentials: its role and its metadata_url",
-    "tke_oidc": "check the pod's service account, and that the role trusts the cluster's identity provider",
-    "assume_role": "the role must trust the base credentials, and these must be allowed sts:AssumeRole",
-}
 
 
 def diagnose_placeholders(postgres: PostgresSettings, cos: CosSettings) -> Finding:
@@ -35,8 +26,7 @@ def diagnose_placeholders(postgres: PostgresSettings, cos: CosSettings) -> Findi
     unset = [key for key, placeholder in PLACEHOLDERS.items() if values.get(key) == placeholder]
     if not unset:
         return well("configuration", "every key is known, and none is missing")
-    what = f"{', '.join(unset)}: still the placeholder of config/gateway.yaml"
-    return Finding.of("placeholders", "configuration", what, stops_start=True)
+    return Finding.of("placeholders", "configuration", keys=", ".join(unset))
 
 
 async def diagnose_credentials(credentials: RotatingCredentials, buckets: Sequence[str] = ()) -> Finding:
@@ -46,13 +36,9 @@ async def diagnose_credentials(credentials: RotatingCredentials, buckets: Sequen
     name = " ".join(["credentials", *buckets])
     what = f"source {credentials.name}: " + ("they never end" if left is None else f"{left:.0f} s are left")
     if not is_refreshed:
-        what, advice = f"{what}; refresh failed: {credentials.reason}", OF_CREDENTIALS[credentials.name]
-        if left:
-            return Finding.of("credentials_end", name, what, advice)
-        return Finding.of("credentials_ended", name, what, advice, stops_start=True)
-    if credentials.is_near_end:
-        return Finding.of("credentials_end", name, what)
-    return well(name, what)
+        what += f"; refresh failed: {credentials.reason}"
+        return Finding.of("credentials_end" if left else "credentials_ended", name, what)
+    return Finding.of("credentials_end", name, what) if credentials.is_near_end else well(name, what)
 
 
 def diagnose_fallback(settings: FallbackSettings) -> Finding:
@@ -60,7 +46,7 @@ def diagnose_fallback(settings: FallbackSettings) -> Finding:
     try:
         FallbackPicture.read(settings.path, settings.statuses)
     except UnusablePicture as error:
-        return Finding.of("fallback_unusable", "fallback picture", str(error), stops_start=True)
+        return Finding.of("fallback_unusable", "fallback picture", str(error))
     return well("fallback picture", "can be sent in place of an image")
 
 
@@ -71,7 +57,7 @@ def diagnose_signature(hosts: Hosts, buckets: Mapping[str, str]) -> Finding:
     sdk = f"Tencent's SDK {version('cos-python-sdk-v5')}"
     different = [bucket for bucket, region in buckets.items() if not signs_as_the_sdk(hosts, bucket, region)]
     if different:
-        return Finding.of("signature_differs", "signature", f"not that of {sdk}, for {', '.join(different)}")
+        return Finding.of("signature_differs", "signature", sdk=sdk, buckets=", ".join(different))
     return well("signature", f"that of {sdk}")
 
 

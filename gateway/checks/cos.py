@@ -1,6 +1,7 @@
 """Findings on COS: objects of each bucket, objects that are refused by their prefix, the clock, and variants."""
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -8,14 +9,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.catalog.record import ImageRecord
-from gateway.checks.cos_advice import (
-    ADVICE,
-    NO_ANSWER,
-    advice_for,
-    advice_on_head,
-    advice_without_answer,
-    key_problem,
-)
 from gateway.errors import CredentialsExpired, GatewayError
 from gateway.findings.finding import Finding, well
 from gateway.origin.client import OriginClient
@@ -29,10 +22,8 @@ _FIRST_BYTE: Mapping[str, str] = {"Range": "bytes=0-0"}
 # The answer to another object of the bucket may be another one.
 _OF_OBJECTS: Final = frozenset({"AccessDenied", "InvalidObjectState", "NoSuchKey", "UnavailableForLegalReasons"})
 _MOST_PREFIXES: Final = 3  # named in a finding
-_VARIANTS: Final[Mapping[str, str]] = {
-    "webp": "look at the style's process; COS document 44880 lists the operations",
-    "avif": "switch AVIF on for the bucket (COS console, data processing; 1246/109218), or take it out of the formats",
-}
+_VARIANTS: Final = ("webp", "avif")  # formats of which one variant each is tried
+_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 # COS's answer to a request, or the error if there is none.
 Answer = CosError | GatewayError
@@ -41,17 +32,13 @@ Asked = Sequence[tuple[ImageRecord, Answer]]
 
 @dataclass(slots=True)
 class CosCheck:
-    """Tries COS for ``gateway check`` by URLs as ``serve`` signs them. Corrects ``clock`` if COS refuses their time.
-
-    of_sources: advice for each bucket whose source gives no credentials.
-    """
+    """Tries COS for ``gateway check`` by URLs as ``serve`` signs them. Corrects ``clock`` if COS refuses their time."""
 
     origin: OriginClient
     signer: Signer
     lifetime: Lifetime
     hosts: Hosts
     clock: CosClock
-    of_sources: Mapping[str, str] = field(default_factory=dict)
     _difference: float | None = field(default=None, init=False)  # seconds that COS's clock is ahead, at first
     _is_clock_refused: bool = field(default=False, init=False)
 
@@ -98,17 +85,15 @@ class CosCheck:
                 yield Finding.of("clock_differs", name, what, level="bad")
                 return
         if isinstance(first, CredentialsExpired):
-            advice = self.of_sources.get(image.bucket, ADVICE["ExpiredToken"])
-            yield Finding.of("credentials_ended", name, str(first), advice, stops_start=True)
+            yield Finding.of("credentials_ended", name, str(first))
         elif isinstance(first, GatewayError):
-            yield Finding.of("dependency_down", name, f"no answer {place}: {first}", advice_without_answer(first))
+            yield Finding.of("dependency_down", name, f"no answer {place}: {first}")
         elif not _is_read(first) and first.code not in _OF_OBJECTS:
             what = f"COS answered {_words(first)} {place}{'' if no_row else f', row {image.image_id}'}"
-            yield Finding.of("cos_refuses", name, what, advice_for(first), stops_start=first.status < 500)
+            yield Finding.of("cos_refuses", name, what, stops_start=first.status < 500)
         elif no_row and first.code == "AccessDenied":
             # The answer to a missing object if the credentials may not list, which the gateway does not need.
-            what = f"the signature was accepted {place}; {no_row}, so that it is not known whether objects may be read"
-            yield Finding.of("rights_unproven", name, what)
+            yield Finding.of("rights_unproven", name, place=place, no_row=no_row)
         elif no_row:
             yield well(name, f"the signature was accepted {place}; {no_row}")
         else:
@@ -130,12 +115,10 @@ class CosCheck:
     async def _head(self, image: ImageRecord, got: Answer, name: str, place: str, count: int) -> Finding:
         head = await self._answer(image, "HEAD")
         if isinstance(head, GatewayError):
-            return Finding.of(
-                "dependency_down", name, f"no answer to HEAD {place}: {head}", advice_without_answer(head)
-            )
+            return Finding.of("dependency_down", name, f"no answer to HEAD {place}: {head}")
         where = f"HEAD {head.status} {place}, row {image.image_id}"
         if head.status != 200:
-            return Finding.of("cos_refuses", name, f"GET {_words(got)}, but {where}", advice_on_head(head))
+            return Finding.of("cos_refuses", name, f"GET {_words(got)}, but {where}")
         others = f", and GET of {count - 1} other rows" if count > 1 else ""
         return well(name, f"GET {_words(got)} and {where}{others}")
 
@@ -160,7 +143,7 @@ async def check_variants(
 
     A refusal is a warning, since the gateway sends another format or the original then.
     """
-    for image_format, advice in _VARIANTS.items():
+    for image_format in _VARIANTS:
         found = [rendition for rendition in map(renditions.get, renditions.names) if rendition.format == image_format]
         if not found:
             continue
@@ -169,13 +152,13 @@ async def check_variants(
         try:
             response = await origin.fetch(signer.sign(image, rendition).url)
         except GatewayError as error:
-            yield Finding.of("variant_not_made", name, f"COS does not make it of row {image.image_id}: {error}", advice)
+            yield Finding.of("variant_not_made", name, f"COS does not make it of row {image.image_id}: {error}")
             continue
         response.close()
         if (made := response.head.metadata.content_type) == f"image/{image_format}":
             yield well(name, f"COS made it of row {image.image_id}")
         else:
-            yield Finding.of("variant_not_made", name, f"COS made {made or 'no type'} of row {image.image_id}", advice)
+            yield Finding.of("variant_not_made", name, f"COS made {made or 'no type'} of row {image.image_id}")
 
 
 def _of_refused(words: str, rows: Asked, asked: Asked, name: str, place: str) -> Finding:
@@ -194,15 +177,26 @@ def _of_refused(words: str, rows: Asked, asked: Asked, name: str, place: str) ->
     if len(asked) > 1:
         what += f" to {len(rows)} of {len(asked)} rows: {where}, such as"
     what += f"{',' if len(asked) == 1 else ''} row {image.image_id}"
-    advice = advice_for(answer, image.key) if isinstance(answer, CosError) else NO_ANSWER
-    if code in ("AccessDenied", "NoSuchKey") and (problem := key_problem(image.key)) is not None:
-        what += f", whose key {problem}"
+    advice = ""
+    if problem := key_problem(answer, image.key):
+        what += problem
     elif code == "AccessDenied" and not is_all:
         prefixes = ", ".join(f"{prefix}*" for prefix, _ in counts.most_common(_MOST_PREFIXES))
         advice = f"allow the credentials GetObject on {prefixes}, or the right to list if these objects are missing"
     if code in ("InvalidObjectState", "NoSuchKey", "UnavailableForLegalReasons") and not is_all:
         return Finding.of("objects_missing", name, what, advice)
     return Finding.of("cos_refuses", name, what, advice, stops_start=is_all and code == "AccessDenied")
+
+
+def key_problem(answer: Answer, key: str) -> str:
+    """Return the mistake in a key that explains why COS refuses it. Empty without one. COS allows such a key."""
+    if not isinstance(answer, CosError) or answer.code not in ("AccessDenied", "NoSuchKey"):
+        return ""
+    if _URL.match(key.strip()):
+        return ", whose key is a whole URL"
+    if key != key.lstrip():
+        return ", whose key begins with a space"
+    return ", whose key ends with a space" if key != key.rstrip() else ""
 
 
 def _prefix(image: ImageRecord) -> str:

@@ -1,6 +1,5 @@
 """Findings on Postgres: the query, grants, the change trigger, the table of killed links."""
 
-import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -10,34 +9,13 @@ from gateway.catalog.database_report import DatabaseReport, tell_gateways, time_
 from gateway.catalog.postgres import CatalogLocked, CatalogQueryRefused, PostgresCatalog
 from gateway.catalog.record import ImageRecord
 from gateway.errors import GatewayError
-from gateway.findings.catalogue import CATALOGUE
+from gateway.findings.catalogue import CATALOGUE, known_remedy
 from gateway.findings.finding import Finding, well
 from gateway.settings import PostgresSettings
 
 _CONFIGURATION = "check postgres.dsn, postgres.table and postgres.columns"
-_NO_SERVER = "check {dsn}, its user and password, that Postgres runs, and that a pooler before it is not full"
-_PRIMARY = "the DSN leads to a standby: set postgres.listen_dsn to the DSN of the primary itself"
-# Advice by what Postgres says; the first that fits.
-_ADVICE: Final = (
-    (r"(?i)statement timeout", "statement_timeout of the user is too short: ALTER ROLE … SET statement_timeout = 0"),
-    (
-        r"(?i)too many (clients|connections)|connection slots|connection limit",
-        "raise max_connections, or the CONNECTION LIMIT of the role, or lower postgres.pool_size of the gateways",
-    ),
-    (r"(?i)no space left|disk is full|could not (write|extend)", "the disk of Postgres is full: free it"),
-    (
-        r"(?i)queue is (too )?full|too many notifications",
-        "end the session that listens and never reads (pg_stat_activity)",
-    ),
-    (r"(?i)during recovery|read-only transaction", _PRIMARY),
-)
 _CHANGES: Final = f"run: {CATALOGUE['trigger_missing'].command}"
 _VIEW = "list each table behind the view in postgres.changes, with the column that holds the image's id"
-_POOLER = (
-    "the DSN leads to a pooler in transaction mode, which forgets LISTEN: "
-    "set postgres.listen_dsn to the DSN of the primary itself"
-)
-_LOCK = "wait until that session ends, or end it"
 _RANDOM_ROWS = 20
 
 
@@ -69,8 +47,7 @@ class DatabaseCheck:
         if self.images:
             yield well("postgres", f"the row {self.images[0].image_id} was read, as {report.address}")
         else:
-            what = f"the query finds no active image that can be served, as {report.address}"
-            yield Finding.of("no_rows", "postgres", what)
+            yield Finding.of("no_rows", "postgres", address=report.address)
         for finding in of_tables(report):
             yield finding
         yield await self._changes()
@@ -88,22 +65,19 @@ class DatabaseCheck:
                 return Finding.of("trigger_missing", "changes", what, advice)
             seconds = await time_notification(self.settings)
         except GatewayError as error:
-            dsn = "postgres.listen_dsn" if self.settings.listen_dsn is not None else "postgres.dsn"
-            return Finding.of("changes_not_heard", "changes", f"not received: {error}", advice_on(error, dsn))
+            return Finding.of("changes_not_heard", "changes", f"not received: {error}", advice_on(error))
         if seconds is None:
             what = f"{NOT_PASSED_ON}: a test notification did not arrive"
-            return Finding.of("changes_not_heard", "changes", what, _POOLER)
+            return Finding.of("changes_not_heard", "changes", what)
         return well("changes", f"the trigger is installed; a notification came after {seconds * 1000:.0f} ms")
 
     async def _links(self, report: DatabaseReport) -> Finding:
         try:
             await self.catalog.try_links()
         except GatewayError as error:
-            return Finding.of("links_missing", "signed_links", str(error), stops_start=True)
+            return Finding.of("links_missing", "signed_links", str(error))
         if report.links_problem is not None:
-            return Finding.of(
-                "links_not_notified", "signed_links", f"{report.links_problem}: other replicas apply it late"
-            )
+            return Finding.of("links_not_notified", "signed_links", problem=report.links_problem)
         return well("signed_links", "the table of killed links can be read and written")
 
 
@@ -131,10 +105,8 @@ def of_tables(report: DatabaseReport) -> Iterator[Finding]:
         yield Finding.of("settings_differ", "grants", mistake.problem, mistake.remedy)
 
 
-def advice_on(error: GatewayError, dsn: str = "postgres.dsn") -> str:
-    """Return what to do about an error of a query, by its cause. ``dsn``: the setting that leads to the server."""
-    if isinstance(error, CatalogLocked):
-        return f"{_LOCK}: SELECT pg_terminate_backend({error.lock.pid})" if error.lock.pid else _LOCK
-    if (advice := next((text for cause, text in _ADVICE if re.search(cause, str(error))), None)) is not None:
-        return advice
-    return _CONFIGURATION if isinstance(error, CatalogQueryRefused) else _NO_SERVER.format(dsn=dsn)
+def advice_on(error: GatewayError) -> str:
+    """Return what to do about a query that waits for a lock, or that is refused. Empty for any other error."""
+    if isinstance(error, CatalogLocked) and error.lock.pid:
+        return f"wait until that session ends, or end it: SELECT pg_terminate_backend({error.lock.pid})"
+    return known_remedy("query", str(error)) or _CONFIGURATION if isinstance(error, CatalogQueryRefused) else ""

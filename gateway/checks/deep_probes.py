@@ -48,12 +48,13 @@ class Result:
     verdict: Verdict
     request_id: str | None = None
 
-    def as_line(self, number: int) -> str:
-        start = f"{self.verdict.value:5} {number:2} {self.title}: "
+    @property
+    def what(self) -> str:
+        """What was expected and what came, as a sentence; of a probe that was skipped, why."""
         if self.verdict is Verdict.SKIPPED:
-            return start + self.got
+            return self.got
         request = f" (request {self.request_id})" if self.request_id is not None else ""
-        return f"{start}expected {self.expected}; got {self.got}{request}"
+        return f"expected {self.expected}; got {self.got}{request}"
 
 
 def judged(title: str, expected: str, reply: Reply, verdict: Verdict | bool, note: str = "") -> Result:

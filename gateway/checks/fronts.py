@@ -10,16 +10,8 @@ from gateway.metrics.canary import CanaryOutcome
 from gateway.purge.target import Target, TargetUnavailable
 from gateway.settings import PurgeSettings, VariantSettings
 
-_FRONT: Final = "look at the error log of {via}, at its certificate, and whether it leads to this gateway"
 _PURGE: Final = "purge"
-# Advice by the beginning of Tencent's error code; the first that fits.
-_TARGET: Final = {
-    "AuthFailure": "check purge.credentials, or those of cos where it is null, and this machine's clock",
-    "InvalidParameter.ZoneNotFound": "check purge.zone_id",
-    "ResourceNotFound.CdnUserNotExists": "the account of the credentials does not use Tencent CDN",
-}
 _MAY_NOT_READ: Final = re.compile(r"UnauthorizedOperation(\.((Cdn)?CamUnauthorized|NoPermission|Unknown))?")
-_READS_QUOTA: Final = {"tencent_cdn": "cdn:DescribePurgeQuota", "edgeone": "teo:DescribeContentQuota"}
 
 
 def diagnose_canary(outcomes: Sequence[CanaryOutcome], of_rows: Finding | None = None) -> Iterator[Finding]:
@@ -39,17 +31,15 @@ def diagnose_canary(outcomes: Sequence[CanaryOutcome], of_rows: Finding | None =
             case True:
                 yield well(name, f"{outcome.what}, in {outcome.seconds or 0:.2f} s")
             case False:
-                yield Finding.of("canary_fails", name, outcome.what, _FRONT.format(via=outcome.via))
+                yield Finding.of("canary_fails", name, outcome.what, via=outcome.via)
             case None:
                 yield Finding.of("canary_wrong", name, outcome.what)
 
 
-def diagnose_negotiation(variants: VariantSettings, purge: PurgeSettings | None) -> Finding | None:
-    """Return whether a CDN may keep the answer to one browser's ``Accept`` for all. None without a CDN."""
-    if variants.negotiate != "accept" or purge is None or purge.target == "webhook":
-        return None
-    what = f"image_variants.negotiate is accept, and {purge.target} keeps one copy for all unless its key has Accept"
-    return Finding.of("front_negotiates", "formats", what)
+def diagnose_negotiation(variants: VariantSettings, purge: PurgeSettings | None) -> Iterator[Finding]:
+    """Yield that a CDN may keep the answer to one browser's ``Accept`` for all, if there is a CDN."""
+    if variants.negotiate == "accept" and purge is not None and purge.target != "webhook":
+        yield Finding.of("front_negotiates", "formats", target=purge.target)
 
 
 async def diagnose_purge(target: Target, name: str) -> Finding:
@@ -60,11 +50,8 @@ async def diagnose_purge(target: Target, name: str) -> Finding:
     try:
         found = await target.examine()
     except TargetUnavailable as error:
-        code = error.code or ""
-        if _MAY_NOT_READ.fullmatch(code):
-            advice = f"allow {_READS_QUOTA.get(name, 'it')}; whether the credentials may purge is not tried"
+        if _MAY_NOT_READ.fullmatch(error.code or ""):
             what = f"{name}: the credentials are known, and may not read the quota"
-            return Finding.of("purges_unproven", _PURGE, what, advice)
-        advice = next((text for start, text in _TARGET.items() if code.startswith(start)), "")
-        return Finding.of("purges_fail", _PURGE, f"{name}: {error}", advice)
+            return Finding.of("purges_unproven", _PURGE, what)
+        return Finding.of("purges_fail", _PURGE, f"{name}: {error}")
     return well(_PURGE, f"{name}: {found}")

@@ -1,7 +1,7 @@
 """A finding on host names of Redis, Postgres and COS that nobody knows. Where DNS is blocked, no gateway can serve."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from gateway.catalog.server_addresses import ServerAddresses, system_addresses
@@ -11,10 +11,10 @@ from gateway.presign.hosts import Hosts
 from gateway.settings import PostgresSettings, RedisSettings
 
 
-async def diagnose_names(
+async def check_names(
     redis: RedisSettings | None, postgres: PostgresSettings, hosts: Hosts, buckets: Mapping[str, str]
-) -> Finding | None:
-    """Return a finding on the settings of whose hosts none has an address, or None if all have.
+) -> AsyncIterator[Finding]:
+    """Yield a finding on the settings of whose hosts none has an address, if there are such settings.
 
     ``buckets``: with their regions. Waits at most for ``postgres.timeout``. No name is shown: after a mistake, a
     password stands where a host belongs.
@@ -28,7 +28,8 @@ async def diagnose_names(
         *(_of_hosts("cos", [host], limit) for host in of_cos),
     )
     found = list(dict.fromkeys(problem for problem in problems if problem))
-    return Finding.of("names_unknown", "names", "; ".join(found), stops_start=True) if found else None
+    if found:
+        yield Finding.of("names_unknown", "names", "; ".join(found))
 
 
 async def _of_postgres(dsn: str, limit: float) -> str | None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.findings.finding import Finding, well
@@ -30,27 +31,35 @@ _ZONE = re.compile(r"^\s*js_shared_dict_zone\s+zone=(\w+):", re.MULTILINE)
 _ZONES = {"image_changes", "image_counts", "image_floors", "image_epochs", "image_decisions"}
 
 
-def diagnose_nginx(folder: Path, expected: int, *, is_required: bool = False) -> Finding | None:
-    """Return whether our files in ``folder`` are of version ``expected``. None without any, unless required. Blocks."""
+def check_nginx(folder: Path, expected: int, *, is_required: bool = False) -> Iterator[Finding]:
+    """Yield findings on our files in nginx's ``folder``, which ``is_required`` if an operator has named it. Blocks.
+
+    ``expected``: the version of this release.
+    """
+    yield from _of_versions(folder, expected, is_required=is_required)
+    yield from _of_changes(folder)
+    yield from check_nginx_cache(folder)
+
+
+def _of_versions(folder: Path, expected: int, *, is_required: bool) -> Iterator[Finding]:
     found: dict[str, int | None] = {}  # None: older than the first version
     for path, text in _texts(folder, *_FOLDERS).items():
         version = _VERSION.match(text)
         if version is not None or Path(path).name in _OWN:
             found[path] = int(version[1]) if version is not None else None
-    if not found and is_required:
-        what = f"no file of this project in {', '.join(_FOLDERS)} below {folder}" if folder.is_dir() else f"no {folder}"
-        return Finding.of("nginx_files_missing", "nginx", what)
-    if not found:
-        return None
     versions = {path: "none" if number is None else number for path, number in sorted(found.items())}
     if others := [f"{path} has {version}" for path, version in versions.items() if version != expected]:
         what = f"files of another version than {expected} in {folder}: {', '.join(others)}"
-        return Finding.of("nginx_files_old", "nginx", what)
-    return well("nginx", f"{len(found)} files of version {expected} in {folder}")
+        yield Finding.of("nginx_files_old", "nginx", what)
+    elif found:
+        yield well("nginx", f"{len(found)} files of version {expected} in {folder}")
+    elif is_required:
+        what = f"no file of this project in {', '.join(_FOLDERS)} below {folder}" if folder.is_dir() else f"no {folder}"
+        yield Finding.of("nginx_files_missing", "nginx", what)
 
 
-def diagnose_nginx_cache(folder: Path, least_free: int = _LEAST_FREE) -> Finding | None:
-    """Return whether the disks of nginx's caches have ``least_free`` bytes left. None without a cache. It blocks."""
+def check_nginx_cache(folder: Path, least_free: int = _LEAST_FREE) -> Iterator[Finding]:
+    """Yield a finding on the disks of nginx's caches, which need ``least_free`` bytes. None without a cache. Blocks."""
     caches = []
     texts = _texts(folder, "", *_HTTP).values()
     for path in sorted({Path(path) for text in texts for path in _CACHE_PATH.findall(text)}):
@@ -59,24 +68,25 @@ def diagnose_nginx_cache(folder: Path, least_free: int = _LEAST_FREE) -> Finding
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:  # nginx's folders are often closed to others
-            what = f"{path} cannot be examined: {error.strerror}"
-            return Finding.of("nginx_cache_unseen", "nginx cache", what)
+            yield Finding.of("nginx_cache_unseen", "nginx cache", path=str(path), reason=error.strerror or "")
+            return
         caches.append(path)
         free = space.f_bavail * space.f_frsize
         if free < least_free:
-            what = f"{free // 1024**2} MB are free at {path}: nginx cuts off every answer that it cannot store"
-            return Finding.of("nginx_cache_full", "nginx cache", what)
-    return well("nginx cache", f"the disk has room: {', '.join(map(str, caches))}") if caches else None
+            yield Finding.of("nginx_cache_full", "nginx cache", megabytes=free // 1024**2, path=str(path))
+            return
+    if caches:
+        yield well("nginx cache", f"the disk has room: {', '.join(map(str, caches))}")
 
 
-def diagnose_nginx_changes(folder: Path) -> Finding | None:
-    """Return whether nginx asks for changes, and has what it needs for it. None without files of ours. It blocks."""
+def _of_changes(folder: Path) -> Iterator[Finding]:
+    """Yield whether nginx asks for changes, and has what it needs for it. Nothing without files of ours."""
     texts = _texts(folder, *_HTTP).values()
     if not any(_OURS in text for text in texts):
-        return None
+        return
     if not any(map(_INCLUDED.search, texts)):
-        what = "nginx asks for no changes: no file includes image-gateway/changes.conf or decisions.conf"
-        return well(_CHANGES, what)
+        yield well(_CHANGES, "nginx asks for no changes: no file includes image-gateway/changes.conf or decisions.conf")
+        return
     own = _texts(folder, "image-gateway")
     main = _texts(folder, "").get("nginx.conf", ""), *_texts(folder, "modules-enabled", "modules").values()
     zones = _ZONES - set(_ZONE.findall(own.get(_CHANGES_CONF, "")))
@@ -88,11 +98,11 @@ def diagnose_nginx_changes(folder: Path) -> Finding | None:
     }
     if any(missing.values()):
         absent = "; no ".join(name for name, is_missing in missing.items() if is_missing)
-        what = f"nginx asks for changes, but there is no {absent}"
-        return Finding.of("nginx_cannot_ask", _CHANGES, what)
+        yield Finding.of("nginx_cannot_ask", _CHANGES, absent=absent)
+        return
     names = ", ".join(sorted(_ZONES))
     what = f"by its files, nginx asks for changes: njs and zones {names} are there; check --running asks nginx itself"
-    return well(_CHANGES, what)
+    yield well(_CHANGES, what)
 
 
 def upstreams(folder: Path) -> dict[str, list[str]]:

@@ -13,19 +13,6 @@ from gateway.redis_connection.client import WrongRedis
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
 from gateway.settings import RedisSettings
 
-# Advice by what Redis answers; the first that fits. A script's error has the error of its command in the middle.
-_ADVICE: Final = (
-    (r"\bOOM\b", "Redis is full: raise maxmemory, or set maxmemory-policy to volatile-lru"),
-    (r"\bREADONLY\b", "redis.url leads to a replica: name the primary, or redis+sentinel://HOST:PORT/NAME"),
-    (r"\b(CROSSSLOT|MOVED|ASK)\b", "redis.url leads to a node of a Cluster: begin it with redis+cluster://"),
-    (r"CLUSTERDOWN|slots are not covered", "some slots of the Cluster have no node: see CLUSTER SHARDS"),
-    (r"(?i)cluster mode is not enabled", "redis.url leads to a single server: begin it with redis://"),
-    (r"(?i)unknown command \W?mget", "redis.url leads to a Sentinel: write redis+sentinel://HOST:PORT/NAME"),
-    (r"(?i)unknown command", "the gateway needs Redis 6.2 or newer, with EVAL and without renamed commands"),
-    (r"\bMISCONF\b", "Redis cannot save to its disk, and takes no writes until it can: see its log"),
-    (r"\bNOREPLICAS\b", "too few replicas are connected to this primary: see min-replicas-to-write"),
-    (r"(?i)\b(WRONGPASS|NOAUTH)\b|username-password|authentication", "check the user and the password in redis.url"),
-)
 # As docs/set-up.md has them.
 RULES: Final = (
     "-@all +@read +@write +@connection +@transaction -@dangerous "
@@ -33,7 +20,6 @@ RULES: Final = (
 )
 CLUSTER_RULES: Final = "+cluster|slots +cluster|info +pubsub|numsub"
 _REFUSED_BY_ACL: Final = re.compile(r"(?i)NOPERM|no permissions|ACL failure|can't (run|access)")
-_OTHERWISE: Final = "see that Redis runs, and check redis.url"
 
 
 async def check_redis(
@@ -65,7 +51,7 @@ async def check_redis(
         await channel.try_out()
     except DependencyDown as error:
         what = f"the other replicas get no purges and changes: {error}"
-        yield Finding.of("invalidations_lost", "invalidations", what, advice_on(str(error), settings))
+        yield Finding.of("invalidations_lost", "invalidations", what, missing_rights(what, settings))
     else:
         yield well("invalidations", "a message to the other replicas was sent and received")
 
@@ -78,13 +64,14 @@ def diagnose_node(state: NodeState, settings: RedisSettings) -> Finding:
         return well("redis", f"entries were read and written at {address}")
     what = f"{state.problem.removesuffix('.')}, at {address}"
     name = "dependency_degraded" if state.is_readable else "dependency_down"
-    return Finding.of(name, "redis", what, advice_on(state.problem, settings), level="bad")
+    return Finding.of(name, "redis", what, missing_rights(what, settings), level="bad")
 
 
-def advice_on(problem: str, settings: RedisSettings) -> str:
-    if _REFUSED_BY_ACL.search(problem):
-        user = unquote(settings.parts().username or "default")
-        rules = f"{RULES} {CLUSTER_RULES}" if settings.names_a_cluster else RULES
-        access = f"~{settings.prefix}* &{settings.prefix}*"
-        return f"allow what the gateway uses, on every server: ACL SETUSER {user} {access} {rules}"
-    return next((advice for pattern, advice in _ADVICE if re.search(pattern, problem)), _OTHERWISE)
+def missing_rights(problem: str, settings: RedisSettings) -> str:
+    """Return the rights that Redis' user needs if Redis refuses a command for lack of them, else nothing."""
+    if not _REFUSED_BY_ACL.search(problem):
+        return ""
+    user = unquote(settings.parts().username or "default")
+    rules = f"{RULES} {CLUSTER_RULES}" if settings.names_a_cluster else RULES
+    access = f"~{settings.prefix}* &{settings.prefix}*"
+    return f"allow what the gateway uses, on every server: ACL SETUSER {user} {access} {rules}"

@@ -30,8 +30,7 @@ async def check_shared_use(shards: Shards) -> AsyncIterator[Finding]:
             continue
     if foreign:
         named = ", ".join(f"{shards.prefix}{name}" for name in sorted(foreign)[:_SHOWN])
-        what = f"another program has keys under the prefix {shards.prefix} (at least {len(foreign)}), such as {named}"
-        yield Finding.of("redis_shared", "redis", what)
+        yield Finding.of("redis_shared", "redis", prefix=shards.prefix, count=len(foreign), named=named)
 
 
 async def _foreign_keys(shards: Shards, shard: Shard) -> Sequence[str]:

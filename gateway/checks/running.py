@@ -40,25 +40,22 @@ def diagnose_running(
     silent: the names of replicas that did not answer. is_complete: all others are known and answered.
     """
     if not answers and not silent:
-        yield Finding.of("gateways_none", "gateways", "none is listed in Redis")
+        yield Finding.of("gateways_none", "gateways")
         return
     if silent:
-        advice = "an earlier release answers no questions, so name its port: --admin URL; else look at its log"
-        what = f"{len(silent)} of {len(answers) + len(silent)} do not answer"
-        yield Finding.of("gateways_silent", "gateways", what, advice)
+        yield Finding.of("gateways_silent", "gateways", count=len(silent), of=len(answers) + len(silent))
     usual = _usual(answers)
     different = [
         name.replace("_", " ") for name in _SAME if any(str(getattr(answer, name)) != usual[name] for answer in answers)
     ]
     if different:
-        yield Finding.of("gateways_differ", "differences", f"the gateways differ in: {', '.join(different)}")
+        yield Finding.of("gateways_differ", "differences", different=", ".join(different))
     elif answers:
         yield well("differences", f"{len(answers)} processes have the same version, program, settings and key")
     deaf = [answer for answer in answers if answer.changes != "ok"]
     for answer in deaf:
-        yield Finding.of(
-            "changes_not_heard", "changes", f"{answer.name}: {answer.changes}", "see the log of that gateway"
-        )
+        what = f"{answer.name}: {answer.changes}"
+        yield Finding.of("changes_not_heard", "changes", what, "see the log of that gateway")
     if answers and not deaf:
         are_all = is_complete and not silent
         which = "every gateway hears" if are_all else f"the {len(answers)} that answered hear"
@@ -69,7 +66,7 @@ def diagnose_nginx_list(status: Mapping[str, object] | str, address: str) -> Fin
     """Return what nginx's own list says. ``status`` is its answer, or why there is none."""
     name = "nginx list"
     if isinstance(status, str):
-        return Finding.of("nginx_list_unseen", name, f"{address} was not asked: {status}")
+        return Finding.of("nginx_list_unseen", name, address=address, reason=status)
     heard, trouble = status.get("heard_ms_ago"), status.get("trouble")
     if trouble:
         return Finding.of("nginx_list_fails", name, f"nginx says: {trouble}")
@@ -81,8 +78,8 @@ def diagnose_nginx_list(status: Mapping[str, object] | str, address: str) -> Fin
     return well(name, what)
 
 
-def diagnose_ports(found: Mapping[str, Sequence[str]], expected: Mapping[str, int]) -> Finding | None:
-    """Return whether nginx's upstreams on this machine, by name, lead to the ``expected`` ports. None without any."""
+def diagnose_ports(found: Mapping[str, Sequence[str]], expected: Mapping[str, int]) -> Iterator[Finding]:
+    """Yield whether nginx's upstreams on this machine, by name, lead to the ``expected`` ports. None without any."""
     named = [
         (upstream, address, expected[upstream])
         for upstream, addresses in found.items()
@@ -90,26 +87,21 @@ def diagnose_ports(found: Mapping[str, Sequence[str]], expected: Mapping[str, in
         for address in addresses
         if address.rpartition(":")[0] in {"127.0.0.1", "localhost", "[::1]"}
     ]
-    if not named:
-        return None
     others = [
         f"{upstream} leads to {address}, and the configuration says {port}"
         for upstream, address, port in named
         if address.rpartition(":")[2] != str(port)
     ]
     if others:
-        return Finding.of("nginx_ports_differ", "nginx ports", "; ".join(others))
-    return well("nginx ports", "upstream.conf and the configuration name the same ports")
+        yield Finding.of("nginx_ports_differ", "nginx ports", "; ".join(others))
+    elif named:
+        yield well("nginx ports", "upstream.conf and the configuration name the same ports")
 
 
-def diagnose_list_address(found: tuple[str, str] | None) -> Finding | None:
-    """Return whether nginx asks its own list where it answers. None without its file."""
-    if found is None:
-        return None
-    listens, asks = found
+def diagnose_list_address(listens: str, asks: str) -> Finding:
+    """Return whether nginx asks its own list where it answers."""
     if listens != asks:
-        what = f"image-gateway/changes.conf listens on {listens}, and asks {asks}"
-        return Finding.of("nginx_list_elsewhere", "nginx list", what)
+        return Finding.of("nginx_list_elsewhere", "nginx list", listens=listens, asks=asks)
     return well("nginx list", f"nginx asks its own list where it answers: {listens}")
 
 

@@ -5,7 +5,6 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +12,6 @@ import click
 
 from gateway.canary.client import open_front_client
 from gateway.checks.configuration import (
-    OF_CREDENTIALS,
     diagnose_credentials,
     diagnose_fallback,
     diagnose_open_files,
@@ -23,8 +21,8 @@ from gateway.checks.configuration import (
 from gateway.checks.cos import CosCheck, check_variants
 from gateway.checks.database import DatabaseCheck
 from gateway.checks.fronts import diagnose_canary, diagnose_negotiation, diagnose_purge
-from gateway.checks.names import diagnose_names
-from gateway.checks.nginx import diagnose_nginx, diagnose_nginx_cache, diagnose_nginx_changes
+from gateway.checks.names import check_names
+from gateway.checks.nginx import check_nginx
 from gateway.checks.redis import check_redis
 from gateway.commands.check_deep import print_probes
 from gateway.commands.check_running import NGINX_STATUS, find_running
@@ -106,15 +104,15 @@ _VERDICTS: Final = {"ok": "ok", "warning": "warn", "bad": "fail"}
 
 def _print_finding(finding: Finding) -> bool:
     """Print the finding, and return whether it is no failure."""
-    kind = "" if finding.kind is None else f" [{finding.name}]"
+    kind = "" if finding.name == "well" else f" [{finding.name}]"
     print_verdict(_VERDICTS[finding.level], finding.where, f"{finding.what}{kind}", finding.advice)
     return finding.is_well
 
 
 async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Finding]:
     yield diagnose_placeholders(settings.postgres, settings.cos)
-    if (about_formats := diagnose_negotiation(settings.image_variants, settings.purge)) is not None:
-        yield about_formats
+    for finding in diagnose_negotiation(settings.image_variants, settings.purge):
+        yield finding
     if settings.image_proxy.fallback is not None:
         yield await asyncio.to_thread(diagnose_fallback, settings.image_proxy.fallback)
     async with (
@@ -124,25 +122,18 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
     ):
         yield await asyncio.to_thread(diagnose_signature, opened.signing.hosts, settings.cos.regions)
         redis = settings.redis if settings.url_cache.enabled else None
-        about_names = await diagnose_names(redis, settings.postgres, opened.signing.hosts, settings.cos.regions)
-        if about_names is not None:
-            yield about_names
+        about_names = check_names(redis, settings.postgres, opened.signing.hosts, settings.cos.regions)
         of_rows = None  # why rows are not seen
-        for findings in (_of_credentials(opened, purges), _of_services(opened, origin)):
+        for findings in (about_names, _of_credentials(opened, purges), _of_services(opened, origin)):
             async for finding in findings:
                 of_rows = finding if finding.name in ("rows_hidden", "no_rows") else of_rows
                 yield finding
         async for finding in _of_canary(opened, origin, of_rows):
             yield finding
     yield diagnose_open_files(hard_limit(), needed_files(settings.server.max_streams))
-    folder = nginx or NGINX
-    for diagnose in (
-        partial(diagnose_nginx, folder, VERSION, is_required=nginx is not None),
-        partial(diagnose_nginx_changes, folder),
-        partial(diagnose_nginx_cache, folder),
-    ):
-        if (about_nginx := await asyncio.to_thread(diagnose)) is not None:
-            yield about_nginx
+    about_nginx = check_nginx(nginx or NGINX, VERSION, is_required=nginx is not None)
+    for finding in await asyncio.to_thread(list, about_nginx):
+        yield finding
 
 
 async def _of_credentials(opened: Dependencies, purges: PurgeTarget | None) -> AsyncIterator[Finding]:
@@ -169,9 +160,7 @@ async def _of_services(opened: Dependencies, origin: OriginClient) -> AsyncItera
     database = DatabaseCheck(opened.stores.catalog, settings.postgres, settings.access.signed_links is not None)
     async for finding in database.findings():
         yield finding
-    sources = {bucket: source.name for source in signing.credentials.all for bucket in source.buckets}
-    of_sources = {bucket: OF_CREDENTIALS[name] for bucket, name in sources.items()}
-    cos = CosCheck(origin, signing.signer, signing.lifetime, signing.hosts, signing.clock, of_sources)
+    cos = CosCheck(origin, signing.signer, signing.lifetime, signing.hosts, signing.clock)
     is_read = True
     async for finding in cos.findings(database.images, settings.cos.regions, database.no_image_reason):
         is_read &= finding.is_well or not finding.where.startswith("cos ")

@@ -5,13 +5,11 @@ import click
 from gateway.checks.deep_probes import Subject, Verdict, run_probes
 from gateway.checks.deep_session import open_deep_session
 from gateway.commands.dependencies import open_dependencies
-from gateway.commands.output import OutputConsole
+from gateway.commands.output import OutputConsole, print_verdict
 from gateway.errors import GatewayError
 from gateway.presign.probe_signer import ProbeSigner
 from gateway.presign.style_variants import Renditions
 from gateway.settings import Settings
-
-_STYLES = {"ok": "green", "fail": "red", "warn": "yellow", "note": "cyan", "skip": "dim"}  # by verdict
 
 
 async def print_probes(
@@ -26,7 +24,6 @@ async def print_probes(
     """Probe the bucket of the table's first image. Return whether no probe failed. No ``styles``, ``numbers``: all."""
     if unknown := set(styles) - settings.image_styles.keys():
         raise click.BadParameter(f"image_styles has no {', '.join(sorted(unknown))}", param_hint="--style")
-    console = OutputConsole(highlight=False, soft_wrap=True)
     async with open_dependencies(settings) as opened:
         try:
             images = await opened.stores.catalog.sample_images()
@@ -50,10 +47,12 @@ async def print_probes(
             subject = Subject(
                 image, session, signer, tuple(rules), oversized, not_image, keys, timeout=timeout, is_strict=is_strict
             )
-            console.print(f"probes of {image.bucket} with the image {image.image_id}", markup=False)
+            OutputConsole(highlight=False, soft_wrap=True).print(
+                f"probes of {image.bucket} with the image {image.image_id}", markup=False
+            )
             async for number, result in run_probes(subject, numbers):
                 all_well &= result.verdict is not Verdict.FAIL
-                console.print(result.as_line(number), style=_STYLES[result.verdict], markup=False)
+                print_verdict(result.verdict, f"{number:2} {result.title}", result.what)
     return all_well
 
 

@@ -54,24 +54,18 @@ async def find_running(
                 answers, silent = await ask_replicas(redis, opened.signing.clock.now(), _WAIT)
                 is_known = True
             except DependencyDown as error:
-                findings.append(
-                    Finding.of("dependency_down", "redis", f"no gateways are known: {error}", "check says more")
-                )
+                findings.append(Finding.of("dependency_down", "redis", f"no gateways are known: {error}"))
         for url in admin:
             try:
                 found, workers = await ask_admin_port(http, url)
             except ServiceUnavailable as error:
-                unasked += 1
-                findings.append(
-                    Finding.of("gateways_silent", f"admin {url}", f"no answer: {error}", "is this its admin port?")
-                )
+                problem, advice = f"no answer: {error}", "is this its admin port?"
             else:
                 answers |= {answer.name: answer for answer in found}
-                if workers:
-                    unasked += 1
-                    findings.append(
-                        Finding.of("gateways_silent", f"admin {url}", f"{workers} of its workers do not answer")
-                    )
+                problem, advice = f"{workers} of its workers do not answer" if workers else "", ""
+            if problem:
+                unasked += 1
+                findings.append(Finding.of("gateways_silent", f"admin {url}", problem, advice))
         own_list = await asyncio.to_thread(list_addresses, nginx)
         address = nginx_status or (f"http://{own_list[0]}/status" if own_list is not None else NGINX_STATUS)
         status = await _nginx_status(http, address)
@@ -81,15 +75,13 @@ async def find_running(
     if is_known or sorted_answers:
         findings += diagnose_running(sorted_answers, silent, is_complete=is_known and not unasked)
     findings.append(diagnose_nginx_list(status, address))
-    if (same := diagnose_list_address(own_list)) is not None:
-        findings.append(same)
+    if own_list is not None:
+        findings.append(diagnose_list_address(*own_list))
     ports = {"image_gateway": settings.server.port, "image_gateway_admin": settings.admin.port}
     compared = diagnose_ports(await asyncio.to_thread(upstreams, nginx), ports)
     # Units with an instance have ports of their own: nginx that asks every gateway has the right ports.
     is_asked = answers and all(min(answer.nginx.values(), default=SILENT) < SILENT for answer in sorted_answers)
-    if compared is not None and not (compared.level == "warning" and is_asked):
-        findings.append(compared)
-    return findings
+    return findings + [found for found in compared if found.level != "warning" or not is_asked]
 
 
 async def _nginx_status(http: BoundedHttp, url: str) -> Mapping[str, object] | str:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from gateway.net.printable import printable
 
-_COLORS = {"ok": "green", "fail": "red", "warn": "yellow", "note": "yellow"}
+_COLORS = {"ok": "green", "fail": "red", "warn": "yellow", "note": "yellow", "skip": "dim"}
 
 
 class OutputConsole(Console):
@@ -27,7 +27,7 @@ class OutputConsole(Console):
 
 
 def print_verdict(verdict: str, name: str, what: str, advice: str = "") -> None:
-    """Print a line about ``name``, and the advice below it. ``verdict``: ok, fail, warn or note."""
+    """Print a line about ``name``, and the advice below it. ``verdict``: ok, fail, warn, note or skip."""
     console = OutputConsole(highlight=False, soft_wrap=True)
     # As Text: rich would read brackets in a reason as markup.
     console.print(Text(f"{verdict:5}", style=_COLORS[verdict]), Text(printable(f"{name}: {what}")))

@@ -7,10 +7,10 @@ from typing import Final
 
 import yarl
 
-from gateway.checks.cos_advice import ADVICE, advice_for, advice_without_answer
+from gateway.checks.cos import key_problem
 from gateway.errors import CredentialsExpired, GatewayError, OriginRefused, OriginUnavailable
 from gateway.explain.explanation import Facts
-from gateway.findings.catalogue import CATALOGUE
+from gateway.findings.catalogue import CATALOGUE, known_remedy
 from gateway.objects.renew_on_refusal import Renewal
 from gateway.origin.client import OriginClient, ProbeAnswer
 from gateway.origin.cos_errors import PresignedUrlRefused, VersionChanged, failure_of
@@ -55,7 +55,7 @@ class OriginStep:
             facts["paused"] = "requests to the bucket are paused: many of its objects failed in a row"
         if not self.resolver.urls.may_be_used(image):
             error = CredentialsExpired("the credentials end too soon for any URL to be usable")
-            return AskedOrigin(facts, error=error, advice=ADVICE["ExpiredToken"])
+            return AskedOrigin(facts, error=error, advice=known_remedy("cos", str(error)))
         try:
             answer = await self._first_byte(image.presigned.url)
             facts["first_byte"] = {"url": "the cached one" if is_cached else "newly signed", **_facts_of(answer)}
@@ -75,7 +75,8 @@ class OriginStep:
             head = self.resolver.urls.sign_for_head(image)
             facts["head"] = _facts_of(await self.client.diagnose(head.url, "HEAD", _NO_RANGE))
         except OriginUnavailable as error:
-            return AskedOrigin(facts | {"no_answer": str(error)}, error=error, advice=advice_without_answer(error))
+            advice = known_remedy("cos", str(error), "dependency_down")
+            return AskedOrigin(facts | {"no_answer": str(error)}, error=error, advice=advice)
         if not by_client:
             try:
                 self.failures.check(image)
@@ -83,11 +84,9 @@ class OriginStep:
                 outcome = held
         if outcome is None:
             return AskedOrigin(facts, answer.metadata)
-        advice = (
-            CATALOGUE["clock_differs"].remedy
-            if answer.error.clock is not None
-            else advice_for(answer.error, record.key)
-        )
+        advice = known_remedy("cos", f"{answer.error}{key_problem(answer.error, record.key)}")
+        if answer.error.clock is not None:
+            advice = CATALOGUE["clock_differs"].remedy
         return AskedOrigin(facts, error=outcome, advice="" if answer.is_success else advice)
 
     def redirect_usable_for(self, image: SignedImage) -> int:

@@ -14,6 +14,7 @@ from gateway.checks.database import advice_on
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import CatalogUnavailable, DependencyDown
 from gateway.explain.explanation import Facts
+from gateway.findings.catalogue import known_remedy
 from gateway.presign.signer import SignedImage, Signer
 from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.process.log_format import redact
@@ -80,7 +81,8 @@ class RowAndUrl:
         except CatalogUnavailable as error:
             facts: Facts = {"state": f"not known: Postgres failed: {error}"}
             if cached.entries.without_row is None:
-                return RowFinding(None, facts, error=error, advice=advice_on(error))
+                advice = advice_on(error) or known_remedy("postgres", str(error), "dependency_down")
+                return RowFinding(None, facts, error=error, advice=advice)
             facts["used"] = "that of the cached entry"
             used = cached.entries.used
             is_unread = used is None or used.image is None or used.image.unread

@@ -1,9 +1,10 @@
-"""The catalogue of findings, ``findings.yaml``: what operators are told about each, on every surface."""
+"""The catalogue of findings, ``findings.yaml``, and ``causes.yaml``: what operators are told on every surface."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import yaml
 
@@ -20,12 +21,26 @@ class Kind:
     command: str = "image-gateway-admin check"
     alert: str = ""
     zh: str = ""
+    by_cause: bool = False
+    stops_start: bool = False
+    is_effect: bool = False
+    combine: Literal["largest", "sum", "smallest", "farthest"] = "largest"
 
 
-def _read() -> Mapping[str, Kind]:
-    text = (resources.files("gateway.findings") / "findings.yaml").read_text(encoding="utf-8")
-    loaded = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
-    return {name: Kind(**fields) for name, fields in loaded.items()}
+def _read(name: str) -> Mapping[str, Mapping[str, Any]]:
+    text = (resources.files("gateway.findings") / name).read_text(encoding="utf-8")
+    loaded: Mapping[str, Mapping[str, Any]] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+    return loaded
 
 
-CATALOGUE: Final = _read()
+CATALOGUE: Final = {name: Kind(**fields) for name, fields in _read("findings.yaml").items()}
+CAUSES: Final[Mapping[str, Mapping[str, str]]] = _read("causes.yaml")  # by place: the remedies by regular expression
+
+
+def known_remedy(place: str, seen: str, name: str = "") -> str:
+    """Return what to do about a cause that is known by what was seen at a place, such as ``redis``. Empty: none is.
+
+    ``name``: that of the finding, which has causes of its own for all that is not known of the place.
+    """
+    causes = [*CAUSES.get(place.partition(" ")[0], {}).items(), *CAUSES.get(name, {}).items()]
+    return next((remedy for cause, remedy in causes if re.search(cause, f"{place}: {seen}")), "")

@@ -1,33 +1,26 @@
-"""A finding, since when it is seen, and the findings of several replicas together."""
+"""A finding, and the findings of several replicas together."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from gateway.findings.catalogue import CATALOGUE, Kind, Level
+from gateway.findings.catalogue import CATALOGUE, Kind, Level, known_remedy
 
 Value = str | int | float  # a name or a number in the sentence
 
 _NAME: Final = r"^[a-z_]{1,40}$"
 _MOST_VALUES: Final = 8
-
-# How the numbers of several replicas become one number, by fault. For any other fault, the largest number counts: most
-# such numbers are read in one place, such as the length of a queue.
 _COMBINE: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
-    **dict.fromkeys(("requests_fail", "cos_refuses", "cos_errors", "bucket_slow"), sum),
-    **dict.fromkeys(("objects_missing", "objects_unprocessable"), sum),
-    **dict.fromkeys(("nginx_silent", "credentials_end"), min),
-    "clock_differs": partial(max, key=abs),
+    "largest": max,
+    "sum": sum,
+    "smallest": min,
+    "farthest": partial(max, key=abs),
 }
-
-_OF_QUEUES: Final = frozenset({"purges_dead", "purges_late", "renewals_dead", "renewals_late"})
-# What another fault causes: it comes after the faults of its level, since the headline names the cause.
-_EFFECTS: Final = _OF_QUEUES | {"answers_changed", "answers_mostly", "canary_fails", "requests_fail"}
 _OF_COS: Final = frozenset({"cos_refuses", "cos_errors"})
-
+_UNKNOWN: Final = Kind("ok", "", "", command="")  # all is well, or another release has found it
 
 _Text = Annotated[str, Field(max_length=1000)]
 
@@ -38,8 +31,8 @@ class Finding:
 
     values: the names and numbers in the sentence.
     since: when it was first seen, in Unix seconds. None: not known.
-    where: the part that was looked at. what: what was seen there; empty: the sentence of the kind.
-    remedy: more exact than that of the kind; empty: that of the kind.
+    where: the part that was looked at. seen: what was seen there; empty: the sentence of the kind.
+    remedy: more exact than that of the kind and of the cause; empty: neither.
     stops_start: a gateway that starts now serves nothing new until the configuration or a grant changes.
     """
 
@@ -50,7 +43,7 @@ class Finding:
     )
     since: float | None = None
     where: _Text = ""
-    what: _Text = ""
+    seen: _Text = ""
     remedy: _Text = ""
     stops_start: bool = False
 
@@ -59,33 +52,33 @@ class Finding:
         cls,
         name: str,
         where: str = "",
-        what: str = "",
+        seen: str = "",
         remedy: str = "",
         *,
-        values: Mapping[str, Value] | None = None,
         level: Level | None = None,
         stops_start: bool = False,
+        **values: Value,
     ) -> "Finding":
         """Return a finding of that name of the catalogue. ``level`` None: as grave as its kind."""
-        return cls(
-            name,
-            level or CATALOGUE[name].level,
-            values or {},
-            where=where,
-            what=what,
-            remedy=remedy,
-            stops_start=stops_start,
-        )
+        kind = CATALOGUE[name]
+        stops_start |= kind.stops_start
+        return cls(name, level or kind.level, values, None, where, seen, remedy, stops_start=stops_start)
 
     @property
-    def kind(self) -> Kind | None:
-        """What the catalogue says. None: all is well, or another release has found it."""
-        return CATALOGUE.get(self.name)
+    def kind(self) -> Kind:
+        """What the catalogue says; without words if all is well, or if another release has found it."""
+        return CATALOGUE.get(self.name, _UNKNOWN)
+
+    @property
+    def what(self) -> str:
+        """What was seen, as a sentence."""
+        return self.seen or self.kind.says.format_map(self.values)
 
     @property
     def advice(self) -> str:
         """What to do about it. Empty if all is well."""
-        return self.remedy or (self.kind.remedy if self.kind is not None else "")
+        by_cause = known_remedy(self.place, self.what, self.name) if self.kind.by_cause else ""
+        return self.remedy or by_cause or self.kind.remedy.format_map(self.values)
 
     @property
     def is_well(self) -> bool:
@@ -99,15 +92,14 @@ class Finding:
 
     def told(self) -> dict[str, Any]:
         """Return what an operator needs to know of it, for JSON."""
-        kind = self.kind
         return {
             "finding": self.name,
             "level": self.level,
             "where": self.place,
-            "what": self.what or (kind.says.format_map(self.values) if kind is not None else ""),
+            "what": self.what,
             "since": self.since,
             "remedy": self.advice,
-            "command": kind.command if kind is not None else "",
+            "command": self.kind.command,
         }
 
     @property
@@ -118,7 +110,7 @@ class Finding:
     @property
     def order(self) -> tuple[bool, bool]:
         """The key of the order of the page: the worst first, and causes before effects."""
-        return (self.level != "bad", self.name in _EFFECTS)
+        return (self.level != "bad", self.kind.is_effect)
 
     def names_cause_of(self, other: "Finding") -> bool:
         """Return whether the other finding is of the same cause, and says less about it."""
@@ -129,29 +121,9 @@ class Finding:
         return self.name == "nginx_asks_wrong_port" and other.name == "nginx_unheard"
 
 
-def well(where: str, what: str) -> Finding:
+def well(where: str, seen: str) -> Finding:
     """Return that a try of ``check`` was well."""
-    return Finding("well", "ok", where=where, what=what)
-
-
-class FindingLog:
-    """Remembers since when each fault of the gateway has been seen.
-
-    A fault that was absent in between begins anew. So does a fault that gets bad: a few errors before an outage are not
-    its beginning.
-    """
-
-    def __init__(self) -> None:
-        self._since: dict[tuple[str, ...], float] = {}
-        self._bad_since: dict[tuple[str, ...], float] = {}
-
-    def note(self, findings: Sequence[Finding], now: float) -> list[Finding]:
-        """Return the current findings with the times since when they are seen."""
-        self._since = {finding.fault: self._since.get(finding.fault, now) for finding in findings}
-        bad = [finding.fault for finding in findings if finding.level == "bad"]
-        self._bad_since = {fault: self._bad_since.get(fault, now) for fault in bad}
-        began = self._since | self._bad_since
-        return [replace(finding, since=began[finding.fault]) for finding in findings]
+    return Finding("well", "ok", where=where, seen=seen)
 
 
 def together(by_replica: Mapping[str, Iterable[Finding]]) -> list[dict[str, Any]]:
@@ -175,13 +147,22 @@ def together(by_replica: Mapping[str, Iterable[Finding]]) -> list[dict[str, Any]
         names = {name for fault in same for name in replicas[fault.fault]}
         shown.append((replace(cause, level=level, since=since), names))
     shown.sort(key=lambda cause: cause[0].order)
-    return [{**asdict(cause), "replicas": sorted(names)} for cause, names in shown]
+    return [
+        {
+            "name": cause.name,
+            "level": cause.level,
+            "values": cause.values,
+            "since": cause.since,
+            "replicas": sorted(names),
+        }
+        for cause, names in shown
+    ]
 
 
 def _one_of(findings: Sequence[Finding]) -> Finding:
     """Combine the findings of a fault into a finding with the worst level and the earliest time."""
     first = findings[0]
-    combine = _COMBINE.get(first.name, max)
+    combine = _COMBINE[first.kind.combine]
     numbers = {
         key: combine([number for finding in findings if isinstance(number := finding.values.get(key), int | float)])
         for key, value in first.values.items()

@@ -1,7 +1,8 @@
 """What the canary last saw through each front, and its metrics."""
 
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
 
 from prometheus_client.core import GaugeMetricFamily
@@ -28,8 +29,8 @@ class CanaryOutcome:
     check: Check
     is_up: bool | None
     what: Annotated[str, Field(max_length=500)]
-    seconds: Annotated[float, Field(ge=0, le=3600)] | None
-    at: Annotated[float, Field(ge=0, le=10**12)]
+    seconds: Annotated[float, Field(ge=0, le=3600)] | None = None
+    at: Annotated[float, Field(ge=0, le=10**12)] = field(default_factory=time.time)
 
 
 class CanaryOutcomes(NamedCollector):

@@ -63,7 +63,7 @@ class NginxLastAsked(NamedCollector):
             return []
         asked = self.seconds()
         silent = sorted((name for name, seconds in asked.items() if seconds > SILENT), key=lambda name: asked[name])
-        found = [Finding.of("nginx_silent", values={"nginx": name, "seconds": round(asked[name])}) for name in silent]
+        found = [Finding.of("nginx_silent", nginx=name, seconds=round(asked[name])) for name in silent]
         since = min([self._now() - self._started, *asked.values()])
         if self.cache_seconds() is not None and since > SILENT:
             found.insert(0, Finding.of("nginx_unheard"))

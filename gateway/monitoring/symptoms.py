@@ -7,7 +7,7 @@ from typing import Final
 
 from prometheus_client import Gauge
 
-from gateway.findings.catalogue import Level
+from gateway.findings.catalogue import CATALOGUE, Level
 from gateway.findings.finding import Finding
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.history import MISDIRECTED, History, Point, total
@@ -132,7 +132,7 @@ def _of_buckets(points: Sequence[Point]) -> Iterable[Finding]:
         _, _, bucket = name.partition("slow ")
         asked = counts[f"asked {bucket}"]
         if bucket and slow >= max(_LEAST_SLOW, _SLOW_SHARE * asked):
-            yield Finding.of("bucket_slow", values={"bucket": bucket, "count": slow, "requests": asked})
+            yield Finding.of("bucket_slow", bucket=bucket, count=slow, requests=asked)
 
 
 def _of_mix(points: Sequence[Point], minutes: Sequence[Point]) -> Iterable[Finding]:
@@ -146,12 +146,12 @@ def _of_mix(points: Sequence[Point], minutes: Sequence[Point]) -> Iterable[Findi
         if denied < _FEW:
             continue
         share, share_before = denied / answers, denied_before / max(1, answers_before)
-        values = {"status": status, "percent": round(100 * share)}
+        percent, before_percent = round(100 * share), round(100 * share_before)
         if answers_before < _ENOUGH_BEFORE:
             if share >= _MOST:
-                yield Finding.of("answers_mostly", values=values)
+                yield Finding.of("answers_mostly", status=status, percent=percent)
         elif share > _GROWN * share_before and share - share_before > _GROWN_BY:
-            yield Finding.of("answers_changed", values={**values, "before": round(100 * share_before)})
+            yield Finding.of("answers_changed", status=status, percent=percent, before=before_percent)
 
 
 def _mix(counts: Mapping[str, int], status: str) -> tuple[int, int]:
@@ -163,11 +163,9 @@ def _mix(counts: Mapping[str, int], status: str) -> tuple[int, int]:
 def _of_canary(outcomes: Sequence[CanaryOutcome]) -> Iterable[Finding]:
     for outcome in outcomes:
         if outcome.is_up is False:
-            yield Finding.of(
-                "canary_fails", outcome.via, outcome.what, values={"via": outcome.via, "check": outcome.check}
-            )
+            yield Finding.of("canary_fails", outcome.via, outcome.what, via=outcome.via, check=outcome.check)
     for check in sorted({outcome.check for outcome in outcomes if outcome.is_up is None}):
-        yield Finding.of("canary_wrong", values={"check": check})
+        yield Finding.of("canary_wrong", check=check)
 
 
 def _of_state(seen: Observations) -> Iterable[Finding]:
@@ -179,9 +177,9 @@ def _of_state(seen: Observations) -> Iterable[Finding]:
     if is_near_end and left <= 0:
         yield Finding.of("credentials_ended")
     if abs(seen.clock_difference) >= CLOCK_TOLERANCE:
-        yield Finding.of("clock_differs", values={"seconds": round(seen.clock_difference)})
+        yield Finding.of("clock_differs", seconds=round(seen.clock_difference))
     if is_near_end and left > 0:
-        yield Finding.of("credentials_end", values={"seconds": round(left)})
+        yield Finding.of("credentials_end", seconds=round(left))
     if gauge_value(gauges.reload_successful) == 0:
         yield Finding.of("reload_refused")
     if gauge_value(gauges.redis_evicts) == 1:
@@ -193,7 +191,7 @@ def _of_state(seen: Observations) -> Iterable[Finding]:
         ("purges_dead", gauges.purge_dead, 0, "count"),
     ):
         if (value := gauge_value(gauge)) > most:
-            yield Finding.of(name, values={number: round(value)})
+            yield Finding(name, CATALOGUE[name].level, {number: round(value)})
     for name, state in seen.checks.items():
         what = seen.reasons.get(name, "")
         if name == _CHANGES and state != "ok":
@@ -201,18 +199,18 @@ def _of_state(seen: Observations) -> Iterable[Finding]:
                 yield Finding.of("changes_not_heard", name, what)
         elif name not in (_CHANGES, _CREDENTIALS) and state != "ok":
             kind = "dependency_down" if state == "down" else "dependency_degraded"
-            yield Finding.of(kind, what=what, values={"dependency": name})
+            yield Finding.of(kind, seen=what, dependency=name)
     if gauge_value(gauges.trigger_installed) == 0:
         yield Finding.of("trigger_missing", _CHANGES, seen.reasons.get(_CHANGES, ""))
     for bucket in seen.paused_buckets:
-        yield Finding.of("bucket_paused", values={"bucket": bucket})
+        yield Finding.of("bucket_paused", bucket=bucket)
 
 
 def _of_events(points: Sequence[Point], minute: Sequence[Point]) -> Iterable[Finding]:
     counts = total(points)
     for rare in _RARE:
         if count := sum(count for name, count in counts.items() if name.startswith(rare)):
-            yield Finding.of(rare, values={"count": count})
+            yield Finding.of(rare, count=count)
     if total(minute[-_JUST_NOW:])[MISDIRECTED]:  # nginx asks five times a second
         yield Finding.of("nginx_asks_wrong_port")
 

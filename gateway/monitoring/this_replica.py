@@ -13,7 +13,7 @@ from dataclasses import KW_ONLY, InitVar, dataclass, field, replace
 from prometheus_client import Counter
 from prometheus_client.process_collector import ProcessCollector
 
-from gateway.findings.finding import Finding, FindingLog
+from gateway.findings.finding import Finding
 from gateway.metrics.events import MOST_SHARED, EventLog
 from gateway.metrics.findings import CurrentFindings
 from gateway.metrics.history import INTERVAL, History
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 class ThisReplica:
     """Records the history of this process (a replica of the gateway), and publishes its state in Redis for the console.
 
-    seen: the metric of the current findings.
+    found: the current findings, which are a metric, too.
     store: has the points of all replicas, None without Redis.
     entry_key: returns the fingerprint of ``redis.entry_key``, None without Redis.
     streams: returns how many images are being sent.
@@ -40,7 +40,7 @@ class ThisReplica:
     history: History
     symptoms: CurrentSymptoms
     events: EventLog
-    seen: CurrentFindings
+    found: CurrentFindings
     store: ReplicaStore | None
     _: KW_ONLY
     entry_key: Callable[[], str | None]
@@ -51,7 +51,6 @@ class ThisReplica:
     commands: tuple[str, str] | None = field(default=None, init=False)
     name: str = field(init=False)
     _started: float = field(init=False)
-    _log: FindingLog = field(default_factory=FindingLog, init=False)
     _process: ProcessCollector = field(default_factory=lambda: ProcessCollector(registry=None), init=False)
     _dead: dict[str, float] = field(default_factory=dict, init=False)  # by event: the length of a dead list
 
@@ -81,14 +80,13 @@ class ThisReplica:
             streams=self.streams(),
             memory_bytes=measured.get("process_resident_memory_bytes"),
             open_files=measured.get("process_open_fds"),
-            symptoms=tuple(replace(finding, where="", what="") for finding in self.findings()),
+            symptoms=tuple(replace(finding, where="", seen="") for finding in self.findings()),
             events=tuple(self.events.all()[-MOST_SHARED:]),
         )
 
     def findings(self) -> Sequence[Finding]:
         """Return the current findings of this process with the times since when they are seen, the worst first."""
-        self.seen.latest = self._log.note(self.symptoms.now(), self.now())
-        return self.seen.latest
+        return self.found.note(self.symptoms.now(), self.now())
 
     def _measure(self) -> dict[str, int]:
         """Return the metrics of the process by name; empty on a system without /proc."""

@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import aiohttp
@@ -23,9 +23,10 @@ from pydantic import BaseModel
 from gateway.api.json_bodies import Bodies, failure, json_response, json_text
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import GatewayError, NoWorker
-from gateway.findings.finding import Finding, FindingLog, together
+from gateway.findings.finding import Finding, together
 from gateway.metrics.events import events_in
 from gateway.metrics.events import together as events_together
+from gateway.metrics.findings import CurrentFindings
 from gateway.metrics.history import INTERVAL
 from gateway.metrics.registry import dropped_lines_counter
 from gateway.process.logs import dropped_lines
@@ -69,7 +70,7 @@ class Admin:
             collector(registry=self._own)
         dropped_lines_counter(self._own, dropped_lines)
         self._name = f"{socket.gethostname()}:{os.getpid()}"  # as in the names of replicas
-        self._symptoms = FindingLog()
+        self._symptoms = CurrentFindings()
         self.changes = ListForNginx(supervisor, calls, hurry)
         self.ports = PortMetrics(self._own)
 
@@ -167,16 +168,16 @@ class Admin:
                 return worker, answer
         raise NoWorker
 
-    def _own_symptoms(self) -> list[Finding]:
+    def _own_symptoms(self) -> Sequence[Finding]:
         found, now = list[Finding](), time.time()
         ready, configured = len(self._supervisor.answering()), len(self._supervisor.slots)
         if ready < configured:
-            found.append(Finding.of("workers_missing", values={"ready": ready, "configured": configured}))
+            found.append(Finding.of("workers_missing", ready=ready, configured=configured))
         ended = self._supervisor.events.count_since("worker_ended", now - _RESTARTS_IN)
         if ended > _MOST_RESTARTS:
-            found.append(Finding.of("workers_end", values={"count": ended}))
+            found.append(Finding.of("workers_end", count=ended))
         if now - self._supervisor.stuck_at < _RESTARTS_IN:
-            found.append(Finding.of("loop_stuck", values={"count": self._supervisor.stuck}))
+            found.append(Finding.of("loop_stuck", count=self._supervisor.stuck))
         return self._symptoms.note(found, now)
 
     async def _by_all(self, request: web.Request) -> web.Response:

@@ -5,7 +5,6 @@ import hashlib
 import hmac
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import jwt
@@ -15,8 +14,6 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key a
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.conftest import JWT_SECRET
-
-LINKS_SQL = Path(__file__).parent.parent.parent / "config" / "sql" / "links.sql"
 
 LINK_KEY = "the-key-that-signs-links-of-thirty-two-bytes"
 OLD_LINK_KEY = "the-key-that-signed-links-before-this-one"

@@ -11,7 +11,6 @@ import pytest
 from gateway_dev.database import ImagesTable
 from tests.access.credentials import (
     ACCESS,
-    LINKS_SQL,
     OLD_LINK_KEY,
     bearer,
     link_query,
@@ -99,16 +98,6 @@ class TestMaking:
         for body in INVALID:
             answer = await gateway.request("POST", "/api/v1/images/mine/link", headers=ALICE, data=body)
             assert (answer.status, answer.json()["code"]) == (400, "invalid_request"), body[:40]
-
-    async def test_a_link_may_last_a_week_or_a_second(self, gateway: RunningGateway, images: Images) -> None:
-        await images.add("mine", BODY, owner="alice", public=False)
-        assert (await gateway.get(await make(gateway, "mine", expires_in=WEEK))).status == 200
-        short = await make(gateway, "mine", expires_in=1)
-        async with asyncio.timeout(LIMIT):
-            while (await gateway.get(short)).status == 200:
-                await asyncio.sleep(0.05)
-        over = await gateway.get(short)
-        assert (over.status, reveals_nothing(over)) == (401, True)
 
     async def test_other_parameters_choose_how_the_image_is_seen(
         self, start_gateway: StartGateway, images: Images
@@ -264,29 +253,6 @@ async def test_without_postgres_a_kill_is_an_error(
     await images.execute("DROP TABLE image_gateway_links")
     answer = await gateway.request("DELETE", "/api/v1/images/mine/links", headers=ALICE)
     assert (answer.status, answer.json()["code"]) == (503, "catalog_unavailable")
-
-
-async def test_the_gateways_user_needs_no_more_than_the_sql_says(
-    start_gateway: StartGateway, images: Images, links_table: ImagesTable, postgres_dsn: str
-) -> None:
-    granted = re.search(r"GRANT (.*) ON image_gateway_links", LINKS_SQL.read_text(encoding="utf-8"))
-    assert granted is not None
-    for statement in (
-        "DROP OWNED BY gateway_of_a_test; DROP ROLE gateway_of_a_test",
-        "CREATE ROLE gateway_of_a_test LOGIN",
-        "GRANT SELECT ON images TO gateway_of_a_test",
-        f"GRANT {granted[1]} ON image_gateway_links TO gateway_of_a_test",
-    ):
-        exists = f"EXISTS (SELECT FROM pg_roles WHERE rolname = 'gateway_of_a_test') = {'DROP' in statement}"
-        await images.execute(f"DO $$ BEGIN IF {exists} OR {'GRANT' in statement} THEN {statement}; END IF; END $$")
-    gateway = await start_gateway(
-        access=ACCESS, postgres={"dsn": f"{postgres_dsn} options='-c role=gateway_of_a_test'"}
-    )
-    await images.add("mine", BODY, owner="alice", public=False)
-    url = await make(gateway, "mine")
-    assert (await gateway.get(url)).body == BODY
-    assert await kill(gateway, "mine") == 1
-    assert (await gateway.get(url)).status == 401
 
 
 def _end_of(url: str) -> int:

@@ -136,17 +136,6 @@ async def test_a_condition_is_forwarded_so_that_cos_sends_no_body(
     assert gateway.sample("response_bytes_total") == 0
 
 
-async def test_a_response_to_a_request_with_credentials_has_cache_control(
-    gateway: RunningGateway, images: Images
-) -> None:
-    await images.add("mine", owner="alice", public=False)
-    await images.add("everybodys", owner="alice", public=True)
-    assert (await gateway.get("/i/mine", user="alice")).headers["Cache-Control"].startswith("private")
-    assert (await gateway.get("/i/everybodys", user="alice")).headers["Cache-Control"].startswith("public")
-    for path in ("/i/mine", "/i/nothing", "/i/-"):
-        assert (await gateway.get(path, user="bob")).headers["Cache-Control"] == "no-store"
-
-
 async def test_only_images_leave_by_the_type_of_cos_or_else_of_the_catalog(
     gateway: RunningGateway, images: Images, cat: None
 ) -> None:

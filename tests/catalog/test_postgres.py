@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway.catalog.postgres import CatalogQueryRefused, PostgresCatalog, open_catalog
+from gateway.catalog.postgres import CatalogQueryRefused, PostgresCatalog
 from gateway.errors import CatalogUnavailable
 from gateway.service.metrics import Metrics
-from gateway.settings import PostgresSettings
 from gateway_dev.database import ImageRow, ImagesTable
 from tests.catalog.conftest import RECORD, ROW, OpenCatalog, queries
 from tests.conftest import BUCKET
@@ -204,20 +203,6 @@ async def test_the_probe_fails_if_the_query_of_requests_fails(
         await catalog.try_query()
     await execute(f"ALTER TABLE changing {repair}" if repair else "ALTER TABLE elsewhere RENAME TO changing")
     await catalog.try_query()
-
-
-async def test_the_probe_reads_the_table_of_links_if_requests_do(
-    postgres_dsn: str, images_table: ImagesTable, metrics: Metrics
-) -> None:
-    settings = PostgresSettings.model_validate({"dsn": postgres_dsn})
-    await asyncio.to_thread(images_table.execute, "DROP TABLE IF EXISTS image_gateway_links")
-    async with open_catalog(
-        settings, default_bucket=BUCKET, regions={BUCKET: "ap-guangzhou"}, metrics=metrics.catalog, with_links=True
-    ) as catalog:
-        with pytest.raises(CatalogQueryRefused, match="image_gateway_links"):
-            await catalog.try_query()
-        await asyncio.to_thread(images_table.create_links)
-        await catalog.try_query()
 
 
 async def test_random_images_are_of_servable_rows_and_count_nothing(

@@ -3,12 +3,12 @@
 import pytest
 
 from gateway.checks.configuration import (
-    OF_CREDENTIALS,
     PLACEHOLDERS,
     diagnose_credentials,
     diagnose_open_files,
     diagnose_placeholders,
 )
+from gateway.findings.catalogue import known_remedy
 from gateway.presign.credentials import CredentialsUnavailable
 from gateway.presign.credentials.sources import POLL
 from gateway.settings import CosSettings, PostgresSettings
@@ -47,7 +47,8 @@ def test_a_limit_of_open_files_below_what_is_needed_is_a_warning(limit: int | No
 
 
 def test_each_kind_of_source_has_its_advice_and_its_pause() -> None:
-    assert set(OF_CREDENTIALS) == set(POLL) == CREDENTIAL_SOURCES
+    assert set(POLL) == CREDENTIAL_SOURCES
+    assert all(known_remedy("credentials", f"source {name}: refresh failed") for name in CREDENTIAL_SOURCES)
 
 
 FAILS = CredentialsUnavailable("the metadata service: status 500")

@@ -10,8 +10,8 @@ from psycopg2.extensions import make_dsn
 from gateway.catalog.database_report import DatabaseReport, FoundTable
 from gateway.catalog.postgres import CatalogQueryRefused, open_catalog
 from gateway.catalog.setting_mistakes import Mistake
-from gateway.checks.database import DatabaseCheck, advice_on, of_failed_query, of_tables
-from gateway.errors import CatalogUnavailable
+from gateway.checks.database import DatabaseCheck, of_failed_query, of_tables
+from gateway.findings.catalogue import known_remedy
 from gateway.findings.finding import Finding
 from gateway.service.metrics import Metrics
 from gateway.settings import PostgresSettings
@@ -141,7 +141,7 @@ def test_repairs_of_what_an_inspection_found_are_the_advice() -> None:
     ],
 )
 def test_the_advice_is_that_of_the_cause(reason: str, advice: str) -> None:
-    assert advice in advice_on(CatalogUnavailable(reason))
+    assert advice in known_remedy("postgres", reason, "dependency_down")
 
 
 async def test_a_role_without_a_connection_left_is_told_its_limit_and_not_a_pooler(

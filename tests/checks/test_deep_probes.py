@@ -79,7 +79,8 @@ async def probed(subject: Subject, *numbers: int) -> list[Result]:
 
 async def report_of(subject: Subject, *numbers: int) -> str:
     """Return the lines of the report."""
-    return "\n".join([result.as_line(number) async for number, result in run_probes(subject, numbers)])
+    results = [result async for _, result in run_probes(subject, numbers)]
+    return "\n".join(f"{result.verdict} {result.title}: {result.what}" for result in results)
 
 
 async def test_the_emulator_fails_no_probe(bucket: CosEmulator, session: DeepSession) -> None:

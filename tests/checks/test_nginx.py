@@ -1,19 +1,25 @@
 """Versions of installed nginx files, what nginx needs to ask for changes, and the disk of its cache."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from gateway.checks.nginx import diagnose_nginx, diagnose_nginx_cache, diagnose_nginx_changes
+from gateway.checks.nginx import check_nginx, check_nginx_cache
 from gateway.delivery.nginx_files import VERSION
 from gateway.findings.finding import Finding
 from tests.config.files import ROOT
 
 
-def said(found: Finding | None) -> tuple[str, str]:
-    """Return the verdict of a finding that there is, and its text."""
-    assert found is not None
-    return "fail" if not found.is_well else "warn" if found.level == "warning" else "ok", found.what
+def said(findings: Iterable[Finding], where: str = "nginx") -> tuple[str, str]:
+    """Return the level and the text of the finding that there is on this part."""
+    (found,) = [finding for finding in findings if finding.where == where]
+    return found.level, found.what
+
+
+def changes(folder: Path) -> tuple[str, str]:
+    """Return what is said of changes."""
+    return said(check_nginx(folder, VERSION), "nginx changes")
 
 
 @pytest.fixture
@@ -28,7 +34,7 @@ def installed(tmp_path: Path) -> Path:
 
 
 def test_the_files_of_this_release_are_of_its_version(installed: Path) -> None:
-    assert said(diagnose_nginx(installed, VERSION)) == ("ok", f"21 files of version {VERSION} in {installed}")
+    assert said(check_nginx(installed, VERSION)) == ("ok", f"21 files of version {VERSION} in {installed}")
 
 
 @pytest.mark.parametrize(
@@ -40,8 +46,8 @@ def test_the_files_of_this_release_are_of_its_version(installed: Path) -> None:
 )
 def test_an_older_file_is_named(installed: Path, file: str, text: str, what: str) -> None:
     (installed / file).write_text(text)
-    verdict, found = said(diagnose_nginx(installed, VERSION))
-    assert verdict == "warn"
+    verdict, found = said(check_nginx(installed, VERSION))
+    assert verdict == "warning"
     assert found.endswith(what)
 
 
@@ -50,8 +56,7 @@ def test_files_of_others_are_not_judged(tmp_path: Path) -> None:
     (tmp_path / "conf.d" / "default.conf").write_text("server { listen 80; }\n")
     (tmp_path / "conf.d" / "dangling.conf").symlink_to(tmp_path / "nowhere")
     (tmp_path / "conf.d" / "a-folder").mkdir()
-    assert diagnose_nginx(tmp_path, VERSION) is None
-    assert diagnose_nginx(tmp_path / "nowhere", VERSION) is None
+    assert [*check_nginx(tmp_path, VERSION), *check_nginx(tmp_path / "nowhere", VERSION)] == []
 
 
 def test_files_that_an_operator_asks_for_must_be_there(tmp_path: Path) -> None:
@@ -59,7 +64,7 @@ def test_files_that_an_operator_asks_for_must_be_there(tmp_path: Path) -> None:
         (tmp_path, f"no file of this project in conf.d, http.d, sites-enabled, image-gateway below {tmp_path}"),
         (tmp_path / "nowhere", f"no {tmp_path}/nowhere"),
     ):
-        assert said(diagnose_nginx(folder, VERSION, is_required=True)) == ("fail", what)
+        assert said(check_nginx(folder, VERSION, is_required=True)) == ("bad", what)
 
 
 @pytest.fixture
@@ -75,11 +80,11 @@ def test_an_nginx_that_asks_for_changes_has_module_and_zones_also_in_the_folders
 ) -> None:
     zones = "image_changes, image_counts, image_decisions, image_epochs, image_floors"
     what = f"by its files, nginx asks for changes: njs and zones {zones} are there; check --running asks nginx itself"
-    assert said(diagnose_nginx_changes(asking)) == ("ok", what)
-    before = diagnose_nginx(asking, VERSION), diagnose_nginx_changes(asking)
+    assert changes(asking) == ("ok", what)
+    before = list(check_nginx(asking, VERSION))
     (asking / "conf.d").rename(asking / "http.d")
     (asking / "modules-enabled").rename(asking / "modules")
-    assert (diagnose_nginx(asking, VERSION), diagnose_nginx_changes(asking)) == before
+    assert list(check_nginx(asking, VERSION)) == before
 
 
 @pytest.mark.parametrize(
@@ -97,35 +102,34 @@ def test_what_an_nginx_that_asks_for_changes_lacks_is_named(
     (asking / file).write_text(text.replace(before, after))
     for compose in (asking / "conf.d").glob("upstream.compose.conf"):
         compose.unlink()
-    verdict, found = said(diagnose_nginx_changes(asking))
-    assert verdict == "warn"
+    verdict, found = changes(asking)
+    assert verdict == "warning"
     assert missing in found
 
 
 def test_an_nginx_that_asks_for_no_changes_says_so(tmp_path: Path) -> None:
-    assert diagnose_nginx_changes(tmp_path) is None
     (tmp_path / "conf.d").mkdir()
     text = (ROOT / "config" / "nginx" / "accel.conf").read_text()
     (tmp_path / "conf.d" / "accel.conf").write_text(text)
     expected = "nginx asks for no changes: no file includes image-gateway/changes.conf or decisions.conf"
-    assert said(diagnose_nginx_changes(tmp_path)) == ("ok", expected)
+    assert changes(tmp_path) == ("ok", expected)
 
 
 def test_the_disk_of_a_cache_must_have_room_and_a_cache_that_can_be_examined(tmp_path: Path) -> None:
-    assert diagnose_nginx_cache(tmp_path / "nowhere") is None
+    assert list(check_nginx_cache(tmp_path / "nowhere")) == []
     (tmp_path / "conf.d").mkdir()
     cache = tmp_path / "cache"
     (tmp_path / "conf.d" / "accel.conf").write_text(
         f"#proxy_cache_path /nowhere keys_zone=a:1m;\nproxy_cache_path {cache} levels=1:2 keys_zone=cos:20m;\n"
     )
-    assert diagnose_nginx_cache(tmp_path) is None, "the cache is not there"
+    assert list(check_nginx_cache(tmp_path)) == [], "the cache is not there"
     cache.mkdir()
-    verdict, found = said(diagnose_nginx_cache(tmp_path, least_free=2**80))
-    assert verdict == "warn"
+    verdict, found = said(check_nginx_cache(tmp_path, least_free=2**80), "nginx cache")
+    assert verdict == "warning"
     assert f"MB are free at {cache}" in found
-    assert said(diagnose_nginx_cache(tmp_path, least_free=1))[0] == "ok"
+    assert said(check_nginx_cache(tmp_path, least_free=1), "nginx cache")[0] == "ok"
     # Root may enter every folder: the name is too long for all users.
     (tmp_path / "conf.d" / "other.conf").write_text(f"proxy_cache_path /{'x' * 300} keys_zone=a:1m;\n")
-    verdict, found = said(diagnose_nginx_cache(tmp_path, least_free=1))
-    assert verdict == "warn"
+    verdict, found = said(check_nginx_cache(tmp_path, least_free=1), "nginx cache")
+    assert verdict == "warning"
     assert "cannot be examined: File name too long" in found

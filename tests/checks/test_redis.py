@@ -63,7 +63,7 @@ def test_a_server_is_named_by_its_own_address_or_by_that_of_the_configuration_wi
     ],
 )
 def test_advice_says_how_to_mend_it(problem: str, advice: str) -> None:
-    found = diagnose_node(NodeState("", problem), settings_of("redis://gateway:secret@redis:6379/0"))
+    found = diagnose_node(NodeState("", problem, is_readable=False), settings_of("redis://gateway:secret@redis:6379/0"))
     assert (found.where, found.is_well) == ("redis", False)
     assert found.what == f"{problem.removesuffix('.')}, at redis:6379"
     assert advice in found.advice

@@ -81,20 +81,18 @@ def test_the_list_of_nginx(status: dict[str, object] | str, level: str, what: st
 
 def test_the_ports_of_upstreams_are_compared() -> None:
     expected = {"image_gateway": 8080, "image_gateway_admin": 9090}
-    same = diagnose_ports({"image_gateway": ["127.0.0.1:8080", "10.0.0.2:1"], "other": ["127.0.0.1:7"]}, expected)
-    assert same is not None
+    (same,) = diagnose_ports({"image_gateway": ["127.0.0.1:8080", "10.0.0.2:1"], "other": ["127.0.0.1:7"]}, expected)
     assert same.level != "warning"
-    other = diagnose_ports({"image_gateway_admin": ["127.0.0.1:9091"]}, expected)
-    assert other is not None
+    (other,) = diagnose_ports({"image_gateway_admin": ["127.0.0.1:9091"]}, expected)
     assert other.what == "image_gateway_admin leads to 127.0.0.1:9091, and the configuration says 9090"
-    assert diagnose_ports({"image_gateway": ["10.0.0.2:8080"]}, expected) is None
+    assert list(diagnose_ports({"image_gateway": ["10.0.0.2:8080"]}, expected)) == []
 
 
 def test_the_two_places_of_the_port_of_nginx_s_list_are_compared_and_the_shipped_file_names_one() -> None:
-    assert diagnose_list_address(None) is None
-    same = diagnose_list_address(list_addresses(CONFIG / "nginx"))
-    other = diagnose_list_address(("127.0.0.1:9089", "127.0.0.1:9088"))
+    shipped = list_addresses(CONFIG / "nginx")
+    assert shipped is not None
+    same = diagnose_list_address(*shipped)
+    other = diagnose_list_address("127.0.0.1:9089", "127.0.0.1:9088")
     assert same == well("nginx list", "nginx asks its own list where it answers: 127.0.0.1:9089")
-    assert other is not None
     assert not other.is_well
     assert other.what == "image-gateway/changes.conf listens on 127.0.0.1:9089, and asks 127.0.0.1:9088"

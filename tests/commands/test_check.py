@@ -123,14 +123,12 @@ async def test_before_a_start_a_server_that_does_not_answer_is_no_failure_but_a_
     assert [line.split()[1] for line in output.splitlines() if line.startswith("fail")] == failed
 
 
-async def test_a_prefix_that_is_denied_is_found_among_random_rows(
-    config_file: Path, images: Images, cos: CosEmulator
-) -> None:
+async def test_a_prefix_that_is_denied_is_found_among_random_rows(config_file: Path, images: Images) -> None:
     for number in range(10):
         await images.add(f"a{number}", key=f"open/{number}.png")
         await images.add(f"b{number}", key=f"denied/{number}.png")
     denied = Refuse(status=403, code="AccessDenied", message="Access Denied.")
-    cos.faults.add(Fault(action=denied, key="denied/*", times=None))
+    images.cos.faults.add(Fault(action=denied, key="denied/*", times=None))
     output = await said(1, "check", "--config", config_file)
     assert "COS answered 403 AccessDenied" in output
     assert "to 10 of 20 rows: 10 of 10 below denied/" in output

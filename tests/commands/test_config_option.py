@@ -28,13 +28,6 @@ async def test_an_empty_configuration_names_the_required_keys() -> None:
     ]
 
 
-@pytest.mark.parametrize("url", ["http://foo", "redis://:s3cr/et@127.0.0.1:6379/0", "redis://h:1/0?foo=bar"])
-async def test_an_invalid_redis_url_is_named_and_not_quoted(config_file: Path, url: str) -> None:
-    output = await said(2, "serve", "--config", config_file, environment={"GATEWAY_REDIS__URL": url})
-    assert (output.startswith("redis.url: "), output.count("\n")) == (True, 1)
-    assert not any(part in output for part in ("s3cr", "et@", "foo"))
-
-
 async def test_a_missing_file_is_named(tmp_path: Path) -> None:
     output = await said(2, "serve", "--config", tmp_path / "nowhere.yaml")
     assert ("nowhere.yaml: cannot be read" in output, output.count("\n")) == (True, 1)

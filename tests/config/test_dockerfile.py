@@ -31,11 +31,6 @@ def in_last_stage(name: str) -> list[str]:
     return [rest for instruction, rest in instructions()[stages[-1] :] if instruction == name]
 
 
-def test_the_image_is_built_in_one_stage_and_runs_in_another() -> None:
-    assert [rest.partition(" AS ")[2] for name, rest in instructions() if name == "FROM"] == ["builder", ""]
-    assert not any("pip install" in command or "apt-get" in command for command in in_last_stage("RUN"))
-
-
 def test_every_stage_uses_one_python_version_that_the_package_accepts() -> None:
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
@@ -63,21 +58,6 @@ def test_the_image_starts_the_gateway_without_a_shell_also_without_a_configurati
     assert context.params["config"] == Path("/etc/image-gateway/gateway.yaml")
     assert "image-gateway serve\n" in read("Dockerfile")
     assert _command("serve").make_context("serve", [], parent=_group()).params["config"] is None
-
-
-def test_the_image_names_its_version_and_revision() -> None:
-    assert {"VERSION=unknown", "REVISION=unknown"} == set(in_last_stage("ARG"))
-    (labels,) = in_last_stage("LABEL")
-    for label in ("version", "revision"):
-        assert f'org.opencontainers.image.{label}="${label.upper()}"' in labels
-        assert f"--build-arg {label.upper()}=" in read("docs/containers.md")
-
-
-def test_the_health_check_of_the_image_is_in_the_image() -> None:
-    (check,) = in_last_stage("HEALTHCHECK")
-    (program,) = json.loads(check.partition("CMD ")[2])
-    assert f"config/container/{program} /opt/image-gateway/bin/" in in_last_stage("COPY")
-    assert (ROOT / "config/container" / program).stat().st_mode & 0o111
 
 
 async def test_the_health_check_follows_the_admin_port(gateway: RunningGateway, tmp_path: Path) -> None:

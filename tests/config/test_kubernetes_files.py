@@ -93,13 +93,6 @@ def test_every_manifest_is_valid(kubernetes_validate: Any, version: str) -> None
     }
 
 
-def test_the_validator_refuses_a_key_that_does_not_exist(kubernetes_validate: Any) -> None:
-    broken = of_kind("PodDisruptionBudget")
-    broken["spec"]["maxUnavailble"] = 1
-    with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(broken, VERSIONS[0], strict=True)
-
-
 def test_the_example_replaces_the_configuration_of_the_base_by_one_with_the_same_keys() -> None:
     base, example = (yaml.safe_load((FOLDER / name / "gateway.yaml").read_text()) for name in ("base", "example"))
     assert base == example
@@ -176,13 +169,6 @@ def test_nothing_but_the_autoscaler_decides_on_the_number_of_pods() -> None:
     example = yaml.safe_load((FOLDER / "example/kustomization.yaml").read_text())
     assert "../components/autoscaling" in example["components"]
     assert "replicas" not in example
-
-
-def test_the_pods_are_spread_over_zones_and_machines() -> None:
-    keys = [constraint["topologyKey"] for constraint in pod()["topologySpreadConstraints"]]
-    assert keys == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
-    for constraint in pod()["topologySpreadConstraints"]:
-        assert constraint["matchLabelKeys"] == ["pod-template-hash"]
 
 
 def test_the_pods_may_connect_anywhere_by_tls_alone() -> None:

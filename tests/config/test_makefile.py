@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -53,20 +52,6 @@ def test_the_suite_keeps_bytecode_where_the_environment_forbids_it(tmp_path: Pat
     assert "forbidden=\n" in printed
 
 
-def test_the_newest_aiohttp_is_tried_in_front_of_the_installed_one_and_removed(tmp_path: Path) -> None:
-    """The script "installs" into the folder, and prints what it finds there."""
-    script = """case "$*" in
-    *"pip install"*) for folder; do test "$last" = --target && touch "$folder/aiohttp"; last=$folder; done; echo "$@" ;;
-    *pytest*) echo "tried with $(ls "$PYTHONPATH"): $*"; echo "$PYTHONPATH" >>"$(dirname "$0")/folder" ;;
-esac"""
-    printed = run_make(tmp_path, script, "newest", "AIOHTTP=aiohttp==3.99")
-    assert re.search(r"--pre --target \S+ aiohttp==3\.99\n", printed)
-    assert re.search(r"tried with aiohttp: -m pytest .*tests/server", printed)
-    folders = re.findall(r"^USES_AIOHTTP = \$\(addprefix tests/,(.*)\)$", read("Makefile"), flags=re.MULTILINE)
-    assert all((ROOT / "tests" / folder).is_dir() for folder in folders[0].split())
-    assert not Path((tmp_path / "folder").read_text().strip()).exists()
-
-
 def test_ci_is_executable_and_calls_lint_and_test() -> None:
     assert os.access(ROOT / ".ci/run", os.X_OK)
     script = read(".ci/run").splitlines()
@@ -77,29 +62,3 @@ def test_ci_is_executable_and_calls_lint_and_test() -> None:
     assert (lint, test, soak) == ("make lint", "make test", "make soak MINUTES=10 ARGS='--rate 20'")
     assert parts == ["make frameworks ARGS='-k next'", "make fronts", "make artefacts BUILDAH=", "make upgrade"]
     assert {"lint", "test", "soak"} <= make_targets()
-
-
-@pytest.mark.parametrize(
-    ("days", "depth", "runs"),
-    [
-        (["2026-01-01", "2026-01-02"], 0, True),
-        (["2026-01-02", "2026-01-02"], 0, False),
-        (["2026-01-02"], 0, True),
-        # A clone of depth 1 does not know the commit before.
-        (["2026-01-01", "2026-01-02"], 1, False),
-    ],
-)
-def test_ci_soaks_for_the_first_commit_of_a_day_alone(tmp_path: Path, days: list[str], depth: int, runs: bool) -> None:
-    script = read(".ci/run")
-    lines = 'make() { echo "make $*"; }\n' + script[script.index("day() {") :]
-    run = partial(subprocess.run, capture_output=True, text=True, check=True)
-    commit = ["git", "-c", "user.name=nobody", "-c", "user.email=nobody@example.org", "commit"]
-    run(["git", "init", "--quiet", "history"], cwd=tmp_path)
-    for day in days:
-        # An hour before midnight, Greenwich; in Shanghai it is the next day.
-        at = {"GIT_COMMITTER_DATE": f"{day}T23:00:00Z", "PATH": os.environ["PATH"]}
-        run([*commit, "--quiet", "--allow-empty", "--message", "x"], cwd=tmp_path / "history", env=at)
-    run(["git", "clone", "--quiet", *(["--depth=1"] * depth), f"file://{tmp_path}/history", "clone"], cwd=tmp_path)
-    command = ["bash", "-euo", "pipefail", "-c", lines]
-    said = run(command, cwd=tmp_path / "clone", env={"PATH": os.environ["PATH"], "TZ": "Asia/Shanghai"}).stdout
-    assert said.startswith("make soak MINUTES=10") is runs

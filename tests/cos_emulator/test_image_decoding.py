@@ -3,28 +3,12 @@
 import pytest
 from PIL import Image
 
-from gateway_dev.cos_emulator.image_decoding import decoded, frame_count, kind_of, opened, orientation_of
-from gateway_dev.cos_emulator.image_pixels import apply
-from gateway_dev.cos_emulator.image_rules import Rule, parse_rule
+from gateway_dev.cos_emulator.image_decoding import decoded, opened
 from gateway_dev.cos_emulator.refusals import Refusal
 
-from .pictures import encoded, exif, quarters
+from .pictures import encoded
 
 KINDS = ["AVIF", "BMP", "GIF", "JPEG", "PNG", "WEBP"]
-
-
-def rule(text: str) -> Rule:
-    parsed = parse_rule(f"imageMogr2/{text}")
-    assert parsed is not None
-    return parsed
-
-
-def test_the_header_tells_size_format_frames_and_orientation() -> None:
-    with opened(encoded(quarters(80, 40), "JPEG", exif=exif(6))) as image:
-        assert (image.size, kind_of(image), frame_count(image), orientation_of(image)) == ((80, 40), "JPEG", 1, 6)
-    frames = [Image.new("RGB", (8, 4), colour) for colour in ("red", "green")]
-    with opened(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])) as image:
-        assert (image.size, kind_of(image), frame_count(image), orientation_of(image)) == ((8, 4), "GIF", 2, None)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -54,11 +38,3 @@ def test_a_broken_picture_is_refused(kind: str, part: float) -> None:
 def test_a_file_that_cos_does_not_process_is_refused(data: bytes) -> None:
     with pytest.raises(Refusal, match="400 InvalidImageFormat"), opened(data):
         pass
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_broken_exif_is_dropped_and_the_picture_processed(kind: str) -> None:
-    data = encoded(quarters(80, 40), kind, exif=b"Exif\0\0no TIFF, Camera")
-    result, _ = apply(data, rule("auto-orient/thumbnail/40x"))
-    with opened(result) as image:
-        assert (image.size, b"Camera" in result) == ((40, 20), False)

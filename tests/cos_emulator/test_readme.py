@@ -4,7 +4,6 @@ import json
 import re
 import textwrap
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from aiohttp import ClientPayloadError, ClientSession
@@ -13,10 +12,8 @@ from yarl import URL
 
 import gateway_dev.cos_emulator
 from gateway_dev.cos_emulator import access, faults, server, store
-from gateway_dev.cos_emulator.credential_services import CredentialFault
 from gateway_dev.cos_emulator.faults import Fault
-from gateway_dev.cos_emulator.processed_answers import ProcessingOptions
-from gateway_dev.cos_emulator.purge_services import PurgeFault, PurgeServices
+from gateway_dev.cos_emulator.purge_services import PurgeServices
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.cos_emulator.store import ObjectStore
 
@@ -50,20 +47,6 @@ def test_the_control_addresses_are_those_of_the_application() -> None:
     assert set(re.findall(r"/\.emulator/\w+", README)) == routes
 
 
-def test_every_processing_option_is_described_and_the_examples_are_valid() -> None:
-    section = README.partition("### Where the documents are silent")[2].partition("\n## ")[0]
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", section, re.MULTILINE))
-    assert set(rows) == set(ProcessingOptions.model_fields)
-    for name, field in ProcessingOptions.model_fields.items():
-        values = re.findall(r"`(.+?)`", rows[name])
-        assert name == "avif_off" or set(values) == set(get_args(field.annotation))
-        assert json.loads(ProcessingOptions().model_dump_json())[name] in (values[0], [])
-    examples = re.findall(r"--json '(.+)'", section)
-    assert examples
-    for example in examples:
-        ProcessingOptions.model_validate_json(example)
-
-
 def test_the_example_of_every_fault_is_valid() -> None:
     bodies = [json.loads(body) for body in re.findall(r"-d '(.+)'", README)]
     kinds = {Fault.model_validate(body).action.kind for body in bodies}
@@ -73,18 +56,3 @@ def test_the_example_of_every_fault_is_valid() -> None:
         if hasattr(cls, "model_fields") and "kind" in cls.model_fields
     }
     assert kinds == defined
-
-
-def test_the_example_of_a_fault_of_the_credential_services_is_valid() -> None:
-    bodies = re.findall(r"--data '(.+)'", README.partition("## Credentials")[2].partition("## Purges")[0])
-    assert [CredentialFault.model_validate_json(body).kind for body in bodies] == ["expired"]
-    kinds = get_args(CredentialFault.model_fields["kind"].annotation)
-    assert [kind for kind in kinds if f"`{kind}`" not in README] == []
-
-
-def test_the_examples_of_faults_of_the_services_that_purge_are_valid() -> None:
-    section = README.partition("## Purges")[2].partition("## In Python tests")[0]
-    bodies = re.findall(r"--data '(.+)'", section)
-    assert [PurgeFault.model_validate_json(body).kind for body in bodies] == ["day_limit", "bad_target"]
-    kinds = get_args(PurgeFault.model_fields["kind"].annotation)
-    assert [kind for kind in kinds if f"`{kind}`" not in section] == []

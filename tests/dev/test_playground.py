@@ -118,14 +118,12 @@ async def test_a_fault_reaches_images_that_were_in_memory(gateway: RunningGatewa
     assert (await gateway.get("/i/cat")).status == 200
 
 
-async def test_an_expired_url_is_replaced_without_the_client_noticing(
-    gateway: RunningGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_an_expired_url_is_replaced_without_the_client_noticing(gateway: RunningGateway, images: Images) -> None:
     await images.add("cat")
     assert (await gateway.get("/i/cat")).status == 200
     assert (await post(gateway, "/dev/expire", {"image_ids": ["cat", "unknown"]})).json()["data"] == {"expired": 1}
     assert (await gateway.get("/i/cat")).status == 200
-    assert [seen.status for seen in cos.request_log.of("objects/cat.png", "GET")] == [200, 403, 200]
+    assert [seen.status for seen in images.cos.request_log.of("objects/cat.png", "GET")] == [200, 403, 200]
 
 
 async def test_a_restart_is_asked_for(gateway: RunningGateway, playground: Playground) -> None:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,8 +11,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from gateway_dev.postgres_server import PostgresServer, copy_installation, find_postgres, is_open_to_all
-from gateway_dev.processes import Account, ServerError, processes_in, wait_until
+from gateway_dev.postgres_server import PostgresServer, copy_installation, find_postgres
+from gateway_dev.processes import ServerError, processes_in, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -104,19 +103,6 @@ def test_it_runs_with_programs_and_data_in_a_folder_that_other_users_cannot_ente
     assert not server.fallback.exists()
 
 
-def test_the_copy_for_other_users_is_created_once_and_runs(shared: Path) -> None:
-    into = shared / "once"
-    into.mkdir(mode=0o755)
-    programs = copy_installation(find_postgres(), into)
-    before = (programs / "postgres").stat()
-    assert copy_installation(find_postgres(), into) == programs
-    assert (programs / "postgres").stat() == before
-    assert is_open_to_all(programs)
-    version = subprocess.run([programs / "initdb", "--version"], capture_output=True, text=True, check=True)
-    assert "PostgreSQL" in version.stdout
-    assert len(list(into.iterdir())) == 1
-
-
 def test_a_copy_by_another_user_is_refused(tmp_path: Path) -> None:
     """The name is predictable and every user can write to /var/tmp, so only a folder of this user is trusted."""
     site = tmp_path / "site"
@@ -128,13 +114,6 @@ def test_a_copy_by_another_user_is_refused(tmp_path: Path) -> None:
     copy.symlink_to(tmp_path / "evil")
     with pytest.raises(ServerError, match="belongs to another user"):
         copy_installation(programs, tmp_path)
-
-
-def test_the_error_names_programs_that_the_other_user_cannot_run(tmp_path: Path) -> None:
-    account = Account.unprivileged() or Account(os.geteuid(), os.getegid())
-    server = PostgresServer(tmp_path, fallback_dir=tmp_path, programs=tmp_path / "bin", account=account)
-    with pytest.raises(ServerError, match=r"refuses to run as root.*/bin/postgres.*GATEWAY_POSTGRES__DSN"):
-        server.start()
 
 
 def test_a_failing_initdb_is_reported_with_its_log(tmp_path: Path, shared: Path) -> None:

@@ -1,7 +1,6 @@
 """Child processes end with their parent; ports, processes, locks and private files of the development servers."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +12,6 @@ import pytest
 
 from gateway_dev.processes import (
     HOST,
-    PORTS,
     Account,
     Child,
     ServerError,
@@ -21,7 +19,6 @@ from gateway_dev.processes import (
     free_port,
     load_link_key,
     locked_data_dir,
-    processes_in,
     wait_until,
 )
 
@@ -44,26 +41,6 @@ def test_a_child_appends_to_its_log_and_has_an_exit_code(tmp_path: Path) -> None
     assert child.wait(10)
     assert child.exit_code == 3
     assert log.read_text() == "before\nout\nerr\n"
-
-
-def test_a_child_starts_in_its_own_session_with_a_minimal_environment(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    child = Child(["/bin/sh", "-c", "pwd; umask; env; cut -d' ' -f6 /proc/$$/stat"], log=log)
-    assert child.wait(10)
-    here, umask, *environment, session = log.read_text().split()
-    assert (here, umask, int(session)) == ("/", "0077", child.pid)
-    assert {line.partition("=")[0] for line in environment} == {"PATH", "LC_ALL", "PWD"}
-
-
-def test_a_child_can_be_waited_for_and_signalled_also_after_its_end(tmp_path: Path) -> None:
-    child = Child(SLEEP, log=tmp_path / "log")
-    assert not child.wait(0.05)
-    child.signal(signal.SIGTERM)
-    assert child.wait(10)
-    assert child.exit_code == -signal.SIGTERM
-    child.signal(signal.SIGTERM)
-    child.kill()
-    assert child.exit_code == -signal.SIGTERM, "a signal to a process that has ended does nothing"
 
 
 def test_the_error_names_a_program_that_does_not_exist(tmp_path: Path) -> None:
@@ -103,27 +80,11 @@ def test_root_runs_a_child_as_nobody_and_other_users_as_themselves(tmp_path: Pat
     assert int(log.read_text()) == (account.uid if account else os.geteuid()) != 0
 
 
-def test_a_free_port_is_below_the_ports_of_outgoing_connections() -> None:
-    assert free_port() in PORTS
-    assert PORTS.stop + 10000 <= 32768, "the bus of a Redis Cluster node too"
-
-
 def test_a_port_in_use_is_not_free() -> None:
     with socket.socket() as taken:
         taken.bind((HOST, 0))
         with pytest.raises(ServerError, match="no free port"):
             free_port([taken.getsockname()[1]])
-
-
-def test_processes_are_found_by_name_and_folder(tmp_path: Path) -> None:
-    with subprocess.Popen(SLEEP, cwd=tmp_path) as process:
-        try:
-            assert wait_until(lambda: processes_in(tmp_path, {"sleep", "other"}) == {process.pid}, 10)
-            assert processes_in(tmp_path, {"postgres"}) == set()
-            assert processes_in(tmp_path / "missing", {"sleep"}) == set()
-        finally:
-            process.kill()
-    assert processes_in(tmp_path, {"sleep"}) == set()
 
 
 def test_a_claimed_port_is_not_given_again_until_its_claim_ends() -> None:
@@ -133,11 +94,6 @@ def test_a_claimed_port_is_not_given_again_until_its_claim_ends() -> None:
             assert claim_port(port, second) != port
     with ExitStack() as third:
         assert claim_port(port, third) == port
-
-
-def test_a_server_can_listen_on_a_claimed_port() -> None:
-    with ExitStack() as claims, socket.create_server(("127.0.0.1", claim_port(0, claims))) as server:
-        assert claim_port(server.getsockname()[1], claims) != server.getsockname()[1]
 
 
 def test_a_claimed_port_stays_taken_while_its_server_restarts() -> None:

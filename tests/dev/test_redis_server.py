@@ -32,16 +32,6 @@ def test_only_the_owner_can_read_the_password_and_the_data(server: RedisServer) 
     assert server.password not in Path(f"/proc/{server.pid}/cmdline").read_text()
 
 
-def test_no_process_is_left_after_a_stop(tmp_path: Path) -> None:
-    server = RedisServer(tmp_path)
-    with server:
-        assert processes_in(server.data, server.programs) == {server.pid}
-    assert not server.is_running
-    assert processes_in(server.data, server.programs) == set()
-    with pytest.raises(ServerError, match="not started"):
-        assert server.pid
-
-
 def test_a_server_that_does_not_stop_in_time_is_killed(server: RedisServer) -> None:
     server.stop_timeout = 0.2
     with socket.create_connection((HOST, server.port)) as connection:
@@ -54,15 +44,6 @@ def test_a_server_that_does_not_stop_in_time_is_killed(server: RedisServer) -> N
         server.stop()
     assert not server.is_running
     assert processes_in(server.data, server.programs) == set()
-
-
-def test_an_ephemeral_server_leaves_only_its_log(tmp_path: Path) -> None:
-    with RedisServer(tmp_path, ephemeral=True) as server, Redis.from_url(server.url) as client:
-        client.set("gone", "soon")
-        assert client.config_get("appendonly") == {"appendonly": "no"}
-        assert server.data.exists()
-    assert not server.data.exists()
-    assert server.log.exists()
 
 
 @pytest.mark.parametrize("password", ["", 'quo"te @/?% back\\slash 密码'])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from docs.generate.findings import findings_page
-from gateway.findings.catalogue import CATALOGUE, Kind
+from gateway.findings.catalogue import CATALOGUE, CAUSES, Kind
 from tests.config.files import read_yaml
 
 CODE = "".join(path.read_text(encoding="utf-8") for path in Path("gateway").rglob("*.py"))
@@ -31,5 +31,13 @@ def test_an_alert_has_the_command_of_its_finding_and_the_console_both_languages(
     assert sorted(values[0]) == sorted(values[1])
 
 
-def test_the_page_has_a_row_for_each() -> None:
-    assert re.findall(r"^\| `(\w+)` \|", findings_page(), flags=re.MULTILINE) == list(CATALOGUE)
+def test_the_page_has_a_row_for_each_and_each_remedy_of_a_known_cause() -> None:
+    page = findings_page()
+    assert re.findall(r"^\| `(\w+)` \| [a-z]", page, flags=re.MULTILINE) == list(CATALOGUE)
+    assert [remedy for causes in CAUSES.values() for remedy in causes.values() if remedy not in page] == []
+
+
+@pytest.mark.parametrize("kind", CATALOGUE.values())
+def test_a_remedy_names_only_what_the_sentence_names(kind: Kind) -> None:
+    said, advised = (set(re.findall(r"\{\w+\}", text)) for text in (kind.says, kind.remedy))
+    assert advised <= said

@@ -2,13 +2,14 @@
 
 import pytest
 
-from gateway.findings.finding import Finding, FindingLog, together
+from gateway.findings.finding import Finding, together
+from gateway.metrics.findings import CurrentFindings
 
 DOWN = Finding("dependency_down", "bad", {"dependency": "redis"}, 100)
 
 
 def test_a_fault_is_seen_since_it_began_whatever_its_numbers_are() -> None:
-    log, late = FindingLog(), Finding("renewals_late", "warning", {"seconds": 61})
+    log, late = CurrentFindings(), Finding("renewals_late", "warning", {"seconds": 61})
     assert [symptom.since for symptom in log.note([late], 5)] == [5]
     later = Finding("renewals_late", "warning", {"seconds": 66})
     other = Finding("cos_errors", "warning", {"bucket": "a", "code": "SlowDown", "count": 1})
@@ -33,7 +34,7 @@ def test_a_fault_of_several_replicas_is_named_once_with_all_of_them_and_the_earl
 
 
 def test_a_fault_that_gets_bad_begins_then_and_a_recovery_in_between_ends_it() -> None:
-    log = FindingLog()
+    log = CurrentFindings()
     few, many = (Finding("requests_fail", level, {"failed": 1, "requests": 2}) for level in ("warning", "bad"))
     since = [log.note([symptom], at)[0].since for at, symptom in enumerate((few, few, many, many, few, many))]
     assert since == [0, 0, 2, 2, 0, 5]
@@ -71,3 +72,34 @@ def test_numbers_of_replicas_become_one(
 ) -> None:
     (found,) = together({"a": [Finding(name, "warning", first)], "b": [Finding(name, "bad", second)]})
     assert (found["level"], found["values"], found["since"]) == ("bad", expected, None)
+
+
+REFUSES = "COS answered 403 SignatureDoesNotMatch"
+
+
+@pytest.mark.parametrize(
+    ("running", "checked", "words"),
+    [
+        (("redis", "refuses writes: OOM command not allowed"), ("redis", "refuses writes: OOM …, at b:2"), "maxmemory"),
+        (("redis", "Connection refused"), ("redis", "Connection refused, at b:2"), "check redis.url"),
+        (("postgres", "too many connections for role"),) * 2 + ("CONNECTION LIMIT",),
+        (("postgres", "no answer within 5 s"),) * 2 + ("check postgres.dsn",),
+        (("cos", f"bucket b-1: {REFUSES}"), ("cos b-1", f"{REFUSES} at https://b-1.cos.test, row a"), "cos.secret_key"),
+        (("cos", "bucket b-1: no answer within 1.3 s"), ("cos b-1", "no answer at https://b-1.cos.test"), "cos.region"),
+    ],
+)
+def test_readiness_and_check_have_one_remedy_for_a_cause(
+    running: tuple[str, str], checked: tuple[str, str], words: str
+) -> None:
+    dependency, reason = running
+    remedies = {Finding.of("dependency_down", seen=reason, dependency=dependency).advice}
+    remedies.add(Finding.of("dependency_down", *checked).advice)
+    (remedy,) = remedies
+    assert words in remedy
+
+
+def test_without_a_known_cause_a_part_that_is_refused_is_left_to_check_and_a_code_of_cos_is_a_cause() -> None:
+    refused = Finding.of("dependency_degraded", seen="a new kind of refusal", dependency="redis")
+    assert refused.advice == "do what check advises for what it refuses"
+    code = Finding.of("cos_refuses", bucket="b-1", code="SignatureDoesNotMatch", count=1)
+    assert code.advice == Finding.of("cos_refuses", "cos b-1", REFUSES).advice

@@ -57,7 +57,7 @@ def test_a_gateway_that_is_well_has_none() -> None:
             {"credentials_left": 900.0, "checks": {"credentials": "down"}},
             Finding("credentials_end", "warning", {"seconds": 900}),
         ),
-        ({"credentials_left": 0.0, "checks": {"credentials": "down"}}, Finding("credentials_ended", "bad")),
+        ({"credentials_left": 0.0, "checks": {"credentials": "down"}}, Finding.of("credentials_ended")),
         (
             {"points": [Point(5, 5, {"log_lines_dropped": 7}, None), *[point(status_200=1)] * 12]},
             Finding("log_lines_dropped", "warning", {"count": 7}),

@@ -40,26 +40,22 @@ async def test_a_408_of_cos_ends_the_connection(nginx: Nginx, images: Images, co
     assert (await nginx.get("/i/a")).body == SMALL
 
 
-async def test_a_redirect_of_cos_is_neither_followed_nor_passed_on(
-    nginx: Nginx, images: Images, cos: CosEmulator
-) -> None:
+async def test_a_redirect_of_cos_is_neither_followed_nor_passed_on(nginx: Nginx, images: Images) -> None:
     await images.add("a", SMALL)
-    cos.faults.add(Fault(action=Redirect(location="http://elsewhere.example/"), method="GET", times=None))
+    images.cos.faults.add(Fault(action=Redirect(location="http://elsewhere.example/"), method="GET", times=None))
     answer = await nginx.get("/i/a")
     assert (answer.status, fields(answer, "Location")) == (502, [])
     assert fields(answer, "Cache-Control") == ["no-store"]
 
 
-async def test_an_image_has_one_cache_control_in_every_kind_of_response(
-    nginx: Nginx, images: Images, cos: CosEmulator
-) -> None:
+async def test_an_image_has_one_cache_control_in_every_kind_of_response(nginx: Nginx, images: Images) -> None:
     await images.add("a", SMALL, headers={"Cache-Control": "max-age=1"})
     public = "public, max-age=3600, stale-while-revalidate=300, stale-if-error=86400"
     for headers in ({}, {}, {"Range": "bytes=0-1"}, {"If-None-Match": "*"}):
         assert fields(await nginx.get("/i/a", **headers), "Cache-Control") == [public]
     assert fields(await nginx.request("HEAD", "/i/a"), "Cache-Control") == [public]
     await images.add("b", SMALL)
-    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), method="GET"))
+    images.cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), method="GET"))
     assert fields(await nginx.get("/i/b"), "Cache-Control") == [public]  # streamed
 
 

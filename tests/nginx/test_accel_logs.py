@@ -1,7 +1,6 @@
 """No log of nginx has a presigned URL or the signature of a link: either would give readers of the log the image."""
 
 from gateway_dev.cos_emulator.faults import Fault, Reset
-from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.processes import free_port
 from tests.conftest import Images, RunningGateway
 from tests.nginx.conftest import Nginx, StartNginx, in_front_of
@@ -9,11 +8,9 @@ from tests.nginx.test_accel import SMALL
 from tests.waiting import until
 
 
-async def test_failures_of_cos_are_logged_without_the_presigned_url(
-    nginx: Nginx, images: Images, cos: CosEmulator
-) -> None:
+async def test_failures_of_cos_are_logged_without_the_presigned_url(nginx: Nginx, images: Images) -> None:
     await images.add("a", SMALL)
-    reset = cos.faults.add(Fault(action=Reset(), method="GET", times=2))
+    reset = images.cos.faults.add(Fault(action=Reset(), method="GET", times=2))
     assert (await nginx.get("/i/a")).body == SMALL
     assert reset.fired
     assert "q-signature" not in nginx.log

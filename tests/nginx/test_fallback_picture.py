@@ -63,9 +63,7 @@ async def test_the_picture_of_a_failure_of_cos_is_not_kept(nginx: Nginx, images:
     assert (await nginx.get("/i/c", **IMG)).body == SMALL
 
 
-async def test_an_object_that_fails_for_nginx_alone_becomes_the_picture(
-    nginx: Nginx, images: Images, cos: CosEmulator
-) -> None:
+async def test_an_object_that_fails_for_nginx_alone_becomes_the_picture(nginx: Nginx, images: Images) -> None:
     await images.add("a", SMALL)
-    cos.faults.add(Fault(action=Refuse(status=404, code="NoSuchKey"), method="GET", times=None))
+    images.cos.faults.add(Fault(action=Refuse(status=404, code="NoSuchKey"), method="GET", times=None))
     await assert_picture(nginx, "/i/a", 404, "image_not_found")

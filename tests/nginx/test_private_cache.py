@@ -64,9 +64,7 @@ async def warmed(nginx: Nginx, images: Images, path: str = "/i/mine") -> None:
         assert (answer.status, answer.body, is_hit(answer)) == (200, SMALL, hit)
 
 
-async def test_an_image_is_cached_for_its_owner_and_never_served_to_another_user(
-    nginx: Nginx, images: Images, cos: CosEmulator
-) -> None:
+async def test_an_image_is_cached_for_its_owner_and_never_served_to_another_user(nginx: Nginx, images: Images) -> None:
     await warmed(nginx, images)
     for _ in range(2):
         assert is_denied(await get(nginx, "/i/mine", BOB))
@@ -75,7 +73,7 @@ async def test_an_image_is_cached_for_its_owner_and_never_served_to_another_user
         owner = await get(nginx, "/i/mine", ALICE)
         assert (owner.body, is_hit(owner)) == (SMALL, True)
         assert owner.headers["Cache-Control"].startswith("private, max-age=")
-    assert len(cos.request_log.requests) == 1
+    assert len(images.cos.request_log.requests) == 1
 
 
 async def test_many_callers_at_once_each_get_their_own_verdict(nginx: Nginx, images: Images) -> None:

@@ -127,12 +127,10 @@ async def test_the_checksum_of_the_original_is_ignored_for_a_style(
     assert (await gateway.get("/i/a")).status == 502, "of the object itself it is"
 
 
-async def test_a_style_with_neither_length_nor_chunks_is_refused(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_a_style_with_neither_length_nor_chunks_is_refused(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(image_styles={"small": "imageMogr2/thumbnail/10x10"})
     await images.add("a", photo(), content_type="image/jpeg")
-    cos.faults.add(Fault(action=NoLength(cut_at=1000), times=None))
+    images.cos.faults.add(Fault(action=NoLength(cut_at=1000), times=None))
     assert (await gateway.get("/i/a?style=small")).status == 502
 
 

@@ -60,16 +60,14 @@ async def test_an_object_that_keeps_failing_is_not_requested_for_seconds(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_a_missing_object_is_requested_once(
-    gateway: RunningGateway, images: Images, cos: CosEmulator, method: str
-) -> None:
+async def test_a_missing_object_is_requested_once(gateway: RunningGateway, images: Images, method: str) -> None:
     await images.add("gone")
-    cos.store.delete(BUCKET, "objects/gone.png")
+    images.cos.store.delete(BUCKET, "objects/gone.png")
     began = time.monotonic()
     for _ in range(21):
         assert (await gateway.request(method, "/i/gone")).status == 404
     most = 1 + int((time.monotonic() - began) / 3)  # the answer is kept for three seconds
-    assert len(cos.request_log.of("objects/gone.png", method)) <= most
+    assert len(images.cos.request_log.of("objects/gone.png", method)) <= most
     await images.add("gone")
     await until_answered(gateway, "/i/gone", 200)
 
@@ -98,25 +96,21 @@ async def test_a_change_of_the_row_discards_the_failure_at_once(
     assert (await gateway.get("/i/cat")).body == b"bytes"
 
 
-async def test_a_failure_is_of_one_object_and_one_rendition(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_a_failure_is_of_one_object_and_one_rendition(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(image_styles={"small": "imageMogr2/thumbnail/10x10"})
     await images.add("cat", b"bytes")
-    cos.faults.add(Fault(action=Refuse(status=451, code="DomainAuditFailed")))
+    images.cos.faults.add(Fault(action=Refuse(status=451, code="DomainAuditFailed")))
     assert (await gateway.get("/i/cat?style=small")).status == 451
     assert (await gateway.get("/i/cat?style=small")).status == 451
     assert (await gateway.get("/i/cat")).body == b"bytes"
-    assert len(cos.request_log.requests) == 2
+    assert len(images.cos.request_log.requests) == 2
 
 
-async def test_a_body_that_is_always_lost_is_a_failure_too(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_a_body_that_is_always_lost_is_a_failure_too(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(image_proxy={"retry_count": 0})
     await images.add("bad", bytes(50_000))
-    cos.faults.add(Fault(action=Cut(at=20_000), key=BAD, times=None))
+    images.cos.faults.add(Fault(action=Cut(at=20_000), key=BAD, times=None))
     began = time.monotonic()
     for _ in range(20):
         assert (await gateway.get("/i/bad")).status == 502
-    assert 2 <= len(cos.request_log.requests) <= 2 + int(time.monotonic() - began)
+    assert 2 <= len(images.cos.request_log.requests) <= 2 + int(time.monotonic() - began)

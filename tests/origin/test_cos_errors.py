@@ -127,24 +127,20 @@ async def test_a_refusal_moves_the_clock_if_it_is_about_time_or_of_a_newly_signe
         cos.faults.clear()
 
 
-async def test_a_refusal_of_an_expired_token_is_retried(
-    gateway: RunningGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_a_refusal_of_an_expired_token_is_retried(gateway: RunningGateway, images: Images) -> None:
     """The URL may be of before the credentials were renewed."""
     await images.add("cat", b"bytes")
-    cos.faults.add(Fault(action=Refuse(status=400, code="ExpiredToken")))
+    images.cos.faults.add(Fault(action=Refuse(status=400, code="ExpiredToken")))
     answer = await gateway.get("/i/cat")
     assert (answer.status, answer.body) == (200, b"bytes")
 
 
-async def test_a_missing_bucket_takes_nothing_out_of_memory(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_a_missing_bucket_takes_nothing_out_of_memory(start_gateway: StartGateway, images: Images) -> None:
     """A 404 of the object would: cached bytes are served only for failures that are not the image's own."""
     gateway = await start_gateway(image_proxy={"memory_cache": {"ttl": 0}})
     await images.add("cat", b"bytes")
     await gateway.get("/i/cat")
-    cos.faults.add(Fault(action=Refuse(status=404, code="NoSuchBucket"), times=None))
+    images.cos.faults.add(Fault(action=Refuse(status=404, code="NoSuchBucket"), times=None))
     for _ in range(2):
         answer = await gateway.get("/i/cat")
         assert (answer.status, answer.body) == (200, b"bytes")

@@ -61,9 +61,7 @@ async def test_a_slow_origin_above_the_minimum_rate_is_not_given_up(
     assert len(cos.request_log.requests) == 1
 
 
-async def test_the_time_that_a_client_takes_is_not_the_origins(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_the_time_that_a_client_takes_is_not_the_origins(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(image_proxy={"timeout": TIMEOUT, "memory_cache": {"max_bytes": 0}})
     data = bytes(12_000_000)
     await images.add("large", data)
@@ -73,14 +71,12 @@ async def test_the_time_that_a_client_takes_is_not_the_origins(
             received += len(piece)
             await asyncio.sleep(0.1)  # the pace of the client, which is tested
     assert received == len(data)
-    assert len(cos.request_log.requests) == 1
+    assert len(images.cos.request_log.requests) == 1
 
 
-async def test_a_body_that_becomes_fast_after_a_drip_arrives_whole(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_a_body_that_becomes_fast_after_a_drip_arrives_whole(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(image_proxy={"timeout": TIMEOUT})
     await images.add("drip", LARGE)
-    cos.faults.add(Fault(action=DRIP))
+    images.cos.faults.add(Fault(action=DRIP))
     assert (await gateway.get("/i/drip")).body == LARGE
-    assert [seen.status for seen in cos.request_log.requests] == [200, 206]
+    assert [seen.status for seen in images.cos.request_log.requests] == [200, 206]

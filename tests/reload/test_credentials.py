@@ -49,11 +49,9 @@ async def test_the_new_key_signs_at_once_and_urls_of_the_old_one_are_used_until_
 
 
 @proves("cos.token", "cos.token_expires_at")
-async def test_a_new_token_is_in_new_urls_and_its_end_is_shown(
-    gateway: RunningGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_a_new_token_is_in_new_urls_and_its_end_is_shown(gateway: RunningGateway, images: Images) -> None:
     end = int(time.time()) + 3000
-    cos.credentials[OTHER_ID] = Credential(OTHER_KEY, "the-token")  # type: ignore[index]
+    images.cos.credentials[OTHER_ID] = Credential(OTHER_KEY, "the-token")  # type: ignore[index]
     new = {"secret_id": OTHER_ID, "secret_key": OTHER_KEY, "token": "the-token", "token_expires_at": end}
     assert (await gateway.request("GET", "/readyz")).json()["checks"].keys() == {"redis", "postgres", "cos", "changes"}
     await gateway.reload(cos=new)
@@ -99,9 +97,7 @@ async def test_a_source_that_gives_nothing_refuses_the_whole_reload(
 
 @proves("cos.buckets.*.credentials")
 @pytest.mark.usefixtures("other_key")
-async def test_a_bucket_gets_credentials_of_its_own(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_a_bucket_gets_credentials_of_its_own(start_gateway: StartGateway, images: Images) -> None:
     static = {"source": "static", "secret_id": "AKIDEXAMPLE", "secret_key": "the-secret-key-of-the-emulator"}
     gateway = await start_gateway(cos={"buckets": {BUCKET_2: {"credentials": static}}})
     other = {"source": "static", "secret_id": OTHER_ID, "secret_key": OTHER_KEY}

@@ -39,12 +39,10 @@ async def test_a_body_that_ends_with_its_connection_is_verified_by_its_checksum(
     assert len(cos.request_log.requests) == (1 if cut_at is None else 2)
 
 
-async def test_a_body_without_length_chunks_and_checksum_is_refused(
-    gateway: RunningGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_a_body_without_length_chunks_and_checksum_is_refused(gateway: RunningGateway, images: Images) -> None:
     await add_large(images)
-    cos.faults.add(Fault(action=AddedHeaders(remove=["x-cos-hash-crc64ecma"])))
-    cos.faults.add(Fault(action=NoLength()))
+    images.cos.faults.add(Fault(action=AddedHeaders(remove=["x-cos-hash-crc64ecma"])))
+    images.cos.faults.add(Fault(action=NoLength()))
     assert (await gateway.get("/i/a")).status == 502
 
 
@@ -63,11 +61,9 @@ async def test_a_body_with_a_wrong_checksum_is_never_completed_nor_cached(
     assert (await gateway.get("/i/a")).body == data  # and nothing of it was kept
 
 
-async def test_a_body_that_cos_compressed_unasked_is_refused(
-    gateway: RunningGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_a_body_that_cos_compressed_unasked_is_refused(gateway: RunningGateway, images: Images) -> None:
     await images.add("a", SMALL)
-    cos.faults.add(Fault(action=Gzip(), times=None))
+    images.cos.faults.add(Fault(action=Gzip(), times=None))
     assert (await gateway.get("/i/a")).status == 502
 
 

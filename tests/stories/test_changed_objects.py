@@ -85,22 +85,18 @@ async def test_every_image_of_an_object_can_drop_it(gateway: RunningGateway, ima
 class TestAnotherType:
     """COS's entity tag is of the bytes: an object of which only the type was corrected has the same."""
 
-    async def test_a_type_that_was_mended_is_taken_up(
-        self, start_gateway: StartGateway, images: Images, cos: CosEmulator
-    ) -> None:
+    async def test_a_type_that_was_mended_is_taken_up(self, start_gateway: StartGateway, images: Images) -> None:
         gateway = await start_gateway(image_proxy=ALWAYS_ASK)
         await images.add("a", SMALL, content_type="text/plain")
         assert (await gateway.get("/i/a")).status == 502
-        cos.store.put(BUCKET, KEY, SMALL, content_type="image/png")
+        images.cos.store.put(BUCKET, KEY, SMALL, content_type="image/png")
         assert (await gateway.get("/i/a")).status == 200
 
-    async def test_a_type_that_changed_is_taken_up(
-        self, start_gateway: StartGateway, images: Images, cos: CosEmulator
-    ) -> None:
+    async def test_a_type_that_changed_is_taken_up(self, start_gateway: StartGateway, images: Images) -> None:
         gateway = await start_gateway(image_proxy=ALWAYS_ASK)
         await images.add("a", SMALL, content_type="image/jpeg")
         assert (await gateway.get("/i/a")).headers["Content-Type"] == "image/jpeg"
-        cos.store.put(BUCKET, KEY, SMALL, content_type="image/webp")
+        images.cos.store.put(BUCKET, KEY, SMALL, content_type="image/webp")
         for _ in range(2):
             assert (await gateway.get("/i/a")).headers["Content-Type"] == "image/webp"
 

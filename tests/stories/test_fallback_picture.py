@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
-from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImagesTable
 from tests.access.credentials import ACCESS, bearer, link_query, token
 from tests.conftest import Answer, Images, RunningGateway, StartGateway
@@ -112,9 +111,7 @@ async def test_a_bad_credential_is_an_error_without_a_picture_unless_configured(
         assert "Server-Timing" not in answer.headers
 
 
-async def test_failures_of_cos_are_the_picture_with_their_own_status(
-    gateway: RunningGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_failures_of_cos_are_the_picture_with_their_own_status(gateway: RunningGateway, images: Images) -> None:
     failures: tuple[tuple[Any, int, str], ...] = (
         (Refuse(status=500, code="InternalError"), 502, "origin_unavailable"),
         (Refuse(status=503, code="SlowDown"), 503, "origin_throttled"),
@@ -122,7 +119,7 @@ async def test_failures_of_cos_are_the_picture_with_their_own_status(
     )
     for action, status, code in failures:
         await images.add(code)
-        cos.faults.add(Fault(action=action, times=None, key=f"objects/{code}.png"))
+        images.cos.faults.add(Fault(action=action, times=None, key=f"objects/{code}.png"))
         answer = await gateway.get(f"/i/{code}", headers=IMG)
         assert is_picture(answer, status, code)
         assert ("Retry-After" in answer.headers) is (status == 503)

@@ -13,27 +13,23 @@ from tests.stories.content import ALWAYS_REVALIDATE, SMALL, requests_to
 from tests.waiting import until, until_answered, until_listening
 
 
-async def test_a_private_image_in_memory_is_served_to_its_owner_alone(
-    gateway: RunningGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_a_private_image_in_memory_is_served_to_its_owner_alone(gateway: RunningGateway, images: Images) -> None:
     await images.add("mine", SMALL, owner="alice", public=False)
     for _ in range(3):
         assert (await gateway.get("/i/mine", user="alice")).body == SMALL
         for headers in ({}, {"Range": "bytes=0-1"}, {"If-None-Match": "*"}):
             assert (await gateway.get("/i/mine", user="bob", headers=headers)).status == 404
-    assert len(cos.request_log.requests) == 1
+    assert len(images.cos.request_log.requests) == 1
     assert gateway.sample("memory_cache_bytes") == len(SMALL)
 
 
-async def test_old_bytes_are_revalidated_by_their_etag(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_old_bytes_are_revalidated_by_their_etag(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(image_proxy={"memory_cache": ALWAYS_REVALIDATE})
     await images.add("a", SMALL)
     etag = (await gateway.get("/i/a")).headers["ETag"]
     again = await gateway.get("/i/a")
     assert (again.body, again.headers["Cache-Status"]) == (SMALL, "image-gateway; fwd=stale; fwd-status=304")
-    seen = cos.request_log.requests[-1]
+    seen = images.cos.request_log.requests[-1]
     assert (seen.headers["if-none-match"], seen.bytes_sent) == (etag, 0)
     # The client's own condition is for the gateway to judge, not for COS.
     assert (await gateway.get("/i/a", headers={"If-None-Match": etag})).status == 304
@@ -42,9 +38,7 @@ async def test_old_bytes_are_revalidated_by_their_etag(
     assert (await gateway.get("/i/a", headers={"If-None-Match": etag})).body == b"another version"
 
 
-async def test_stale_bytes_are_served_while_they_are_revalidated(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_stale_bytes_are_served_while_they_are_revalidated(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(image_proxy={"memory_cache": {"ttl": 1}})
     await images.add("a", SMALL)
     await gateway.get("/i/a")
@@ -60,19 +54,17 @@ async def test_stale_bytes_are_served_while_they_are_revalidated(
 
     await until(is_stale)
     await until(is_replaced)
-    assert requests_to(cos) == [("GET", None)] * 3, "a version that is not known is asked for again"
+    assert requests_to(images.cos) == [("GET", None)] * 3, "a version that is not known is asked for again"
 
 
 @pytest.mark.parametrize("action", [Refuse(status=500, code="InternalError"), Refuse(), Hang(), Reset()])
-async def test_stale_bytes_are_served_when_cos_fails(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator, action: Any
-) -> None:
+async def test_stale_bytes_are_served_when_cos_fails(start_gateway: StartGateway, images: Images, action: Any) -> None:
     gateway = await start_gateway(
         image_proxy={"memory_cache": ALWAYS_REVALIDATE, "timeout": 0.3 if action == Hang() else 10}
     )
     await images.add("a", SMALL)
     await until_answered(gateway, "/i/a", 200)  # the time limit may be so short that COS misses it on a busy machine
-    cos.faults.add(Fault(action=action, times=None))
+    images.cos.faults.add(Fault(action=action, times=None))
     for _ in range(15):  # the breaker opens on the way
         answer = await gateway.get("/i/a")
         assert (answer.status, answer.body) == (200, SMALL)
@@ -111,20 +103,6 @@ async def test_a_changed_image_leaves_memory_at_once(gateway: RunningGateway, im
     await images.add("a", b"third version")
     gateway.forget("a")
     assert (await gateway.get("/i/a")).body == b"third version"
-
-
-async def test_a_row_read_again_is_authorized_again(gateway: RunningGateway, images: Images, cos: CosEmulator) -> None:
-    """The URL was refused; meanwhile the row got another owner, or names another object."""
-    await images.add("a", SMALL)
-    await gateway.get("/api/v1/images/a/url")
-    await images.add("a", SMALL, owner="alice", public=False)
-    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied")))
-    assert (await gateway.get("/i/a")).status == 404
-    await images.add("b", SMALL)
-    await gateway.get("/api/v1/images/b/url")
-    await images.add("b", b"moved", key="elsewhere.png")
-    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), key="objects/b.png"))
-    assert (await gateway.get("/i/b")).body == b"moved"
 
 
 async def test_a_warm_request_reads_neither_redis_nor_postgres(

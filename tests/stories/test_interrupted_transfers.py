@@ -15,37 +15,31 @@ from tests.stories.content import KEY, LARGE, add_large, read_interrupted
     [Cut(at=1_000_000), Cut(at=1_000_000, reset=True), Cut(at=4_999_999), Hang(at=300_000), WrongLength(by=0)],
     ids=["fin", "reset", "last-byte", "stall", "close"],
 )
-async def test_a_lost_connection_to_cos_is_resumed(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator, action: Any
-) -> None:
+async def test_a_lost_connection_to_cos_is_resumed(start_gateway: StartGateway, images: Images, action: Any) -> None:
     gateway = await start_gateway(image_proxy={"timeout": 2})
     await add_large(images)
-    cos.faults.add(Fault(action=action))
+    images.cos.faults.add(Fault(action=action))
     answer = await gateway.get("/i/a")
     assert (answer.status, answer.body) == (200, LARGE.read(0, LARGE.size))
-    seen = cos.request_log.of(KEY)
+    seen = images.cos.request_log.of(KEY)
     if len(seen) > 1:
         assert seen[1].headers["if-match"] == answer.headers["ETag"]
         assert seen[1].status == 206
         assert gateway.sample("origin_resumes_total") == 1
 
 
-async def test_a_transfer_is_resumed_as_long_as_it_makes_progress(
-    gateway: RunningGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_a_transfer_is_resumed_as_long_as_it_makes_progress(gateway: RunningGateway, images: Images) -> None:
     await add_large(images)
-    cos.faults.add(Fault(action=Cut(at=700_000), times=7))
+    images.cos.faults.add(Fault(action=Cut(at=700_000), times=7))
     assert (await gateway.get("/i/a")).body == LARGE.read(0, LARGE.size)
 
 
-async def test_an_expired_url_is_signed_again_when_resuming(
-    gateway: RunningGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_an_expired_url_is_signed_again_when_resuming(gateway: RunningGateway, images: Images) -> None:
     await add_large(images)
-    cos.faults.add(Fault(action=Cut(at=1_000_000)))
-    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), skip=1))
+    images.cos.faults.add(Fault(action=Cut(at=1_000_000)))
+    images.cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), skip=1))
     assert (await gateway.get("/i/a")).body == LARGE.read(0, LARGE.size)
-    assert len(cos.request_log.requests) == 3
+    assert len(images.cos.request_log.requests) == 3
 
 
 @pytest.mark.parametrize(

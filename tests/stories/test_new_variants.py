@@ -29,9 +29,7 @@ async def test_new_variants_are_bounded(start_gateway: StartGateway, images: Ima
     assert limited.headers["Cache-Control"] == "no-store"
 
 
-async def test_clients_that_ask_for_one_variant_at_once_use_up_one(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_clients_that_ask_for_one_variant_at_once_use_up_one(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(
         image_styles=STYLES, image_variants={"max_new_per_minute": 8}, server={"trusted_proxies": ["127.0.0.0/8"]}
     )
@@ -46,7 +44,7 @@ async def test_clients_that_ask_for_one_variant_at_once_use_up_one(
             )
         )
         assert {picture(answer.body).width for answer in answers} == {width}
-    assert len(cos.request_log.requests) == 2
+    assert len(images.cos.request_log.requests) == 2
 
 
 async def test_the_bound_on_new_variants_does_not_tell_which_images_exist(

@@ -11,9 +11,7 @@ from tests.stories.content import SMALL
 from tests.waiting import until_answered
 
 
-async def test_a_short_failure_is_hidden_from_the_client(
-    gateway: RunningGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_a_short_failure_is_hidden_from_the_client(gateway: RunningGateway, images: Images) -> None:
     actions: tuple[Any, ...] = (
         Refuse(status=500, code="InternalError"),
         Refuse(status=503, code="SlowDown"),
@@ -24,7 +22,7 @@ async def test_a_short_failure_is_hidden_from_the_client(
     )
     for number, action in enumerate(actions):
         await images.add(f"a{number}", SMALL)
-        cos.faults.add(Fault(action=action, times=2, key=f"objects/a{number}.png"))
+        images.cos.faults.add(Fault(action=action, times=2, key=f"objects/a{number}.png"))
         answer = await gateway.get(f"/i/a{number}")
         assert (answer.status, answer.body) == (200, SMALL), action
 
@@ -60,9 +58,7 @@ async def test_a_failing_bucket_is_paused_and_used_again_when_it_recovers(
     await until_answered(gateway, "/i/a", 200)
 
 
-async def test_a_row_that_changes_with_every_try_ends_in_an_error(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_a_row_that_changes_with_every_try_ends_in_an_error(start_gateway: StartGateway, images: Images) -> None:
     """Each renewal finds another object; the request ends all the same."""
     gateway = await start_gateway(url_cache={"enabled": False})
     await images.add("a", SMALL, key="first.png")
@@ -70,10 +66,10 @@ async def test_a_row_that_changes_with_every_try_ends_in_an_error(
 
     def move(_bucket: str, _key: str) -> None:
         key = f"moved-{next(moves)}.png"
-        cos.store.put(BUCKET, key, SMALL)
+        images.cos.store.put(BUCKET, key, SMALL)
         images.table.put([ImageRow("a", None, key, public=True)])
 
-    cos.faults.add(Fault(action=Change(run=move), times=None))
-    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), times=None))
+    images.cos.faults.add(Fault(action=Change(run=move), times=None))
+    images.cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), times=None))
     answer = await gateway.get("/i/a")
     assert (answer.status, answer.json()["code"]) == (502, "origin_unavailable")

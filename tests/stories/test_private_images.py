@@ -14,15 +14,6 @@ from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.stories.content import KEY, LARGE, SMALL, add_large, read_interrupted
 from tests.stories.test_variants import photo
 
-
-async def test_a_conditional_request_reveals_nothing_to_another_user(gateway: RunningGateway, images: Images) -> None:
-    await images.add("mine", owner="alice", public=False)
-    etag = (await gateway.get("/i/mine", user="alice")).headers["ETag"]
-    assert (await gateway.get("/i/mine", user="alice", headers={"If-None-Match": etag})).status == 304
-    assert (await gateway.get("/i/mine", user="bob", headers={"If-None-Match": etag})).status == 404
-    assert (await gateway.get("/i/mine", user="bob", headers={"Range": "bytes=9999-"})).status == 404
-
-
 EXPIRED = Refuse(status=403, code="AccessDenied", message="Request has expired")
 NOT_MADE, FAILING = Refuse(status=400, code="InvalidArgument"), Refuse(status=500, code="InternalError")
 PART, PAST_THE_END, UNCHANGED = {"Range": "bytes=0-9"}, {"Range": "bytes=99999999-"}, {"If-None-Match": '"version-1"'}

@@ -69,11 +69,9 @@ async def test_avif_that_is_off_for_the_bucket(start_gateway: StartGateway, imag
     assert answer.headers["Cache-Status"].endswith("detail=other-format")
 
 
-async def test_a_cos_that_sends_the_original_instead_of_an_error(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_a_cos_that_sends_the_original_instead_of_an_error(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(image_styles=STYLES)
     await images.add("broken", b"no picture", content_type="image/jpeg")
-    cos.processing.options = ProcessingOptions(errors="original")
+    images.cos.processing.options = ProcessingOptions(errors="original")
     answer = await gateway.get("/i/broken?style=card&w=320&format=webp")
     assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, b"no picture", "image/jpeg")

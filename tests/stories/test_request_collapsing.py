@@ -56,13 +56,11 @@ async def test_a_late_request_joins_and_a_client_that_disconnects_disturbs_no_ot
     assert requests_to(cos) == [("GET", None)]
 
 
-async def test_the_first_client_may_disconnect_before_cos_answers(
-    gateway: RunningGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_the_first_client_may_disconnect_before_cos_answers(gateway: RunningGateway, images: Images) -> None:
     await images.add("a", SMALL)
-    cos.faults.add(Fault(action=Hang()))
+    images.cos.faults.add(Fault(action=Hang()))
     first = asyncio.create_task(gateway.get("/i/a"))
-    await cos.request_log.arrived(1)
+    await images.cos.request_log.arrived(1)
     second = asyncio.create_task(gateway.get("/i/a"))
     await until_counted(gateway.registry, "coalesced_requests_total")
     first.cancel()
@@ -113,15 +111,13 @@ async def test_fifty_clients_of_a_cold_image_cost_two_requests_to_cos_if_the_fir
     assert len(requests_to(cos)) <= 2
 
 
-async def test_a_failure_is_shared_and_not_cached(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_a_failure_is_shared_and_not_cached(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(image_proxy={"retry_count": 0})
     await images.add("a", SMALL)
-    cos.faults.add(Fault(action=Refuse(status=500, code="InternalError")))
+    images.cos.faults.add(Fault(action=Refuse(status=500, code="InternalError")))
     answers = await asyncio.gather(*(gateway.get("/i/a") for _ in range(20)))
     assert {answer.status for answer in answers} <= {200, 502}
-    assert len(cos.request_log.requests) <= 2
+    assert len(images.cos.request_log.requests) <= 2
     assert (await gateway.get("/i/a")).body == SMALL
 
 
@@ -146,12 +142,10 @@ async def test_a_client_that_falls_behind_continues_with_its_own_request(
     assert (second.status, second.headers["if-match"]) == (206, slow.headers["ETag"])
 
 
-async def test_two_ids_of_one_object_share_bytes_but_not_access(
-    gateway: RunningGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_two_ids_of_one_object_share_bytes_but_not_access(gateway: RunningGateway, images: Images) -> None:
     await images.add("open", SMALL, key="one.png")
     await images.add("mine", SMALL, key="one.png", owner="alice", public=False)
     assert (await gateway.get("/i/mine", user="alice")).headers["Cache-Control"].startswith("private")
     assert (await gateway.get("/i/open")).headers["Cache-Control"].startswith("public")
     assert (await gateway.get("/i/mine", user="bob")).status == 404
-    assert len(cos.request_log.requests) == 1
+    assert len(images.cos.request_log.requests) == 1

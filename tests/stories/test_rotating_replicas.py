@@ -87,19 +87,17 @@ class Load:
             self.statuses["cos", response.status] += 1
 
 
-async def test_no_request_fails_and_no_url_outlives_its_token(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
+async def test_no_request_fails_and_no_url_outlives_its_token(start_gateway: StartGateway, images: Images) -> None:
     for number in range(20):
         await images.add(f"image-{number}", b"body of an image" * 100)
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        gateways = await start_replicas(start_gateway, stack, cos)
-        load = Load(gateways, cos, session)
+        gateways = await start_replicas(start_gateway, stack, images.cos)
+        load = Load(gateways, images.cos, session)
         await asyncio.gather(*(load.run(worker) for worker in range(4)))
         assert load.statuses.keys() == {("stream", 200), ("url", 200), ("redirect", 302), ("cos", 200)}
         assert load.late == []
-        assert {seen.status for seen in cos.request_log.requests if seen.key} == {200}
+        assert {seen.status for seen in images.cos.request_log.requests if seen.key} == {200}
         for gateway in gateways:
             assert gateway.sample("url_cache_lookups_total", tier="redis", result="hit") > 0
 

@@ -42,13 +42,11 @@ class TestFallbacks:
             assert answer.headers["Cache-Control"].startswith("public, max-age=60")
         assert len(cos.request_log.requests) == 2  # one refusal, one original
 
-    async def test_cos_is_not_asked_to_process_an_svg(
-        self, gateway: RunningGateway, images: Images, cos: CosEmulator
-    ) -> None:
+    async def test_cos_is_not_asked_to_process_an_svg(self, gateway: RunningGateway, images: Images) -> None:
         await images.add("drawing", b"<svg/>", content_type="image/svg+xml")
         answer = await gateway.get("/i/drawing?style=card&w=320&format=webp")
         assert (answer.body, answer.headers["Content-Type"]) == (b"<svg/>", "image/svg+xml")
-        assert len(cos.request_log.requests) == 1
+        assert len(images.cos.request_log.requests) == 1
 
     async def test_a_refusal_is_forgotten_when_the_row_changes(self, gateway: RunningGateway, cos: CosEmulator) -> None:
         cos.faults.add(Fault(action=Refuse(status=400, code="ImageTooLarge"), times=1))
