@@ -22,8 +22,7 @@ from gateway.redis_connection.guarded_client import GuardedRedis
 from gateway.redis_connection.shards import Shards
 from gateway.redis_entries.url_entries import EntryCodec, EntryMac, EntryRules, UrlEntries
 from gateway.redis_entries.usage_store import Usage, UsageStore
-from gateway.redis_queue.leased_queue import QueueLimits
-from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.redis_queue.leased_queue import LeasedQueue, QueueLimits
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, Live, RedisSettings, UrlCacheSettings
 from gateway.urls.local_tier import LocalTier
@@ -111,7 +110,7 @@ class Tier:
     lifetime: Lifetime
     cache: UrlEntries
     usage: UsageStore
-    queue: RefreshQueue
+    queue: LeasedQueue
     maintenance: SharedMaintenance
     table: Table
     renditions: Live[Renditions]
@@ -220,7 +219,7 @@ def make_tier(
     signer = signer_of(Credentials("x", "y"), metrics, clock, of_urls, renditions=renditions)
     cache = UrlEntries(shards, EntryCodec(MAC, signer), lifetime, EntryRules(renews=renews), clock)
     usage = UsageStore(shards)
-    queue = RefreshQueue(shards, Live(QueueLimits(lambda: 60, 3, 10)))
+    queue = LeasedQueue(shards, "refresh", limits=Live(QueueLimits(lambda: 60, 3, 10)))
     settings_of_the_cache = url_cache(ttl, max_size=max_size)
     maintenance = SharedMaintenance(shards, cache, usage, queue, renditions, Live(settings_of_the_cache))
     log = quiet_log()

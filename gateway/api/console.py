@@ -26,7 +26,7 @@ from gateway.presign.url_lifetime import CosClock
 from gateway.process.log_format import redact
 from gateway.process.logs import DebugLog
 from gateway.redis_connection.guarded_client import CacheUnavailable
-from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.redis_queue.leased_queue import LeasedQueue
 
 _MINUTES_AHEAD = 15
 _TIME: Final = re.compile(r"[0-9]{1,10}")  # in Unix seconds
@@ -76,7 +76,7 @@ class Console:
 
     dependencies: DependencyStates
     replica: ThisReplica
-    queue: RefreshQueue | None
+    queue: LeasedQueue | None
     lag: OptionalGauge
     errors: RecentErrors
     admin_guard: AdminGuard

@@ -12,8 +12,8 @@ from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest, RouteNotFound
 from gateway.presign.style_variants import RENDITION_NAME, ImageVariant
 from gateway.process.log_format import redact
+from gateway.redis_queue.leased_queue import LeasedQueue
 from gateway.redis_queue.purge_queue import PurgeQueue
-from gateway.redis_queue.refresh_queue import RefreshQueue
 
 MOST_LISTED: Final = 100  # entries of each kind in an answer; the lengths are exact
 _RENDITION: Final = re.compile(RENDITION_NAME)
@@ -26,7 +26,7 @@ class QueueCalls:
     purges: None if ``purge`` is not configured. The handlers raise ``CacheUnavailable`` (503) while Redis is down.
     """
 
-    refreshes: RefreshQueue
+    refreshes: LeasedQueue
     purges: PurgeQueue | None
     now: Callable[[], float]
     bodies: Bodies
@@ -53,7 +53,7 @@ class QueueCalls:
         return success({"requeued": await self.purges.requeue(self.now())})
 
 
-async def _listed(queue: RefreshQueue | PurgeQueue, now: float) -> dict[str, Any]:
+async def _listed(queue: LeasedQueue, now: float) -> dict[str, Any]:
     """Return the lengths and first entries of a queue. ``lag``: seconds since the first entry was due."""
     lengths = await queue.state(now)
     first = await queue.first(MOST_LISTED)
@@ -62,22 +62,23 @@ async def _listed(queue: RefreshQueue | PurgeQueue, now: float) -> dict[str, Any
         "due": lengths.due,
         "lag": max(0.0, now - first[0].due_at) if first and lengths.due else 0.0,
         "dead": lengths.dead,
-        "next": [_names(claim.item) | {"due_at": claim.due_at} for claim in first],
+        "next": [_names(queue, claim.item) | {"due_at": claim.due_at} for claim in first],
         "dead_entries": await dead_entries(queue),
     }
 
 
-async def dead_entries(queue: RefreshQueue | PurgeQueue) -> list[dict[str, Any]]:
+async def dead_entries(queue: LeasedQueue) -> list[dict[str, Any]]:
     """Return the first entries that were given up, without signatures and tokens in their reasons."""
     return [
-        _names(entry.item) | {"reason": redact(entry.reason), "at": entry.at, "attempts": entry.attempts}
+        _names(queue, entry.item) | {"reason": redact(entry.reason), "at": entry.at, "attempts": entry.attempts}
         for entry in await queue.dead(MOST_LISTED)
     ]
 
 
-def _names(item: ImageVariant | str) -> dict[str, str | None]:
+def _names(queue: LeasedQueue, item: ImageVariant) -> dict[str, str | None]:
     """Return what names an entry: a renewal is of a variant, a purge of an image."""
-    return {"image_id": item} if isinstance(item, str) else {"image_id": item.image_id, "style": item.rendition}
+    style = {} if isinstance(queue, PurgeQueue) else {"style": item.rendition}
+    return {"image_id": item.image_id, **style}
 
 
 def _entries_in(body: object) -> list[ImageVariant] | None:

@@ -13,7 +13,7 @@ from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest, RouteNotFound
 from gateway.redis_entries.daily_statistics import DailyStatistics
 from gateway.redis_entries.usage_store import UsageStore
-from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.redis_queue.leased_queue import LeasedQueue
 from gateway.settings import Live, UrlPrerefreshSettings
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.metrics import UrlMetrics
@@ -32,7 +32,7 @@ class CacheStatistics:
     """
 
     usage: UsageStore
-    queue: RefreshQueue
+    queue: LeasedQueue
     metrics: UrlMetrics
     report: RefreshReport
     renewal: Live[UrlPrerefreshSettings]

@@ -10,14 +10,15 @@ from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.json_bodies import HEADERS, Bodies, image_ids_in, success, validated
 from gateway.api.metadata import Metadata
 from gateway.concurrency.time_limits import TimeSlices
-from gateway.delivery.headers import CORS, Prepared, PreparedResponse, fields
+from gateway.delivery.headers import CORS
+from gateway.delivery.prepared_response import Prepared, PreparedResponse, fields
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, ImageNotFound, InvalidRequest
 from gateway.presign.public_url import PublicUrls
 from gateway.presign.signer import AuthorizedImage, PresignedUrl, SignedImage
 from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.guarded_client import CacheUnavailable
-from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.redis_queue.leased_queue import LeasedQueue
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.on_demand_refresh import OnDemandRefresh
 from gateway.urls.usage_counter import UsageCounter
@@ -106,7 +107,7 @@ class CachedUrls:
     """
 
     usage: UsageCounter
-    queue: RefreshQueue | None
+    queue: LeasedQueue | None
     refresh: OnDemandRefresh
     public_urls: PublicUrls
     invalidation: Invalidation

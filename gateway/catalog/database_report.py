@@ -208,58 +208,51 @@ async def _connection(settings: PostgresSettings) -> AsyncIterator[aiopg.Connect
         yield connection
 
 
-class Inspection:
-    """Makes a ``DatabaseReport`` for operators by queries on one Postgres connection. Raises the errors of psycopg2."""
+async def inspect_database(cursor: aiopg.Cursor, settings: PostgresSettings, *, with_links: bool) -> DatabaseReport:
+    """Make a report for operators by queries on one Postgres connection. Raises the errors of psycopg2."""
+    connected, table, elsewhere = cursor.connection.raw.info, settings.table, None
+    address = f"{connected.user} at {connected.host or 'a socket'}:{connected.port}, database {connected.dbname}"
+    problem, grants = await _problem_of_table(cursor, settings, connected.user)
+    links = await _problem_of_links(cursor) if with_links else None
+    if problem is not None:
+        return DatabaseReport(address, problem, tuple(grants), links)
+    await cursor.execute(FoundTable.QUERY, (quoted_table(table), LINKS_TABLE if with_links else None))
+    tables = [FoundTable(*row) for row in await cursor.fetchall()]
+    if "." not in table and tables and (others := tables[0].others):
+        elsewhere = f"the search path leads to {tables[0].name}; there is also {', '.join(others)}"
+    return DatabaseReport(address, None, (), links, tables, elsewhere, await find_mistakes(cursor, settings))
 
-    def __init__(self, settings: PostgresSettings, cursor: aiopg.Cursor) -> None:
-        self._settings = settings
-        self._cursor = cursor
-        self._wanted = set(settings.columns.names.values())
-        self._repairs: list[str] = []
-        connected = cursor.connection.raw.info
-        self._user = connected.user
-        self._address = f"{self._user} at {connected.host or 'a socket'}:{connected.port}, database {connected.dbname}"
 
-    async def report(self, *, with_links: bool) -> DatabaseReport:
-        problem = await self._table()
-        links = await self._links() if with_links else None
-        tables, mistakes, other_tables = list[FoundTable](), list[Mistake](), None
-        if problem is None:
-            names = quoted_table(self._settings.table), LINKS_TABLE if with_links else None
-            await self._cursor.execute(FoundTable.QUERY, names)
-            tables = [FoundTable(*row) for row in await self._cursor.fetchall()]
-            if "." not in self._settings.table and tables and (others := tables[0].others):
-                other_tables = f"the search path leads to {tables[0].name}; there is also {', '.join(others)}"
-            mistakes = await find_mistakes(self._cursor, self._settings)
-        return DatabaseReport(self._address, problem, tuple(self._repairs), links, tables, other_tables, mistakes)
+async def _problem_of_table(
+    cursor: aiopg.Cursor, settings: PostgresSettings, user: str
+) -> tuple[str | None, list[str]]:
+    """Return the table's problem, None without a problem, and the grants that repair it."""
+    schema, _, table = settings.table.rpartition(".")
+    await cursor.execute(_TABLE, (table, schema or None))
+    found, repairs = await cursor.fetchone(), list[str]()
+    if found is None:
+        return f"there is no table {settings.table} in this database", repairs
+    oid, namespace, relation, is_visible, has_usage = found
+    name = f"{_in_quotes(namespace)}.{_in_quotes(relation)}"
+    if not has_usage:
+        repairs.append(f"GRANT USAGE ON SCHEMA {_in_quotes(namespace)} TO {_in_quotes(user)}")
+    await cursor.execute(_COLUMNS, (oid,))
+    granted, wanted = dict(await cursor.fetchall()), set(settings.columns.names.values())
+    if not all(granted[column] for column in wanted & granted.keys()):
+        repairs.append(f"GRANT SELECT ON {name} TO {_in_quotes(user)}")
+    if missing := sorted(wanted - granted.keys()):
+        return f"the table {name} has no column {', '.join(missing)}", repairs
+    if not schema and not is_visible and has_usage:
+        return f"the table is in the schema {namespace}: set postgres.table to {namespace}.{relation}", repairs
+    return f"{user} may not read {name}" if repairs else None, repairs
 
-    async def _table(self) -> str | None:
-        """Return the table's problem, None without a problem."""
-        schema, _, table = self._settings.table.rpartition(".")
-        await self._cursor.execute(_TABLE, (table, schema or None))
-        found = await self._cursor.fetchone()
-        if found is None:
-            return f"there is no table {self._settings.table} in this database"
-        oid, namespace, relation, is_visible, has_usage = found
-        name = f"{_in_quotes(namespace)}.{_in_quotes(relation)}"
-        if not has_usage:
-            self._repairs.append(f"GRANT USAGE ON SCHEMA {_in_quotes(namespace)} TO {_in_quotes(self._user)}")
-        await self._cursor.execute(_COLUMNS, (oid,))
-        granted = dict(await self._cursor.fetchall())
-        if not all(granted[column] for column in self._wanted & granted.keys()):
-            self._repairs.append(f"GRANT SELECT ON {name} TO {_in_quotes(self._user)}")
-        if missing := sorted(self._wanted - granted.keys()):
-            return f"the table {name} has no column {', '.join(missing)}"
-        if not schema and not is_visible and has_usage:
-            return f"the table is in the schema {namespace}: set postgres.table to {namespace}.{relation}"
-        return f"{self._user} may not read {name}" if self._repairs else None
 
-    async def _links(self) -> str | None:
-        """Return why killed links are not notified. That the table is missing is not said here, but by the query."""
-        await self._cursor.execute(triggers.QUERY, (LINKS_TABLE,))
-        events = triggers.events_of([triggers.Trigger(*row) for row in await self._cursor.fetchall()])
-        notifies = events & triggers.INSERT and events & triggers.UPDATE
-        return None if notifies else f"no trigger on {LINKS_TABLE} notifies of killed links"
+async def _problem_of_links(cursor: aiopg.Cursor) -> str | None:
+    """Return why killed links are not notified. That the table is missing is not said here, but by the query."""
+    await cursor.execute(triggers.QUERY, (LINKS_TABLE,))
+    events = triggers.events_of([triggers.Trigger(*row) for row in await cursor.fetchall()])
+    notifies = events & triggers.INSERT and events & triggers.UPDATE
+    return None if notifies else f"no trigger on {LINKS_TABLE} notifies of killed links"
 
 
 def report_without_connect(settings: PostgresSettings, error: str) -> DatabaseReport | None:

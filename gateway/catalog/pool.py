@@ -31,8 +31,8 @@ class Connection(psycopg2.extensions.connection):
     def poll(self) -> int:
         try:
             return super().poll()
-        except psycopg2.extensions.QueryCanceledError:
-            raise psycopg2.OperationalError("the server cancelled the query") from None
+        except psycopg2.extensions.QueryCanceledError as error:
+            raise psycopg2.OperationalError(str(error)) from None  # with the reason
 
 
 class Cursor(aiopg.Cursor):

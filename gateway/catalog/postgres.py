@@ -12,7 +12,13 @@ import aiopg
 import psycopg2
 
 from gateway.catalog import triggers
-from gateway.catalog.database_report import DatabaseReport, FoundTable, HeldLock, Inspection, report_without_connect
+from gateway.catalog.database_report import (
+    DatabaseReport,
+    FoundTable,
+    HeldLock,
+    inspect_database,
+    report_without_connect,
+)
 from gateway.catalog.metrics import CatalogMetrics
 from gateway.catalog.pool import Pool, open_pool
 from gateway.catalog.query import (
@@ -189,7 +195,7 @@ class PostgresCatalog:
     async def report(self) -> DatabaseReport:
         try:
             async with self._translated_errors(), self._cursor() as cursor:
-                return await Inspection(self.query.settings, cursor).report(with_links=self.query.with_links)
+                return await inspect_database(cursor, self.query.settings, with_links=self.query.with_links)
         except CatalogUnavailable as error:
             if (report := report_without_connect(self.query.settings, str(error))) is None:
                 raise

@@ -7,7 +7,7 @@ import psycopg2
 
 from gateway.catalog.query import crowded_image, quoted_table, select_grants, select_public
 from gateway.catalog.record import MOST_GRANTS
-from gateway.settings import GrantSettings, PostgresSettings
+from gateway.settings import PostgresSettings
 
 _PUBLIC_VALUES: Final = "list the values that mean public in postgres.public_values"
 _READ_GRANTS: Final = "check the names in postgres.grants, and grant SELECT on its table to the gateway's user"
@@ -53,18 +53,13 @@ async def find_mistakes(cursor: aiopg.Cursor, settings: PostgresSettings) -> lis
         remedy = _ID_TYPES if isinstance(error, psycopg2.errors.UndefinedFunction) else _READ_GRANTS
         found.append(Mistake(f"postgres.grants: {reason}", remedy, breaks_query=True))
         return found
-    return found + await _of_grants(cursor, grants)
-
-
-async def _of_grants(cursor: aiopg.Cursor, grants: GrantSettings) -> list[Mistake]:
-    found = []
-    table = quoted_table(grants.table)
-    await cursor.execute(_HAS_INDEX, (grants.image, table))
+    of_grants = quoted_table(grants.table)
+    await cursor.execute(_HAS_INDEX, (grants.image, of_grants))
     if await cursor.fetchone() == (False,):
         problem = (
             f"postgres.grants: no index of {grants.table} begins with {grants.image}: each look-up reads all grants"
         )
-        found.append(Mistake(problem, f'run: CREATE INDEX CONCURRENTLY ON {table} ("{grants.image}")'))
+        found.append(Mistake(problem, f'run: CREATE INDEX CONCURRENTLY ON {of_grants} ("{grants.image}")'))
     await cursor.execute(crowded_image(grants))
     if (row := await cursor.fetchone()) is not None:
         problem = f"the image {row[0]} has more than {MOST_GRANTS} grants, and is for its owner alone"

@@ -7,8 +7,8 @@ from importlib.resources import files
 from psycopg2.extensions import parse_dsn
 
 from gateway.catalog.query import quoted_table
-from gateway.catalog.triggers import WatchedTable, watched_tables
-from gateway.settings import CanaryChangeSettings, ColumnSettings, PostgresSettings
+from gateway.catalog.triggers import WatchedTable, names_of, watched_tables
+from gateway.settings import CanaryRowSettings, ColumnSettings, PostgresSettings
 
 _COLUMN = re.compile(r'^    "(\w+)" (.+?),?$', flags=re.MULTILINE)
 
@@ -21,7 +21,7 @@ def changes_sql(settings: PostgresSettings) -> str:
     return before + "\n".join(blocks) + after
 
 
-def canary_sql(settings: PostgresSettings, change: CanaryChangeSettings) -> str:
+def canary_sql(settings: PostgresSettings, change: CanaryRowSettings) -> str:
     """Return the function that gives the canary's own row its other key, for the user of ``postgres.dsn``."""
     values = (
         ("table_name CONSTANT text", quoted_table(settings.table)),
@@ -41,7 +41,7 @@ def _named(block: str, table: WatchedTable) -> str:
         ("table_name CONSTANT text", table.quoted),
         ("id_column CONSTANT text", table.id_column),
         ("watched CONSTANT text[]", f"{{{','.join(table.columns)}}}"),
-        ("events CONSTANT text", " OR ".join(table.event_names)),
+        ("events CONSTANT text", " OR ".join(names_of(table.events))),
         ("may_be_view CONSTANT boolean", str(table.may_be_view).lower()),
     )
     return _with_values(block, values)

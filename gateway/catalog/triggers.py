@@ -98,11 +98,6 @@ class WatchedTable(NamedTuple):
         """The name as SQL."""
         return quoted_table(self.name)
 
-    @property
-    def event_names(self) -> list[str]:
-        """The events as SQL."""
-        return _names_of(self.events)
-
 
 @dataclass(frozen=True, slots=True)
 class TriggerReport:
@@ -166,7 +161,8 @@ def events_of(triggers: Sequence[Trigger]) -> int:
     return events
 
 
-def _names_of(events: int) -> list[str]:
+def names_of(events: int) -> list[str]:
+    """Return the events as SQL."""
     return [name for event, name in ((INSERT, "INSERT"), (UPDATE, "UPDATE"), (DELETE, "DELETE")) if events & event]
 
 
@@ -187,7 +183,7 @@ def _problem(table: WatchedTable, triggers: Sequence[Trigger]) -> str | None:
         return f"no trigger on {table.name} notifies of changes"
     right = [trigger for trigger in triggers if not trigger.sent or table.id_column in trigger.sent]
     events = events_of(right)
-    if missing := _names_of(table.events & ~events):
+    if missing := names_of(table.events & ~events):
         if others := sorted(
             {name for trigger in triggers if trigger.events for name in trigger.sent} - {table.id_column}
         ):

@@ -12,7 +12,7 @@ from gateway.catalog.record import ImageRecord
 from gateway.errors import CredentialsExpired, GatewayError
 from gateway.findings.finding import Finding, well
 from gateway.origin.client import OriginClient
-from gateway.origin.cos_errors import CosError
+from gateway.origin.cos_errors import CosError, is_refusal
 from gateway.presign.hosts import Hosts
 from gateway.presign.signer import Signer
 from gateway.presign.style_variants import Renditions
@@ -90,7 +90,7 @@ class CosCheck:
             yield Finding.of("dependency_down", name, f"no answer {place}: {first}")
         elif not _is_read(first) and first.code not in _OF_OBJECTS:
             what = f"COS answered {_words(first)} {place}{'' if no_row else f', row {image.image_id}'}"
-            yield Finding.of("cos_refuses", name, what, stops_start=first.status < 500)
+            yield Finding.of(_kind(first), name, what, stops_start=first.status < 500)
         elif no_row and first.code == "AccessDenied":
             # The answer to a missing object if the credentials may not list, which the gateway does not need.
             yield Finding.of("rights_unproven", name, place=place, no_row=no_row)
@@ -185,7 +185,11 @@ def _of_refused(words: str, rows: Asked, asked: Asked, name: str, place: str) ->
         advice = f"allow the credentials GetObject on {prefixes}, or the right to list if these objects are missing"
     if code in ("InvalidObjectState", "NoSuchKey", "UnavailableForLegalReasons") and not is_all:
         return Finding.of("objects_missing", name, what, advice)
-    return Finding.of("cos_refuses", name, what, advice, stops_start=is_all and code == "AccessDenied")
+    return Finding.of(_kind(answer), name, what, advice, stops_start=is_all and code == "AccessDenied")
+
+
+def _kind(answer: Answer) -> str:
+    return "cos_refuses" if isinstance(answer, CosError) and is_refusal(answer) else "cos_errors"
 
 
 def key_problem(answer: Answer, key: str) -> str:

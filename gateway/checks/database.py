@@ -6,14 +6,13 @@ from typing import Final
 
 from gateway.catalog.change_feed import NOT_PASSED_ON
 from gateway.catalog.database_report import DatabaseReport, tell_gateways, time_notification
-from gateway.catalog.postgres import CatalogLocked, CatalogQueryRefused, PostgresCatalog
+from gateway.catalog.postgres import CatalogQueryRefused, PostgresCatalog
 from gateway.catalog.record import ImageRecord
 from gateway.errors import GatewayError
-from gateway.findings.catalogue import CATALOGUE, known_remedy
+from gateway.findings.catalogue import CATALOGUE
 from gateway.findings.finding import Finding, well
 from gateway.settings import PostgresSettings
 
-_CONFIGURATION = "check postgres.dsn, postgres.table and postgres.columns"
 _CHANGES: Final = f"run: {CATALOGUE['trigger_missing'].command}"
 _VIEW = "list each table behind the view in postgres.changes, with the column that holds the image's id"
 _RANDOM_ROWS = 20
@@ -34,7 +33,7 @@ class DatabaseCheck:
         try:
             report = await self.catalog.report()
         except GatewayError as error:
-            yield Finding.of("dependency_down", "postgres", str(error), advice_on(error))
+            yield Finding.of("dependency_down", "postgres", str(error))
             return
         await tell_gateways(self.settings)
         try:
@@ -65,7 +64,7 @@ class DatabaseCheck:
                 return Finding.of("trigger_missing", "changes", what, advice)
             seconds = await time_notification(self.settings)
         except GatewayError as error:
-            return Finding.of("changes_not_heard", "changes", f"not received: {error}", advice_on(error))
+            return Finding.of("changes_not_heard", "changes", f"not received: {error}")
         if seconds is None:
             what = f"{NOT_PASSED_ON}: a test notification did not arrive"
             return Finding.of("changes_not_heard", "changes", what)
@@ -89,7 +88,7 @@ def of_failed_query(report: DatabaseReport, error: GatewayError) -> Finding:
             what = f"{mistake.problem}, as {report.address}"
             return Finding.of("dependency_down", "postgres", what, mistake.remedy, stops_start=is_refused)
     problem = f": {report.table_problem}" if report.table_problem is not None else ""
-    advice = f"run: {'; '.join(report.repairs)}" if report.repairs else advice_on(error)
+    advice = f"run: {'; '.join(report.repairs)}" if report.repairs else ""
     what = f"{error}{problem}, as {report.address}"
     return Finding.of("dependency_down", "postgres", what, advice, stops_start=is_refused)
 
@@ -103,10 +102,3 @@ def of_tables(report: DatabaseReport) -> Iterator[Finding]:
         yield Finding.of("table_ambiguous", "table", report.path_problem)
     for mistake in report.mistakes:
         yield Finding.of("settings_differ", "grants", mistake.problem, mistake.remedy)
-
-
-def advice_on(error: GatewayError) -> str:
-    """Return what to do about a query that waits for a lock, or that is refused. Empty for any other error."""
-    if isinstance(error, CatalogLocked) and error.lock.pid:
-        return f"wait until that session ends, or end it: SELECT pg_terminate_backend({error.lock.pid})"
-    return known_remedy("query", str(error)) or _CONFIGURATION if isinstance(error, CatalogQueryRefused) else ""

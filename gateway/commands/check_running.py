@@ -20,9 +20,8 @@ from gateway.checks.running import (
     diagnose_running,
     rows_of,
 )
-from gateway.commands.dependencies import ask_admin_port, ask_replicas, open_dependencies
+from gateway.commands.dependencies import ask_gateways, open_dependencies
 from gateway.commands.output import OutputConsole
-from gateway.errors import DependencyDown
 from gateway.findings.finding import Finding, well
 from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
 from gateway.net.printable import printable
@@ -42,35 +41,20 @@ async def find_running(
     nginx_status: the URL of nginx's own list. None: the address in its files, else the shipped one.
     """
     findings: list[Finding] = []
-    answers: dict[str, ReplicaAnswer] = {}
-    silent: list[str] = []
-    is_known, unasked = False, 0  # whether Redis says which gateways there are, and how many admin ports do not answer
     async with open_dependencies(settings) as opened, BoundedHttp(_WAIT) as http:
-        redis = opened.stores.redis
-        if redis is None:
+        answers, silent, problem, _, unasked = await ask_gateways(opened, http, admin, _WAIT)
+        is_known = opened.stores.redis is not None and problem is None  # whether Redis says which gateways there are
+        if opened.stores.redis is None:
             findings.append(well("redis", "turned off by url_cache.enabled: it lists no gateways"))
-        else:
-            try:
-                answers, silent = await ask_replicas(redis, opened.signing.clock.now(), _WAIT)
-                is_known = True
-            except DependencyDown as error:
-                findings.append(Finding.of("dependency_down", "redis", f"no gateways are known: {error}"))
-        for url in admin:
-            try:
-                found, workers = await ask_admin_port(http, url)
-            except ServiceUnavailable as error:
-                problem, advice = f"no answer: {error}", "is this its admin port?"
-            else:
-                answers |= {answer.name: answer for answer in found}
-                problem, advice = f"{workers} of its workers do not answer" if workers else "", ""
-            if problem:
-                unasked += 1
-                findings.append(Finding.of("gateways_silent", f"admin {url}", problem, advice))
+        elif problem is not None:
+            findings.append(Finding.of("dependency_down", "redis", f"no gateways are known: {problem}"))
+        for url, why in unasked.items():
+            advice = "is this its admin port?" if why.startswith("no answer") else ""
+            findings.append(Finding.of("gateways_silent", f"admin {url}", why, advice))
         own_list = await asyncio.to_thread(list_addresses, nginx)
         address = nginx_status or (f"http://{own_list[0]}/status" if own_list is not None else NGINX_STATUS)
         status = await _nginx_status(http, address)
     sorted_answers = [answers[name] for name in sorted(answers)]
-    silent = [name for name in silent if name not in answers]
     _print_table(sorted_answers, silent)
     if is_known or sorted_answers:
         findings += diagnose_running(sorted_answers, silent, is_complete=is_known and not unasked)

@@ -15,8 +15,7 @@ from gateway.commands.output import OutputConsole
 from gateway.presign.style_variants import ImageVariant
 from gateway.process.audit import AuditLog, operating_user
 from gateway.process.log_format import redact
-from gateway.redis_queue.purge_queue import PurgeQueue
-from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.redis_queue.leased_queue import LeasedQueue
 from gateway.service.purges import make_purge_intake
 
 _MOST_LISTED = 50
@@ -61,7 +60,7 @@ def queue(action: str, config: Path | None, most: int, *, purges: bool) -> None:
     run_or_explain(config, run)
 
 
-async def _print_next(queue: RefreshQueue | PurgeQueue, most: int) -> None:
+async def _print_next(queue: LeasedQueue, most: int) -> None:
     now = time.time()
     lengths = await queue.state(now)
     click.echo(f"{lengths.queued} queued, {lengths.due} due, {lengths.dead} dead")
@@ -72,7 +71,7 @@ async def _print_next(queue: RefreshQueue | PurgeQueue, most: int) -> None:
         OutputConsole().print(table)
 
 
-async def _print_dead(queue: RefreshQueue | PurgeQueue, most: int) -> None:
+async def _print_dead(queue: LeasedQueue, most: int) -> None:
     table = Table("image", "style", "given up at", "attempts", "reason")
     for entry in await queue.dead(most):
         at = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
@@ -84,6 +83,6 @@ async def _print_dead(queue: RefreshQueue | PurgeQueue, most: int) -> None:
         click.echo("0 dead")
 
 
-def _names(item: ImageVariant | str) -> tuple[str, str]:
+def _names(item: ImageVariant) -> tuple[str, str]:
     """Return the image and the style of an entry. Purges have no style."""
-    return (item, "") if isinstance(item, str) else (item.image_id, item.rendition or "")
+    return item.image_id, item.rendition or ""

@@ -6,9 +6,8 @@ import random
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -22,15 +21,14 @@ from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import InspectedRow
 from gateway.checks.nginx import upstreams
 from gateway.commands.config_option import FAILED, NGINX, config_option
-from gateway.commands.dependencies import Dependencies, ask_admin_port, ask_replicas, run_or_explain
+from gateway.commands.dependencies import Answers, Dependencies, ask_gateways, run_or_explain
 from gateway.commands.output import print_verdict
 from gateway.errors import CatalogUnavailable, DependencyDown
-from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
+from gateway.net.bounded_http import BoundedHttp
 from gateway.presign.style_variants import ImageVariant
 from gateway.process.audit import AuditLog, operating_user
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.target import Addresses
-from gateway.redis_replicas.replica_questions import ReplicaAnswer
 from gateway.service.access import signed_links
 from gateway.service.purges import make_purge_intake
 from gateway.service.stores import RedisStores, shared_secret
@@ -129,13 +127,22 @@ def takedown(
     async def run(opened: Dependencies) -> int:
         parsed, outcome, settings = parse_image_id(image_id), "not seen gone", opened.live.value
         fronts = [url.rstrip("/") for url in via] or list(settings.canary.via if settings.canary is not None else ())
-        async with _opened(parsed, opened, [*admin, *await asyncio.to_thread(_named_by, nginx)], fronts) as taking_down:
-            try:
+        named = [*admin, *await asyncio.to_thread(_named_by, nginx)]
+        ports = tuple(dict.fromkeys(url.rstrip("/") for url in named))
+        purges = make_purge_intake(settings, opened.metrics.purge, opened.stores)
+        try:
+            async with (
+                open_front_client(connections=32) as client,
+                BoundedHttp(_ANSWERS) as http,
+                opened.open_urls(purges) as urls,
+            ):
+                ask = partial(ask_gateways, opened, http, ports, _ANSWERS, parsed)
+                taking_down = _Takedown(parsed, opened, urls, purges, ask, client, fronts, names_ports=bool(ports))
                 code = await taking_down.run(timeout, settle)
-                outcome = {0: "gone", NOT_KNOWN: "not known"}.get(code, outcome)
-            finally:
-                audit = AuditLog(opened.live.map(lambda settings: settings.logging))
-                await audit.note("takedown", operating_user(), image_id=parsed, outcome=outcome)
+            outcome = {0: "gone", NOT_KNOWN: "not known"}.get(code, outcome)
+        finally:
+            audit = AuditLog(opened.live.map(lambda settings: settings.logging))
+            await audit.note("takedown", operating_user(), image_id=parsed, outcome=outcome)
         return code
 
     if code := run_or_explain(config, run):
@@ -157,60 +164,6 @@ def _named_by(nginx: Path) -> list[str]:
     return found
 
 
-@asynccontextmanager
-async def _opened(
-    image_id: str, opened: Dependencies, admin: Sequence[str], fronts: Sequence[str]
-) -> AsyncIterator["_Takedown"]:
-    purges = make_purge_intake(opened.live.value, opened.metrics.purge, opened.stores)
-    async with (
-        open_front_client(connections=32) as client,
-        BoundedHttp(_ANSWERS) as http,
-        opened.open_urls(purges) as urls,
-    ):
-        addresses = tuple(dict.fromkeys(url.rstrip("/") for url in admin))
-        yield _Takedown(image_id, opened, urls, purges, _Gateways(opened, http, addresses), client, fronts)
-
-
-class _Answers(NamedTuple):
-    """Answers of gateways by name, and what was not asked, with the reason. ``listed``: Redis has a list of them."""
-
-    given: Mapping[str, ReplicaAnswer]
-    missing: Mapping[str, str]
-    listed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Gateways:
-    """Asks every gateway that Redis lists, and those at ``admin`` (URLs), whether they hold an image."""
-
-    opened: Dependencies
-    http: BoundedHttp
-    admin: Sequence[str]
-
-    async def ask(self, image_id: str) -> _Answers:
-        asked = await asyncio.gather(self._through_redis(image_id), *(self._at(url, image_id) for url in self.admin))
-        given = {answer.name: answer for answers, _, _ in asked for answer in answers}
-        missing = {name: why for _, silent, _ in asked for name, why in silent.items() if name not in given}
-        return _Answers(given, missing, asked[0][2])
-
-    async def _through_redis(self, image_id: str) -> tuple[Sequence[ReplicaAnswer], Mapping[str, str], bool]:
-        redis = self.opened.stores.redis
-        if redis is None:
-            return (), {}, False
-        try:
-            answers, silent = await ask_replicas(redis, self.opened.signing.clock.now(), _ANSWERS, image_id)
-        except DependencyDown as error:
-            return (), {"that Redis lists": f"Redis does not answer: {error}"}, True
-        return list(answers.values()), dict.fromkeys(silent, "does not answer"), bool(answers or silent)
-
-    async def _at(self, url: str, image_id: str) -> tuple[Sequence[ReplicaAnswer], Mapping[str, str], bool]:
-        try:
-            answers, silent = await ask_admin_port(self.http, url, image_id)
-        except ServiceUnavailable as error:
-            return (), {f"at {url}": f"not asked: {error}"}, True
-        return answers, {f"at {url}": f"{silent} of its workers do not answer"} if silent else {}, True
-
-
 @dataclass(slots=True)
 class _Takedown:
     """Kills the links of one image, purges it, and asks each cache until none has it, for ``gateway takedown``."""
@@ -219,9 +172,11 @@ class _Takedown:
     opened: Dependencies
     urls: Urls
     purges: PurgeIntake | None
-    gateways: _Gateways
+    ask_gateways: Callable[[], Awaitable[Answers]]
     client: FrontClient
     fronts: Sequence[str]
+    _: KW_ONLY
+    names_ports: bool
 
     async def run(self, timeout: float, settle: float) -> int:
         """Return the exit code: 0 if every layer was seen without the image."""
@@ -288,8 +243,8 @@ class _Takedown:
                     return True
         except (CatalogUnavailable, DependencyDown):
             return True  # maybe
-        answers = await self.gateways.ask(self.image_id)
-        if answers.missing or any(answer.holds for answer in answers.given.values()):
+        answers = await self.ask_gateways()
+        if _missing(answers) or any(answer.holds for answer in answers.given.values()):
             return True
         what = "there is no trace of this id: is it right? (No trace is left of a row that was deleted a month ago.)"
         print_verdict("fail", "image", what)
@@ -312,11 +267,11 @@ class _Takedown:
         return address, True
 
     async def _in_gateways(self) -> Mapping[str, Seen]:
-        answers = await self.gateways.ask(self.image_id)
-        seen = {f"gateway {name}": Seen(False, why) for name, why in answers.missing.items()}
+        answers = await self.ask_gateways()
+        seen = {f"gateway {name}": Seen(False, why) for name, why in _missing(answers).items()}
         for name, answer in answers.given.items():
             seen[f"gateway {name}"] = Seen(not answer.holds, f"has {'a URL' if answer.holds else 'none'} of it")
-        if not answers.listed and self.opened.stores.redis is not None:
+        if not answers.is_listed and self.opened.stores.redis is not None:
             seen["gateways"] = Seen(False, "Redis lists none: no gateway runs, or they use another Redis")
         elif not seen:
             what = "not asked: url_cache.enabled is off, so there is no Redis to ask them through"
@@ -336,7 +291,8 @@ class _Takedown:
         name = "purge of the CDN"
         try:
             await purges.flush()
-            due, dead = await purges.queue.due_at(self.image_id), await purges.queue.dead_entry(self.image_id)
+            item = ImageVariant(self.image_id)
+            due, dead = await purges.queue.due_at(item), await purges.queue.dead_entry(item)
         except DependencyDown as error:
             return {name: Seen(False, f"not known: Redis does not answer: {error}")}
         if dead is not None:
@@ -371,12 +327,20 @@ class _Takedown:
         print_verdict("note", "browsers", what)
         what = f"URLs that clients got open the object for up to {settings.url_cache.default_ttl} s: "
         print_verdict("note", "COS", f"{what}delete it, or deny it by a policy of the bucket")
-        if not self.gateways.admin:
+        if not self.names_ports:
             what = "that Redis does not list: not asked, as no file of nginx here names them: use --admin URL"
             print_verdict("note", "gateways", what)
         if self.fronts:
             what = "of a CDN and of several nginx behind one name: those were asked that the name led to"
             print_verdict("note", "other nodes", what)
+
+
+def _missing(answers: Answers) -> dict[str, str]:
+    """Return the gateways that gave no answer, with the reason."""
+    silent = dict.fromkeys(answers.silent, "does not answer")
+    if answers.redis_problem is not None:
+        silent["that Redis lists"] = f"Redis does not answer: {answers.redis_problem}"
+    return silent | {f"at {url}": why for url, why in answers.unasked.items()}
 
 
 async def _until_gone(looks: Sequence[Look], started: float, deadline: float) -> bool:

@@ -74,17 +74,14 @@ class Explainer:
         row = await stored.row(image_id, cached)
         dry = _DryRequest(self, image_id, chosen, row, cached)
         sender = sender_of(caller, image_id)
-        rules = replace(rules, caller_of=lambda *_: sender)
-        decision = shown = await dry.decide(rules)
-        if row.record is not None and decision.image is None:  # what would come next
-            rules = replace(rules, settings=rules.settings.model_copy(update={"enabled": True}))
-            shown = await dry.decide(rules, any_row=True)
+        decision = shown = await dry.decide(rules, sender)
+        if row.record is not None and decision.image is None:
+            shown = await dry.decide(rules, sender, would_serve=True)
         if shown.image is not None:
             facts |= why_seen(sender, shown.image, time.time())
         elif row.record is not None and isinstance(shown, Refused) and shown.is_denial:
             facts |= why_hidden(caller, row.record, time.time())
-            viewer = permitted(row.record)
-            shown = await dry.decide(replace(rules, caller_of=lambda *_: viewer), any_row=True)
+            shown = await dry.decide(rules, permitted(row.record, self.authenticator.links), would_serve=True)
         sections = {"row": row.facts, "caller": facts, "cached_url": cached.facts}
         if shown.image is not None:
             error = await dry.ask_also(shown)
@@ -157,15 +154,20 @@ class _DryRequest:
         self._row, self._cached = row, cached
         self._memory = _EmptyMemory(explainer.refused)
 
-    async def decide(self, rules: Rules, *, any_row: bool = False) -> Answer | Refused:
-        """Return the answer to the request by ``rules``. ``any_row``: also rows that are not served are used."""
+    async def decide(self, rules: Rules, as_if: Caller, *, would_serve: bool = False) -> Answer | Refused:
+        """Return the answer by ``rules``, as if that caller had sent the request.
+
+        would_serve: what would come next, if images were served at all, and also this row.
+        """
         found, row = NOTHING, self._row
+        if would_serve:
+            rules = replace(rules, settings=rules.settings.model_copy(update={"enabled": True}))
         while True:
-            decision = decide(self.wanted, found, self._memory, rules, time.time())
+            decision = decide(self.wanted, found, self._memory, rules, time.time(), as_if)
             if isinstance(decision, NeedsLookUp):
                 if row.error is not None:
                     return Refused(row.error, decision.caller)
-                if row.record is None or (row.why_not is not None and not any_row):
+                if row.record is None or (row.why_not is not None and not would_serve):
                     found = decision.found._replace(is_missing=True)
                 else:
                     record, rendition = row.record, decision.rendition

@@ -10,7 +10,6 @@ from typing import Final
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.catalog.record import ImageRecord
 from gateway.changes.nginx_list import NginxList
-from gateway.checks.database import advice_on
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import CatalogUnavailable, DependencyDown
 from gateway.explain.explanation import Facts
@@ -19,7 +18,7 @@ from gateway.presign.signer import SignedImage, Signer
 from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.process.log_format import redact
 from gateway.redis_entries.url_entries import EntryLookUp, UrlEntries
-from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.redis_queue.leased_queue import LeasedQueue
 from gateway.urls.local_tier import LocalState
 from gateway.urls.resolver import Entries, UrlResolver
 
@@ -61,7 +60,7 @@ class RowAndUrl:
     signer: Signer
     resolver: UrlResolver
     shared: UrlEntries | None
-    queue: RefreshQueue | None
+    queue: LeasedQueue | None
     why_not_notified: Callable[[], Awaitable[str | None]] | None
     nginx_list: NginxList | None
 
@@ -81,7 +80,7 @@ class RowAndUrl:
         except CatalogUnavailable as error:
             facts: Facts = {"state": f"not known: Postgres failed: {error}"}
             if cached.entries.without_row is None:
-                advice = advice_on(error) or known_remedy("postgres", str(error), "dependency_down")
+                advice = known_remedy("postgres", str(error), "dependency_down")
                 return RowFinding(None, facts, error=error, advice=advice)
             facts["used"] = "that of the cached entry"
             used = cached.entries.used

@@ -43,4 +43,5 @@ def known_remedy(place: str, seen: str, name: str = "") -> str:
     ``name``: that of the finding, which has causes of its own for all that is not known of the place.
     """
     causes = [*CAUSES.get(place.partition(" ")[0], {}).items(), *CAUSES.get(name, {}).items()]
-    return next((remedy for cause, remedy in causes if re.search(cause, f"{place}: {seen}")), "")
+    found = ((re.search(cause, f"{place}: {seen}"), remedy) for cause, remedy in causes)
+    return next((match.expand(remedy) for match, remedy in found if match), "")

@@ -30,6 +30,7 @@ _OF_OBJECTS: Final[Mapping[str, str]] = {  # codes that are no failure of COS: t
 }
 _NO_CODE: Final = " none"  # of answers to HEAD, which have no body; a GET fails with the code
 _CREDENTIALS: Final = "credentials"  # a check that is down in the last fifth of their life
+_SEVERAL: Final = 3  # failures of a source in a row
 _CHANGES: Final = "changes"  # a check that heartbeats come back
 # Counts, each of which is a problem.
 _RARE: Final = ("log_lines_dropped", "nginx_files_old", "open_files_short", "audit_lines_lost")
@@ -68,6 +69,7 @@ class Observations:
     checks, reasons: the state of each dependency, and why it is not ``ok``.
     points, minutes: the points of five seconds and of a minute, the oldest first.
     credentials_left: until the first of COS's credentials end. NaN: none end.
+    credentials_reason: which source gives none, and why. Empty: each gave some.
     """
 
     points: Sequence[Point]
@@ -78,6 +80,7 @@ class Observations:
     paused_buckets: Sequence[str]
     clock_difference: float
     credentials_left: float
+    credentials_reason: str
     gauges: Gauges
 
 
@@ -110,7 +113,8 @@ def _of_requests(points: Sequence[Point]) -> Iterable[Finding]:
         is_over = _bucket_has_recovered(points, bucket)
         has_recovered &= is_over or code in _OF_OBJECTS
         is_cause = code not in _OF_OBJECTS and count >= many and not is_over
-        yield Finding(name, level if is_cause else "warning", {"bucket": bucket, "code": code, "count": count})
+        grave: Level = level if is_cause else "warning"
+        yield Finding.of(name, f"cos {bucket}", level=grave, bucket=bucket, code=code, count=count)
     if failed:
         yield Finding("requests_fail", "warning" if has_recovered else level, {"failed": failed, "requests": requests})
 
@@ -164,22 +168,18 @@ def _of_canary(outcomes: Sequence[CanaryOutcome]) -> Iterable[Finding]:
     for outcome in outcomes:
         if outcome.is_up is False:
             yield Finding.of("canary_fails", outcome.via, outcome.what, via=outcome.via, check=outcome.check)
-    for check in sorted({outcome.check for outcome in outcomes if outcome.is_up is None}):
-        yield Finding.of("canary_wrong", check=check)
+    for check, what in sorted({outcome.check: outcome.what for outcome in outcomes if outcome.is_up is None}.items()):
+        yield Finding.of("canary_wrong", "from outside", what, check=check)
 
 
 def _of_state(seen: Observations) -> Iterable[Finding]:
     """Yield each problem that a single value shows. A comparison with NaN is false: nothing is known."""
-    gauges, left = seen.gauges, seen.credentials_left
-    is_near_end = left < _LATE * 5 or seen.checks.get(_CREDENTIALS, "ok") != "ok"
+    gauges = seen.gauges
     if seen.is_draining:
         yield Finding.of("draining")
-    if is_near_end and left <= 0:
-        yield Finding.of("credentials_ended")
     if abs(seen.clock_difference) >= CLOCK_TOLERANCE:
         yield Finding.of("clock_differs", seconds=round(seen.clock_difference))
-    if is_near_end and left > 0:
-        yield Finding.of("credentials_end", seconds=round(left))
+    yield from _of_credentials(seen.credentials_left, seen.credentials_reason, seen.checks)
     if gauge_value(gauges.reload_successful) == 0:
         yield Finding.of("reload_refused")
     if gauge_value(gauges.redis_evicts) == 1:
@@ -206,6 +206,16 @@ def _of_state(seen: Observations) -> Iterable[Finding]:
         yield Finding.of("bucket_paused", bucket=bucket)
 
 
+def _of_credentials(left: float, reason: str, checks: Mapping[str, str]) -> Iterable[Finding]:
+    is_near_end = left < _LATE * 5 or checks.get(_CREDENTIALS, "ok") != "ok"
+    if is_near_end and left <= 0:
+        yield Finding.of("credentials_ended", _CREDENTIALS, reason)
+    elif reason:
+        yield Finding.of("credentials_not_refreshed", _CREDENTIALS, reason)
+    if is_near_end and left > 0:
+        yield Finding.of("credentials_end", seconds=round(left))
+
+
 def _of_events(points: Sequence[Point], minute: Sequence[Point]) -> Iterable[Finding]:
     counts = total(points)
     for rare in _RARE:
@@ -228,7 +238,9 @@ class CurrentSymptoms:
 
     def now(self) -> list[Finding]:
         latest = self.health.latest
-        left = [source.seconds_left for source in self.credentials.all if source.seconds_left is not None]
+        sources = self.credentials.all
+        left = [source.seconds_left for source in sources if source.seconds_left is not None]
+        failing = [source for source in sources if source.failures >= (_SEVERAL if source.seconds_left else 1)]
         return symptoms(
             Observations(
                 points=list(self.history.fine),
@@ -239,6 +251,7 @@ class CurrentSymptoms:
                 paused_buckets=self.paused_buckets(),
                 clock_difference=self.clock.observed_offset,
                 credentials_left=min(left, default=float("nan")),
+                credentials_reason=", ".join(f"source {each.name}: refresh failed: {each.reason}" for each in failing),
                 gauges=self.gauges,
             )
         )

@@ -33,25 +33,25 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its line break."""
         event, level = record.getMessage(), record.levelname.lower()
-        line: dict[str, str | int] = {"event": event, "level": level, "logger": record.name}
-        line["timestamp"] = _timestamp(record)
-        if self._worker is not None:
-            line["worker"] = self._worker
-        if request_id := current_request_id.get():
-            line["request_id"] = request_id
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        if record.stack_info:
-            line["stack"] = record.stack_info
-        return redact(json.dumps(line))
+        line = {"event": event, "level": level, "logger": record.name, "timestamp": _timestamp(record)}
+        return redact(json.dumps(line | self._facts() | self._stacks(record)))
+
+    def _facts(self) -> dict[str, str | int]:
+        """Return the number of the worker and the id of the request, if there are any."""
+        facts = {"worker": self._worker, "request_id": current_request_id.get() or None}
+        return {name: value for name, value in facts.items() if value is not None}
+
+    def _stacks(self, record: logging.LogRecord) -> dict[str, str]:
+        """Return tracebacks, without values of local variables."""
+        stacks = {"exception": self.formatException(record.exc_info)} if record.exc_info else {}
+        return stacks | ({"stack": record.stack_info} if record.stack_info else {})
 
 
-class ConsoleFormatter(logging.Formatter):
-    """Formats a record for people: a line, and tracebacks below it, without values of local variables."""
+class ConsoleFormatter(JsonFormatter):
+    """Formats a record for people: a line, and tracebacks below it."""
 
     def __init__(self, worker: int | None = None, *, colours: bool) -> None:
-        super().__init__()
-        self._worker = worker
+        super().__init__(worker)
         self._colours = colours
 
     def format(self, record: logging.LogRecord) -> str:
@@ -61,15 +61,8 @@ class ConsoleFormatter(logging.Formatter):
             f"{self._in(_DIM, _timestamp(record))} [{self._in(_COLOURS.get(level, ''), f'{level:<9}')}] "
             f"{self._in(_BOLD, printable(record.getMessage()))} [{record.name}]"
         )
-        if self._worker is not None:
-            text += f" worker={self._worker}"
-        if request_id := current_request_id.get():
-            text += f" request_id={request_id}"
-        if record.exc_info:
-            text += f"\n{self.formatException(record.exc_info)}"
-        if record.stack_info:
-            text += f"\n{record.stack_info}"
-        return redact(text)
+        text += "".join(f" {name}={value}" for name, value in self._facts().items())
+        return redact("\n".join((text, *self._stacks(record).values())))
 
     def _in(self, colour: str, text: str) -> str:
         return f"{colour}{text}{_PLAIN}" if self._colours and colour else text

@@ -13,7 +13,7 @@ from gateway.changes.heartbeat import LEASE
 from gateway.purge.intake import SETTLE, PurgeIntake
 from gateway.purge.metrics import PurgeMetrics
 from gateway.purge.target import PurgeRefused, Target, TargetUnavailable
-from gateway.redis_connection.guarded_client import CacheUnavailable, WrongType
+from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_queue.leased_queue import Claim
 from gateway.redis_queue.purge_queue import LATEST_DUE
 from gateway.redis_replicas.replica_store import ReplicaStore
@@ -49,7 +49,7 @@ class PurgeWorker:
     _: KW_ONLY
     random: Callable[[], float] = random.random
     _failures: int = field(default=0, init=False)
-    _unsent: list[Sequence[Claim[str]]] = field(default_factory=list, init=False)  # the next batch is the last element
+    _unsent: list[Sequence[Claim]] = field(default_factory=list, init=False)  # the next batch is the last element
     _claimed_at: float = field(default=0.0, init=False)
     _is_unanswered: bool = field(default=False, init=False)  # Redis may have claims that are not known here
     _listed: Collection[str] = field(default=(), init=False)  # the gateways, as the claims were made
@@ -63,10 +63,6 @@ class PurgeWorker:
         """Send a batch, and return how many seconds to pause."""
         try:
             return await self.send_batch()
-        except WrongType as error:
-            logger.warning("the queue of purges is repaired: %s", error)
-            with suppress(CacheUnavailable):  # then the next step repairs it
-                await self.intake.queue.repair()
         except CacheUnavailable as error:
             self._is_unanswered = True
             logger.debug("purges wait for redis: %s", error)
@@ -125,16 +121,15 @@ class PurgeWorker:
         """Release the claims of a cancelled ``run``. Otherwise other replicas would wait for the end of the lease."""
         with suppress(CacheUnavailable):
             await self._release()
-            await self.intake.queue.free(self._claimed_at)
 
-    async def _send(self, claims: Sequence[Claim[str]]) -> None:
+    async def _send(self, claims: Sequence[Claim]) -> None:
         """Send the claims. Halve a batch that is refused until only the image at fault is left."""
         self._unsent = [claims]
         while self._unsent:
             batch, reason = self._unsent[-1], ""
             refused: Collection[str] | None = ()
             try:
-                await self.target.purge([claim.item for claim in batch])
+                await self.target.purge([claim.item.image_id for claim in batch])
             except TargetUnavailable:
                 self.metrics.purges.labels(result="postponed").inc(sum(map(len, self._unsent)))
                 await self._release()
@@ -151,22 +146,23 @@ class PurgeWorker:
                 await asyncio.sleep(await self.intake.queue.take_slot())
 
     async def _release(self) -> None:
-        unsent, self._unsent = self._unsent, []
-        await self.intake.queue.release([claim for batch in unsent for claim in batch], self._claimed_at)
+        due_at = min((claim.due_at for batch in self._unsent for claim in batch), default=None)
+        self._unsent = []
+        await self.intake.queue.free(self._claimed_at, due_at)
 
-    async def _settle(self, batch: Sequence[Claim[str]], reason: str, refused: Collection[str] | None) -> None:
+    async def _settle(self, batch: Sequence[Claim], reason: str, refused: Collection[str] | None) -> None:
         """Remove the sent purges. ``refused`` are the images that failed for ``reason``. None: all images failed."""
-        failed = {claim.item for claim in batch if refused is None or claim.item in refused}
+        failed = {claim.item for claim in batch if refused is None or claim.item.image_id in refused}
         sent = [claim for claim in batch if claim.item not in failed]
         if sent:
             repeats = await self.intake.queue.sent(sent, self._claimed_at, self._listed, REPEAT_AFTER)
             self.metrics.purge_repeats.inc(repeats)
             self.metrics.purges.labels(result="sent").inc(len(sent))
-        for image_id in sorted(failed):
-            given_up = await self.intake.queue.fail(image_id, reason, await self.intake.now())
+        for item in sorted(failed):
+            given_up = await self.intake.queue.fail(item, reason, await self.intake.now())
             self.metrics.purges.labels(result="dead" if given_up else "failed").inc()
             if given_up:
-                logger.error("purge given up: image_id=%s reason=%s", image_id, reason)
+                logger.error("purge given up: image_id=%s reason=%s", item.image_id, reason)
 
     def _pause(self, error: TargetUnavailable) -> float:
         """Return the seconds until the next try. Log the first failure of an outage."""

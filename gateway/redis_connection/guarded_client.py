@@ -47,10 +47,6 @@ class CacheUnavailable(DependencyDown, RedisUnavailable):
     """Redis did not answer in time, or answered with an error. Clients see it only if they ask about Redis itself."""
 
 
-class WrongType(CacheUnavailable):
-    """A key of Redis holds a value of the wrong type. Redis itself works."""
-
-
 class CircuitBreaker:
     """Stops calls to a server of Redis after a few failures in a row, until its owner finds that it answers.
 
@@ -211,7 +207,7 @@ class GuardedRedis:
         message = message_of(error)
         if is_wrong_type(error):
             self._wrong_type = True
-            return WrongType(message)
+            return CacheUnavailable(message)
         self._breaker.refused(message)
         if "READONLY" in message:  # also within the error of a script of Redis 6
             self.is_read_only = True

@@ -31,6 +31,13 @@ N = TypeVar("N", bound=Named)
 
 SLOTS: Final = 16384
 
+# By the end of its name, the type of each key that is not about one image, for as long as gateways run.
+_TYPES: Final = {
+    **dict.fromkeys(("index:used", "index:expiry", "index:hits", "index:refreshes"), b"zset"),
+    **dict.fromkeys(("refresh:queue", "purge:queue", "replicas"), b"zset"),
+    **dict.fromkeys(("refresh:attempts", "refresh:dead", "purge:attempts", "purge:dead"), b"hash"),
+    "purge:pace": b"string",
+}
 _SEPARATOR: Final = "|"  # occurs neither in an id nor in the name of a rendition
 _WORD: Final = re.compile(rf"({IMAGE_ID})(?:[{_SEPARATOR}]({RENDITION_NAME}))?")
 # An id may be another id, a colon and the name of a rendition. Then the key of its original ends with the separator.
@@ -227,12 +234,13 @@ class Shards:
         except CacheUnavailable:
             return False
 
-    async def remove_unless(self, kind: bytes, keys: Mapping[Shard, Sequence[str]]) -> None:
-        """Delete each of the keys whose type is not ``kind``: it would block the value that belongs there."""
-        types = (await self.run({shard: [("TYPE", key) for key in own] for shard, own in keys.items()})).available()
-        for shard, found in types.items():
-            for key, type_ in zip(keys[shard], found, strict=True):
+    async def repair(self) -> None:
+        """Delete each value of another type than ``_TYPES`` says: it blocks what belongs there."""
+        commands = {shard: [("TYPE", shard.prefix + name) for name in _TYPES] for shard in self.all}
+        for shard, found in (await self.run(commands)).available().items():
+            for (name, kind), type_ in zip(_TYPES.items(), found, strict=True):
                 if type_ not in (kind, b"none"):
+                    key = shard.prefix + name
                     logger.warning("redis key removed: key=%s type=%s expected=%s", key, type_.decode(), kind.decode())
                     await self.run_on(shard, ("DEL", key))
 

@@ -150,10 +150,6 @@ class UsageStore:
         [taken] = await self.shards.run_on(shard, ("ZPOPMIN", shard.used, most))
         return len(taken), _variants_in(word for word, _ in taken)
 
-    async def repair(self) -> None:
-        """Delete each key that holds a value of another type."""
-        await self.shards.remove_unless(b"zset", {shard: _keys(shard) for shard in self.shards.all})
-
 
 def _keys(shard: Shard) -> tuple[str, ...]:
     return shard.used, shard.hits, shard.refreshes, shard.expiry

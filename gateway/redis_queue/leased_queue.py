@@ -7,21 +7,19 @@ how the queue writes an item.
 import json
 import math
 import random
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import merge
-from itertools import islice
+from itertools import chain, islice
 from operator import attrgetter
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 from gateway.concurrency.time_limits import in_groups
 from gateway.net.printable import printable
+from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.guarded_client import Command, Script
-from gateway.redis_connection.shards import Shard, Shards
+from gateway.redis_connection.shards import Shard, Shards, decode_variant, encode_variant
 from gateway.settings import Live
-
-T = TypeVar("T")
 
 _ATTEMPTS_LIFE: Final = 30 * 24 * 3600  # seconds
 _AT_ONCE: Final = 500  # items of a command; a script of Redis can unpack about 8,000 arguments
@@ -113,10 +111,10 @@ return counted
 
 
 @dataclass(frozen=True, slots=True)
-class DeadEntry(Generic[T]):
+class DeadEntry:
     """An item that the queue gave up, in its dead list: why, when (Unix seconds), and after how many attempts."""
 
-    item: T
+    item: ImageVariant
     reason: str
     at: float
     attempts: int
@@ -125,7 +123,7 @@ class DeadEntry(Generic[T]):
         return json.dumps({"reason": self.reason, "at": self.at, "attempts": self.attempts})
 
     @staticmethod
-    def decode(item: T, text: bytes) -> "DeadEntry[T]":
+    def decode(item: ImageVariant, text: bytes) -> "DeadEntry":
         """Return the entry that ``encode`` wrote. Any other text becomes an entry that says so."""
         try:
             entry = json.loads(text)
@@ -149,10 +147,10 @@ class QueueLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim(Generic[T]):
+class Claim:
     """An item of a queue that this process works on until its lease ends, and when it was due (Unix seconds)."""
 
-    item: T
+    item: ImageVariant
     due_at: float
 
 
@@ -173,13 +171,13 @@ class QueueKeys(NamedTuple):
     dead: str
 
 
-class LeasedQueue(ABC, Generic[T]):
+class LeasedQueue:
     """A queue in Redis whose items are claimed for a time. The caller passes all times, in Unix seconds.
 
     What concerns several shards is done in the shards whose server answers before ``CacheUnavailable`` is raised.
 
     name: the second part of the names of the keys.
-    homes: the shards that have items.
+    homes: the shards that have items. None: all, each the items of its images. What belongs to no home is in the first.
     horizon: an item due more than so many seconds from now is due now: no gateway queues for later.
     """
 
@@ -187,29 +185,21 @@ class LeasedQueue(ABC, Generic[T]):
         self,
         shards: Shards,
         name: str,
-        homes: Sequence[Shard],
         *,
         limits: Live[QueueLimits],
+        homes: Sequence[Shard] | None = None,
         random: Callable[[], float] = random.random,
         horizon: float = _HORIZON,
     ) -> None:
         self._shards = shards
-        self._keys = {shard: QueueKeys(*(shard.key(name, part) for part in QueueKeys._fields)) for shard in homes}
+        self._keys = {
+            shard: QueueKeys(*(shard.key(name, part) for part in QueueKeys._fields)) for shard in homes or shards.all
+        }
         self._horizon = horizon
         self.limits = limits
         self._random = random
 
-    @abstractmethod
-    def _shard_of(self, item: T) -> Shard: ...
-
-    @abstractmethod
-    def _encode(self, item: T) -> str: ...
-
-    @abstractmethod
-    def _decode(self, word: bytes) -> T:
-        """Raise ``ValueError`` for a word that ``_encode`` did not write."""
-
-    async def schedule(self, due: Mapping[T, float], *, only_if_queued: bool = False) -> None:
+    async def schedule(self, due: Mapping[ImageVariant, float], *, only_if_queued: bool = False) -> None:
         """Queue each item for its time, without failed attempts, and not dead. An item already queued is moved.
 
         ``only_if_queued``: a claimed item that was removed since its claim stays removed.
@@ -217,7 +207,7 @@ class LeasedQueue(ABC, Generic[T]):
         commands: dict[Shard, list[Command]] = {}
         for shard, items in self._split(due).items():
             for some in in_groups(items, _AT_ONCE):
-                rows = [(self._encode(item), due[item]) for item in some]
+                rows = [(encode_variant(item), due[item]) for item in some]
                 call = _SET_TIMES.command(**self._keys[shard]._asdict(), only_if_queued=int(only_if_queued), rows=rows)
                 commands.setdefault(shard, []).append(call)
         (await self._shards.run(commands)).complete()
@@ -237,7 +227,7 @@ class LeasedQueue(ABC, Generic[T]):
     def _look(self, keys: QueueKeys, now: float) -> Command:
         return _LOOK_AT.command(queue=keys.queue, dead=keys.dead, now=now, latest=now + self._horizon)
 
-    async def claim(self, now: float, most: int, due: dict[Shard, int] | None = None) -> list[Claim[T]]:
+    async def claim(self, now: float, most: int, due: dict[Shard, int] | None = None) -> list[Claim]:
         """Claim up to ``most`` due items. No other worker gets them before the lease ends.
 
         ``due``: how many to claim from which shards, in this order, as ``look`` has counted them; default: it looks.
@@ -258,7 +248,7 @@ class LeasedQueue(ABC, Generic[T]):
             queue = self._keys[shard].queue
             call = CLAIM_DUE.command(queue=queue, now=now, lease_end=lease_end, most=some, latest=latest)
             commands[shard] = [call]
-        claims: list[Claim[T]] = []
+        claims: list[Claim] = []
         for shard, [answer] in (await self._shards.run(commands)).available().items():
             found, garbage = self._read_claims(answer, instead_of_infinity=now)
             claims += found
@@ -266,28 +256,28 @@ class LeasedQueue(ABC, Generic[T]):
                 await self._shards.run_on(shard, ("ZREM", self._keys[shard].queue, *garbage))
         return claims
 
-    async def remove(self, items: Sequence[T]) -> None:
+    async def remove(self, items: Sequence[ImageVariant]) -> None:
         """Take the items out of the queue, and off the dead list."""
         commands: dict[Shard, list[Command]] = {}
         for shard, own in self._split(items).items():
-            keys, words = self._keys[shard], [self._encode(item) for item in own]
+            keys, words = self._keys[shard], [encode_variant(item) for item in own]
             commands[shard] = [("ZREM", keys.queue, *words), *(("HDEL", key, *words) for key in keys[1:])]
         (await self._shards.run(commands)).complete()
 
-    async def postpone(self, items: Sequence[T], now: float, seconds: float) -> None:
+    async def postpone(self, items: Sequence[ImageVariant], now: float, seconds: float) -> None:
         """Queue claimed items again for within ``seconds``, without counting an attempt."""
         commands: dict[Shard, list[Command]] = {}
         for shard, own in self._split(items).items():
-            times = [part for item in own for part in (now + seconds * (0.5 + self._random() / 2), self._encode(item))]
-            commands[shard] = [("ZADD", self._keys[shard].queue, "XX", *times)]
+            due = ((now + seconds * (0.5 + self._random() / 2), encode_variant(item)) for item in own)
+            commands[shard] = [("ZADD", self._keys[shard].queue, "XX", *chain.from_iterable(due))]
         (await self._shards.run(commands)).complete()
 
-    async def fail(self, item: T, reason: str, now: float) -> bool:
+    async def fail(self, item: ImageVariant, reason: str, now: float) -> bool:
         """Queue a failed item again after a backoff, or after its last attempt move it to the dead list: return True.
 
         The backoff is exponential with full jitter, and lasts at most ten leases.
         """
-        shard, word = self._shard_of(item), self._encode(item)
+        shard, word = self._shard_of(item), encode_variant(item)
         keys, limits = self._keys[shard], self.limits.value
         call = _COUNT_ATTEMPT.command(attempts=keys.attempts, word=word, life=_ATTEMPTS_LIFE)
         [attempts] = await self._shards.run_on(shard, call)
@@ -303,9 +293,9 @@ class LeasedQueue(ABC, Generic[T]):
         await self._shards.run_on(shard, *gone)
         return True
 
-    async def dead(self, most: int = 1000) -> list[DeadEntry[T]]:
+    async def dead(self, most: int = 1000) -> list[DeadEntry]:
         """Return up to ``most`` entries of the dead list, without unreadable ones."""
-        found: dict[T, DeadEntry[T]] = {}
+        found: dict[ImageVariant, DeadEntry] = {}
         async for _, entries in self._dead_pages(min(most, _AT_ONCE)):
             items, _ = self._decode_all(entries)
             found |= {item: DeadEntry.decode(item, entries[word]) for word, item in items.items()}
@@ -313,7 +303,7 @@ class LeasedQueue(ABC, Generic[T]):
                 break
         return list(found.values())[:most]
 
-    async def requeue(self, now: float, chosen: Sequence[T] | None = None) -> int:
+    async def requeue(self, now: float, chosen: Sequence[ImageVariant] | None = None) -> int:
         """Make the dead list, or the ``chosen`` items on it, due now. Return how many. Remove unreadable entries."""
         moved = 0
         if chosen is None:
@@ -324,7 +314,7 @@ class LeasedQueue(ABC, Generic[T]):
                     await self._shards.run_on(shard, ("HDEL", self._keys[shard].dead, *garbage))
             return moved
         for shard, items in self._split(chosen).items():
-            words = [self._encode(item) for item in items]
+            words = [encode_variant(item) for item in items]
             [entries] = await self._shards.run_on(shard, ("HMGET", self._keys[shard].dead, *words))
             dead = [word for word, entry in zip(words, entries, strict=True) if entry is not None]
             moved += await self._revive(shard, dead, now)
@@ -349,19 +339,19 @@ class LeasedQueue(ABC, Generic[T]):
                 cursor = int(answered)
                 yield shard, entries
 
-    async def due_at(self, item: T) -> float | None:
+    async def due_at(self, item: ImageVariant) -> float | None:
         """Return when the item is due, or None when it is not queued, or at an infinite time."""
         shard = self._shard_of(item)
-        [score] = await self._shards.run_on(shard, ("ZSCORE", self._keys[shard].queue, self._encode(item)))
+        [score] = await self._shards.run_on(shard, ("ZSCORE", self._keys[shard].queue, encode_variant(item)))
         return float(score) if score is not None and math.isfinite(score) else None
 
-    async def dead_entry(self, item: T) -> DeadEntry[T] | None:
+    async def dead_entry(self, item: ImageVariant) -> DeadEntry | None:
         """Return the item's entry in the dead list."""
         shard = self._shard_of(item)
-        [entry] = await self._shards.run_on(shard, ("HGET", self._keys[shard].dead, self._encode(item)))
+        [entry] = await self._shards.run_on(shard, ("HGET", self._keys[shard].dead, encode_variant(item)))
         return DeadEntry.decode(item, entry) if entry is not None else None
 
-    async def first(self, most: int) -> list[Claim[T]]:
+    async def first(self, most: int) -> list[Claim]:
         """Return the next items to come due, without claiming them. An infinite time is returned as 0.0.
 
         Of several shards, each is read up to twice its share of ``most``.
@@ -378,36 +368,35 @@ class LeasedQueue(ABC, Generic[T]):
         )
         return [sum(counts) for counts in zip(*answers.values(), strict=True)]
 
-    async def repair(self) -> None:
-        """Delete each key that holds a value of another type."""
-        await self._shards.remove_unless(b"zset", {shard: keys[:1] for shard, keys in self._keys.items()})
-        await self._shards.remove_unless(b"hash", {shard: keys[1:] for shard, keys in self._keys.items()})
-
     async def _run_on_all(self, command: Callable[[QueueKeys], Command]) -> dict[Shard, Any]:
         """Return the answer of each shard to its command. Raises ``CacheUnavailable`` if any of them fails."""
         answers = await self._shards.run({shard: [command(keys)] for shard, keys in self._keys.items()})
         return {shard: answer for shard, [answer] in answers.complete().items()}
 
-    def _split(self, items: Iterable[T]) -> dict[Shard, list[T]]:
-        groups: dict[Shard, list[T]] = {}
+    def _shard_of(self, item: ImageVariant) -> Shard:
+        shard = self._shards.of(item.image_id)
+        return shard if shard in self._keys else self._shards.first
+
+    def _split(self, items: Iterable[ImageVariant]) -> dict[Shard, list[ImageVariant]]:
+        groups: dict[Shard, list[ImageVariant]] = {}
         for item in items:
             groups.setdefault(self._shard_of(item), []).append(item)
         return groups
 
-    def _read_claims(self, flat: Sequence[Any], *, instead_of_infinity: float) -> tuple[list[Claim[T]], list[bytes]]:
+    def _read_claims(self, flat: Sequence[Any], *, instead_of_infinity: float) -> tuple[list[Claim], list[bytes]]:
         """Return words, each followed by its score, as claims, and the words that cannot be decoded."""
         due = {word: float(score) for word, score in zip(flat[::2], flat[1::2], strict=True)}
         items, garbage = self._decode_all(due)
         finite = {word: due[word] if math.isfinite(due[word]) else instead_of_infinity for word in items}
         return [Claim(item, finite[word]) for word, item in items.items()], garbage
 
-    def _decode_all(self, words: Iterable[bytes]) -> tuple[dict[bytes, T], list[bytes]]:
+    def _decode_all(self, words: Iterable[bytes]) -> tuple[dict[bytes, ImageVariant], list[bytes]]:
         """Return the items by their words, and the words that cannot be decoded."""
-        found: dict[bytes, T] = {}
+        found: dict[bytes, ImageVariant] = {}
         garbage: list[bytes] = []
         for word in words:
             try:
-                found[word] = self._decode(word)
+                found[word] = decode_variant(word)
             except ValueError:
                 garbage.append(word)
         return found, garbage

@@ -7,11 +7,10 @@ replica has not queued it by then, the purge is sent again when that replica can
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from gateway.catalog.image_id import parse_image_id
 from gateway.concurrency.time_limits import in_groups
-from gateway.errors import InvalidImageId
+from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.guarded_client import Script
-from gateway.redis_connection.shards import Shard, Shards
+from gateway.redis_connection.shards import Shards, encode_variant
 from gateway.redis_queue.leased_queue import Claim, LeasedQueue, QueueLimits
 from gateway.settings import Live
 
@@ -59,20 +58,6 @@ for i, row in ipairs(rows) do
     end
 end
 return dropped
-""",
-)
-
-# Set the times of the words that are still under the lease that ends then.
-_SET_LEASED: Final = Script(
-    keys="queue",
-    arguments="lease_end",
-    rows="word due_at",
-    body="""
-for _, row in ipairs(rows) do
-    if tonumber(redis.call('ZSCORE', queue, row.word) or '') == tonumber(lease_end) then
-        redis.call('ZADD', queue, row.due_at, row.word)
-    end
-end
 """,
 )
 
@@ -140,7 +125,7 @@ return string.format('%.6f', free - now)
 )
 
 
-class PurgeQueue(LeasedQueue[str]):
+class PurgeQueue(LeasedQueue):
     """The queue of CDN purges in Redis, at most ``max_queued``: ``purge:queue``, ``purge:dead``, ``purge:attempts``.
 
     All are in the first shard: caches in front take far fewer purges than one server can hold.
@@ -153,23 +138,11 @@ class PurgeQueue(LeasedQueue[str]):
     ) -> None:
         self._home = home = shards.first
         limits = Live(QueueLimits(lambda: _LEASE, _MAX_ATTEMPTS, max_dead))
-        super().__init__(shards, "purge", (home,), limits=limits, horizon=LATEST_DUE)
+        super().__init__(shards, "purge", limits=limits, homes=(home,), horizon=LATEST_DUE)
         self._queue, self._attempts, self._dead = self._keys[home]
         self._pace = home.key("purge", "pace")
         self._interval = 1 / per_second
         self._max_queued = max_queued
-
-    def _shard_of(self, item: str) -> Shard:  # noqa: ARG002 - one shard has all
-        return self._home
-
-    def _encode(self, item: str) -> str:
-        return item
-
-    def _decode(self, word: bytes) -> str:
-        try:
-            return parse_image_id(word.decode("ascii"))
-        except InvalidImageId:
-            raise ValueError("not an image id") from None
 
     async def now(self) -> float:
         """Return the time by Redis' own clock, in Unix seconds. The clocks of those who queue and send may differ."""
@@ -202,7 +175,7 @@ class PurgeQueue(LeasedQueue[str]):
         return [self._home.key("purge", "heard", image_id) for image_id in image_ids]
 
     async def sent(
-        self, claims: Sequence[Claim[str]], claimed_at: float, replicas: Collection[str] = (), repeat_after: float = 0.0
+        self, claims: Sequence[Claim], claimed_at: float, replicas: Collection[str] = (), repeat_after: float = 0.0
     ) -> int:
         """Remove the purges that were claimed at that time and sent. An image that changed meanwhile stays queued.
 
@@ -211,7 +184,7 @@ class PurgeQueue(LeasedQueue[str]):
         """
         repeats = 0
         for some in in_groups(claims, _AT_ONCE):
-            words = [claim.item for claim in some]
+            words = [encode_variant(claim.item) for claim in some]
             call = _END_SENT.command(
                 queue=self._queue,
                 heard=self._heard(words),
@@ -226,23 +199,20 @@ class PurgeQueue(LeasedQueue[str]):
             repeats += count
         return repeats
 
-    async def fail(self, item: str, reason: str, now: float) -> bool:
+    async def fail(self, item: ImageVariant, reason: str, now: float) -> bool:
         """As the base class, but while the dead list is full, the item is not given up: it waits ten minutes."""
         if (await self.state(now)).dead >= self.limits.value.max_dead:
             await self.postpone([item], now, _WITHOUT_ROOM)
             return False
         return await super().fail(item, reason, now)
 
-    async def release(self, claims: Sequence[Claim[str]], claimed_at: float) -> None:
-        """Give the purges that were claimed at that time their places in the queue back, without an attempt."""
-        for some in in_groups(claims, _AT_ONCE):
-            rows = [(claim.item, claim.due_at) for claim in some]
-            call = _SET_LEASED.command(queue=self._queue, lease_end=claimed_at + _LEASE, rows=rows)
-            await self._shards.run_on(self._home, call)
+    async def free(self, claimed_at: float, due_at: float | None = None) -> None:
+        """Make all purges due that are claimed since that time: whoever claimed them may not know which they are.
 
-    async def free(self, claimed_at: float) -> None:
-        """Make all purges due that were claimed at that time: whoever claimed them may not know which they are."""
-        call = _FREE.command(queue=self._queue, lease_end=claimed_at + _LEASE, due_at=claimed_at)
+        due_at: their place in the queue from then on. None: that of their claim.
+        """
+        due_at = claimed_at if due_at is None else due_at
+        call = _FREE.command(queue=self._queue, lease_end=claimed_at + _LEASE, due_at=due_at)
         await self._shards.run_on(self._home, call)
 
     async def take_slot(self) -> float:
@@ -251,8 +221,3 @@ class PurgeQueue(LeasedQueue[str]):
         call = _TAKE_SLOT.command(next_slot=self._pace, interval=self._interval, longest_wait=longest)
         [seconds] = await self._shards.run_on(self._home, call)
         return float(seconds)
-
-    async def repair(self) -> None:
-        """Delete each key that holds a value of another type."""
-        await super().repair()
-        await self._shards.remove_unless(b"string", {self._home: [self._pace]})

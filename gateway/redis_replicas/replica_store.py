@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from gateway.findings.finding import Finding
 from gateway.metrics.events import MOST_SHARED, Event
 from gateway.net.printable import printable
-from gateway.redis_connection.guarded_client import Script, WrongType
+from gateway.redis_connection.guarded_client import Script
 from gateway.redis_connection.shards import Shards
 
 Part = TypeVar("Part", Finding, Event)
@@ -107,11 +107,7 @@ class ReplicaStore:
         call = _PUBLISH.command(
             replicas=self._key, before=before, point=new, at=point.at, most=_MOST_REPLICAS, life=_LIFE
         )
-        try:
-            await self._shards.run_on(self._place, call)
-        except WrongType:  # so that the next point can be published
-            await self._shards.remove_unless(b"zset", {self._place: [self._key]})
-            raise
+        await self._shards.run_on(self._place, call)
 
     async def withdraw(self) -> None:
         """Remove the last point of this replica."""

@@ -6,6 +6,7 @@ the whole configuration, and imports the section's model from this package, not 
 
 import hashlib
 import json
+from math import prod
 
 from pydantic import Field
 
@@ -22,7 +23,7 @@ from gateway.settings.credentials import (
     StaticCredentialsSettings,
     TkeOidcCredentialsSettings,
 )
-from gateway.settings.fronts import MOST_ADDRESSES, CanaryChangeSettings, CanarySettings, PurgeSettings
+from gateway.settings.fronts import MOST_ADDRESSES, CanaryRowSettings, CanarySettings, PurgeSettings
 from gateway.settings.images import (
     RATIO,
     STYLE_NAME,
@@ -76,14 +77,12 @@ class Settings(Section):
 
     def _check_styles(self) -> None:
         """Reject too many variants, since a change of an image visits all, and a fixed style that gives originals."""
-        number = sum(
-            len(style.widths or self.image_variants.widths) * (len(style.formats or self.image_variants.formats) + 1)
-            for style in self.image_styles.values()
-            if isinstance(style, StyleSettings)
-        )
+        sized = (style for style in self.image_styles.values() if isinstance(style, StyleSettings))
+        number = sum(prod(self._forms(style)) for style in sized)
         if number > _MOST_VARIANTS:
             raise ValueError(
-                f"image_styles: widths and formats make {number} variants of an image, and {_MOST_VARIANTS} are allowed"
+                f"image_styles: widths, ratios and formats make {number} variants of an image, "
+                f"and {_MOST_VARIANTS} are allowed"
             )
         for name, style in self.image_styles.items():
             if isinstance(style, str) and "ignore-error" in style and self.image_variants.originals == "owner":
@@ -91,6 +90,11 @@ class Settings(Section):
                     f"image_styles.{name}: ignore-error gives the original where COS cannot process it, and "
                     "image_variants.originals is owner"
                 )
+
+    def _forms(self, style: StyleSettings) -> tuple[int, int, int]:
+        """Return how many widths, ratios (with that of the image) and formats (with ``original``) a style has."""
+        widths, formats = style.widths or self.image_variants.widths, style.formats or self.image_variants.formats
+        return len(set(widths)), len({None, *style.ratios}), len({"original", *formats})
 
     def _require_an_entry_key_that_outlives_credentials(self) -> None:
         sources = {section.source for section in (self.cos.source, *self.cos.own_sources.values())} - {"static"}
@@ -114,16 +118,16 @@ class Settings(Section):
             self._fit_the_addresses_of_an_image_into_one_purge(self.purge)
 
     def _fit_the_addresses_of_an_image_into_one_purge(self, purge: PurgeSettings) -> None:
-        defaults, number = self.image_variants, 1
+        number, auto = 1, self.image_variants.negotiate == "accept"
         for style in self.image_styles.values():
             if isinstance(style, StyleSettings):
-                # With and without a width, with and without a format (``Renditions.queries``).
-                widths, formats = style.widths or defaults.widths, style.formats or defaults.formats
-                auto = defaults.negotiate == "accept"
-                number += (1 + len(set(widths))) * (1 + len({*formats, "original"}) + auto)
+                # Each with and without a width, a ratio and a format (``Renditions.queries``).
+                widths, ratios, formats = self._forms(style)
+                number += (1 + widths) * ratios * (1 + formats + auto)
             else:
                 number += 1
-        addresses = 2 * number * len(purge.base_urls)  # /i/ID and /api/v1/images/ID/proxy
+        # /i/ID and /api/v1/images/ID/proxy, and by alias: while an alias moves, by two.
+        addresses = (2 if self.postgres.columns.alias is None else 4) * number * len(purge.base_urls)
         if addresses > MOST_ADDRESSES:
             raise ValueError(
                 f"purge: base_urls and image_styles make {addresses} addresses of an image, and a purge may name "

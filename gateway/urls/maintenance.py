@@ -15,7 +15,7 @@ from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_connection.shards import Shard, Shards
 from gateway.redis_entries.url_entries import UrlEntries
 from gateway.redis_entries.usage_store import UsageStore
-from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.redis_queue.leased_queue import LeasedQueue
 from gateway.settings import Live, UrlCacheSettings
 from gateway.urls.resolver import UrlResolver
 
@@ -55,7 +55,7 @@ class SharedMaintenance:
     shards: Shards
     entries: UrlEntries
     usage: UsageStore
-    queue: RefreshQueue
+    queue: LeasedQueue
     renditions: Live[Renditions]
     settings: Live[UrlCacheSettings]
     _turn: int = field(default=0, init=False)
@@ -93,8 +93,7 @@ class SharedMaintenance:
     async def repair_if_needed(self) -> None:
         """Delete values of the wrong type under keys of sets, if a command met one. Entries are overwritten anyway."""
         if self.shards.met_wrong_type():
-            await self.usage.repair()
-            await self.queue.repair()
+            await self.shards.repair()
 
 
 async def warm_up(resolver: UrlResolver, image_ids: Sequence[str]) -> AsyncIterator[dict[str, GatewayError | None]]:

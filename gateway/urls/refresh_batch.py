@@ -13,8 +13,7 @@ from gateway.presign.style_variants import ImageVariant
 from gateway.presign.url_lifetime import CheckedSigner
 from gateway.redis_entries.url_entries import Made, Tombstone, UrlEntries
 from gateway.redis_entries.usage_store import UsageStore
-from gateway.redis_queue.leased_queue import Claim
-from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.redis_queue.leased_queue import Claim, LeasedQueue
 from gateway.settings import Live, UrlPrerefreshSettings
 
 logger = logging.getLogger(__name__)
@@ -40,13 +39,13 @@ class RefreshBatch:
 
     shared: UrlEntries
     usage: UsageStore
-    queue: RefreshQueue
+    queue: LeasedQueue
     catalog: Catalog
     urls: CheckedSigner
     settings: Live[UrlPrerefreshSettings]
     forget: Callable[[Sequence[str]], Awaitable[object]]
 
-    async def refresh(self, claims: Sequence[Claim[ImageVariant]]) -> _Results:
+    async def refresh(self, claims: Sequence[Claim]) -> _Results:
         """Renew the claims whose entries can be read. Raises ``CacheUnavailable``: the lease then returns them."""
         variants = [claim.item for claim in claims]
         headers = await self.shared.read_headers(variants)

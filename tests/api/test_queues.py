@@ -51,7 +51,7 @@ async def test_purges_are_listed_beside_renewals_and_requeued(
         queue = gateway.purge_queue
         await queue.enqueue(["later"], time.time() + 500)
         for _ in range(5):
-            given_up = await queue.fail("broken", "status 400", time.time())
+            given_up = await queue.fail(ImageVariant("broken"), "status 400", time.time())
         assert given_up
         shown = (await data(gateway, "queue"))["purges"]
         assert (shown["length"], shown["due"], shown["lag"], shown["dead"]) == (1, 0, 0, 1)

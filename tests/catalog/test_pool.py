@@ -180,9 +180,10 @@ async def test_a_query_that_the_server_cancels_does_not_cancel_the_request_and_a
             await asyncio.to_thread(ask, postgres_dsn, f"SELECT pg_cancel_backend({pid})")
         else:
             fetching.cancel()
-        with pytest.raises(CatalogUnavailable if by_server else asyncio.CancelledError):
+        with pytest.raises(CatalogUnavailable if by_server else asyncio.CancelledError) as failed:
             await fetching
         assert fetching.cancelled() is not by_server
+        assert str(failed.value) == ("canceling statement due to user request" if by_server else "")
     assert await catalog.fetch("cat") == RECORD
 
 

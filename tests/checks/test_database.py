@@ -129,19 +129,29 @@ def test_repairs_of_what_an_inspection_found_are_the_advice() -> None:
     assert "postgres.table" in ambiguous.advice
 
 
+_WAITS = "a query waited for a lock: pid 7 (app) waits for AccessExclusiveLock of a, for which {} does not end, as b"
+
+
 @pytest.mark.parametrize(
-    ("reason", "advice"),
+    ("place", "reason", "advice"),
     [
-        ("could not extend file: No space left on device", "the disk of Postgres is full"),
-        ("remaining connection slots are reserved", "raise max_connections"),
-        ("canceling statement due to statement timeout", "SET statement_timeout = 0"),
-        ("cannot execute NOTIFY during recovery", "leads to a standby"),
-        ("too many notifications in the NOTIFY queue", "end the session that listens"),
-        ("password authentication failed", "its user and password"),
+        ("postgres", "could not extend file: No space left on device", "the disk of Postgres is full"),
+        ("postgres", "remaining connection slots are reserved", "raise max_connections"),
+        ("postgres", "canceling statement due to statement timeout", "SET statement_timeout = 0"),
+        ("postgres", "cannot execute NOTIFY during recovery", "leads to a standby"),
+        ("postgres", "too many notifications in the NOTIFY queue", "end the session that listens"),
+        ("postgres", "FATAL: password authentication failed for user a", "its user and password"),
+        ("postgres", 'relation "images" does not exist, as a at b:1', "postgres.table"),
+        ("postgres", _WAITS.format("pid 8 (app, idle for 9 s)"), "pg_terminate_backend(8)"),
+        ("postgres", _WAITS.format("a prepared transaction"), "wait until that session ends, or end it"),
+        ("changes", "no heartbeat came back: nobody passes notifications on", "a pooler in transaction mode"),
+        ("changes", "no heartbeat was sent: FATAL: too many connections for role a", "raise max_connections"),
+        ("changes", "no heartbeat came back for 15 s among the notifications", "check postgres.listen_dsn"),
     ],
 )
-def test_the_advice_is_that_of_the_cause(reason: str, advice: str) -> None:
-    assert advice in known_remedy("postgres", reason, "dependency_down")
+def test_the_advice_is_that_of_the_cause(place: str, reason: str, advice: str) -> None:
+    name = "dependency_down" if place == "postgres" else "changes_not_heard"
+    assert advice in known_remedy(place, reason, name)
 
 
 async def test_a_role_without_a_connection_left_is_told_its_limit_and_not_a_pooler(

@@ -157,7 +157,7 @@ async def test_a_gateway_that_an_option_or_nginx_names_is_asked_and_named_if_it_
     via = ("--via", asked.ports.public, "--settle", "1", "--timeout", "2", "--config", write_config())
     output = await said(1, "takedown", "a", *via, "--admin", deaf.ports.admin, "--nginx", nginx)
     [failure] = [line for line in output.splitlines() if line.startswith("fail")]
-    assert failure.startswith("fail  gateway at http://127.0.0.1:1: not asked: ")
+    assert failure.startswith("fail  gateway at http://127.0.0.1:1: no answer: ")
     assert [f"ok    gateway {each.replica_name}: has none of it" in output for each in replicas] == [True, True]
 
 

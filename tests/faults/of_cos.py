@@ -255,6 +255,36 @@ async def _(scene: Scene) -> AsyncIterator[None]:
 
 
 @_fault(
+    "file of credentials broken",
+    "credentials_not_refreshed",
+    prepare=_from_file,
+    check=("fail  credentials: source file: ", "the program that writes that file"),
+    remedy="the program that writes that file",
+    headline="^The source of COS credentials gives none, and the old ones are used until they end. since ",
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    await asyncio.to_thread(_replace, scene.folder / "cos.json", "broken")
+    yield
+    await _write_credentials(scene, 3600)
+
+
+@_fault(
+    "credentials ended",
+    "credentials_ended",
+    prepare=_from_file,
+    light=("credentials", "down", "0 s are left of the credentials from file"),
+    check=("fail  credentials: source file: 0 s are left",),
+    remedy="the program that writes that file",
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    await _write_credentials(scene, -1)
+    await scene.start()
+    assert await scene.ask("/i/a") == [503]
+    yield
+    await _write_credentials(scene, 3600)
+
+
+@_fault(
     "metadata service away",
     "cos_refuses",
     prepare=_of_instance,

@@ -1,8 +1,10 @@
 """Faults of settings, of services beside the gateway, of queues, and of fronts."""
 
+import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -13,9 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from pydantic import ValidationError
 
 from tests.answering import answering
-from tests.conftest import BUCKET, JWT_SECRET
+from tests.conftest import BUCKET, JWT_SECRET, token_for
 from tests.faults.scene import BEARER, MANY, Injected, Scene, Sections, fault
-from tests.stories.test_canary import running_front, settings, up
+from tests.stories.test_canary import is_up, running_front, settings, up
+from tests.stories.test_variants import photo
 from tests.waiting import until
 
 OF_OTHERS: Final[list[Injected]] = []
@@ -44,14 +47,25 @@ async def _with_key_set(scene: Scene) -> Sections:
 async def _behind_front(scene: Scene) -> Sections:
     """The canary asks for rows of its own, through a front."""
     scene.kept = front = await scene.stack.enter_async_context(running_front())
-    await scene.images.add("public")
+    await scene.images.add("public", photo(), content_type="image/jpeg")
     await scene.images.add("private", owner="alice", public=False)
-    return {"canary": settings(front)}
+    await _write_token(scene, token_for("alice"))
+    return {
+        "canary": {**settings(front), "token_file": str(scene.folder / "token")},
+        "access": {"jwt": {"secret": JWT_SECRET, "cookie": "session"}},
+        "image_variants": {"negotiate": "accept"},
+        "image_styles": {"card": {"process": "imageMogr2/thumbnail/{width}x", "widths": [160], "formats": ["webp"]}},
+    }
+
+
+async def _write_token(scene: Scene, token: str) -> None:
+    await asyncio.to_thread((scene.folder / "token").write_text, token)
 
 
 async def _lead_front_here(scene: Scene) -> None:
     scene.kept.gateway = scene.gateway.ports.public
     await until(lambda: up(scene.gateway, scene.kept) == {"public": 1, "private_anonymous": 1})
+    await until(lambda: is_up(scene.gateway, scene.kept, "private_token") == 1)
 
 
 @_fault(
@@ -139,31 +153,108 @@ _given_up("purges given up", "purge", "purges_dead", "?queue=purges", prepare=_p
 _given_up("renewals given up", "refresh", "renewals_dead", "", prepare=_renewing)
 
 
-def _of_front(name: str, answer: web.Response, *check: str) -> None:
-    @_fault(name, "canary_fails", begin=_lead_front_here, prepare=_behind_front, check=check)
+def _of_front(name: str, *check: str, remedy: str, **broken: object) -> None:
+    """Add a fault of a front, by attributes of ``Front``."""
+
+    @_fault(name, "canary_fails", begin=_lead_front_here, prepare=_behind_front, check=check, remedy=remedy)
     async def _(scene: Scene) -> AsyncIterator[None]:
-        scene.kept.instead = answer
+        whole = replace(scene.kept)
+        for attribute, value in broken.items():
+            setattr(scene.kept, attribute, value)
         yield
-        scene.kept.instead = None
+        scene.kept.kept.clear()
+        for attribute in broken:
+            setattr(scene.kept, attribute, getattr(whole, attribute))
 
 
-_of_front("front away", web.Response(status=502), "from outside: ", "502 instead of 200")
+_of_front(
+    "front away",
+    "from outside: ",
+    "502 instead of 200",
+    remedy="look at the error log of ",
+    instead=web.Response(status=502),
+)
 _of_front(
     "front sends an old copy",
-    web.Response(body=b"bytes of another", content_type="image/png"),
-    "16 bytes; the gateway knows 17",
+    "16 bytes; the gateway knows ",
+    remedy="look at the error log of ",
+    instead=web.Response(body=b"bytes of another", content_type="image/png"),
+)
+_of_front(
+    "front drops Authorization",
+    "the front drops Authorization",
+    remedy="let the front pass Authorization on",
+    drops="Authorization",
+)
+_of_front(
+    "front drops the cookie", "the front drops the cookie", remedy="let the front pass the cookie", drops="Cookie"
+)
+_of_front(
+    "front keeps a refusal for those who may view",
+    "the front keeps a 404",
+    remedy="let the front keep no answer that says no-store",
+    keeps=frozenset({404}),
+)
+_of_front(
+    "front keeps private answers and formats by their address",
+    "the front keeps a private answer by its address",
+    "the front ignores Vary",
+    remedy="let the front keep no answer with Cache-Control private",
+    keeps=frozenset({200}),
 )
 
 
-def _of_canary(name: str, image_id: str, *check: str) -> None:
-    @_fault(name, "canary_wrong", begin=_lead_front_here, prepare=_behind_front, check=check, is_alarming=False)
+def _of_canary(name: str, changed: Mapping[str, str], token: str, *check: str, remedy: str) -> None:
+    """Add a fault of the canary's settings, or of its token."""
+
+    @_fault(
+        name,
+        "canary_wrong",
+        begin=_lead_front_here,
+        prepare=_behind_front,
+        check=check,
+        remedy=remedy,
+        is_alarming=False,
+    )
     async def _(scene: Scene) -> AsyncIterator[None]:
-        await scene.start(canary={"public": image_id})
+        await _write_token(scene, token)
+        await scene.start(canary=changed)
         scene.kept.gateway = scene.gateway.ports.public
         yield
+        await _write_token(scene, token_for("alice"))
         await scene.start()
         scene.kept.gateway = scene.gateway.ports.public
 
 
-_of_canary("canary of an unknown id", "unknown", "no row of the public image")
-_of_canary("canary of a public row that is private", "hers", "the canary is wrong")
+_PUBLIC: Final = "name an active public image"
+_TOKEN: Final = "a token of a user who may view canary.private"
+_of_canary("canary of an unknown id", {"public": "x"}, token_for("alice"), "no row of the public image", remedy=_PUBLIC)
+_of_canary(
+    "canary of a public row that is private",
+    {"public": "hers"},
+    token_for("alice"),
+    "the canary is wrong",
+    remedy=_PUBLIC,
+)
+_of_canary("file of the canary's token broken", {}, "a b", "canary.token_file has no token", remedy=_TOKEN)
+_of_canary(
+    "token of the canary ended",
+    {},
+    token_for("alice", exp=1),
+    "refuses the token of canary.token_file with 401",
+    remedy=_TOKEN,
+)
+
+
+@_fault(
+    "disk of the audit log full",
+    "audit_lines_lost",
+    lasts=180,
+    remedy="free the disk of logging.audit",
+    headline="^1 lines are missing in the audit log .* since ",
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    await scene.gateway.reload(logging={"audit": "/dev/full"})
+    await scene.purge("never-seen")
+    yield
+    await scene.gateway.reload(logging={"audit": None})

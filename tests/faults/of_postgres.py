@@ -7,13 +7,14 @@ from functools import partial
 from typing import Final
 
 import psycopg2
-from psycopg2.extensions import make_dsn
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from gateway_dev.database import ImagesTable
 from gateway_dev.postgres_server import PostgresServer
 from tests.conftest import Images
 from tests.faults.scene import MANY, Injected, Scene, Sections, fault
 from tests.pgbouncer import running_pgbouncer
+from tests.valve import Valve
 from tests.waiting import until, until_answered
 
 OF_POSTGRES: Final[list[Injected]] = []
@@ -189,19 +190,34 @@ async def _(scene: Scene) -> AsyncIterator[None]:
     await scene.images.execute("GRANT SELECT ON images TO row_reader")
 
 
-@_down(
+def _of_role(name: str, breaks: str, mends: str, reason: str, remedy: str, **shown: object) -> None:
+    """Add a fault of the role of the gateway, by ``ALTER ROLE``, which its next connections meet."""
+
+    @_down(name, prepare=_as_reader, light=("postgres", "down", reason), remedy=remedy, check=(reason, remedy), **shown)
+    async def _(scene: Scene) -> AsyncIterator[None]:
+        await scene.images.execute(f"ALTER ROLE row_reader {breaks}")
+        await scene.images.execute(_END_SESSIONS)
+        await _no_client_is_served(scene)
+        yield
+        await scene.images.execute(f"ALTER ROLE row_reader {mends}")
+
+
+_of_role(
     "password of Postgres changed",
-    prepare=_as_reader,
-    light=("postgres", "down", "password authentication failed"),
-    check=("password authentication failed",),
+    "PASSWORD 'another'",
+    "PASSWORD 'row_reader'",
+    "password authentication failed",
+    "its user and password",
     advice="its user and password",
 )
-async def _(scene: Scene) -> AsyncIterator[None]:
-    await scene.images.execute("ALTER ROLE row_reader PASSWORD 'another'")
-    await scene.images.execute(_END_SESSIONS)
-    await _no_client_is_served(scene)
-    yield
-    await scene.images.execute("ALTER ROLE row_reader PASSWORD 'row_reader'")
+_of_role(
+    "no connection left for the role",
+    "CONNECTION LIMIT 0",
+    "CONNECTION LIMIT -1",
+    "too many connections for role",
+    "raise max_connections, or the CONNECTION LIMIT of the role",
+    advice="CONNECTION LIMIT",
+)
 
 
 _of_server: Final = {"prepare": _own_server, "uses": ("mortal_postgres",)}
@@ -270,17 +286,70 @@ async def _(scene: Scene) -> AsyncIterator[None]:
         yield
 
 
-@_fault(
+def _of_trigger(name: str, breaks: str, reason: str) -> None:
+    """Add a fault of the trigger, which the SQL of the documents mends."""
+
+    @_fault(
+        name,
+        "trigger_missing",
+        light=("changes", "degraded", reason),
+        check=(f"fail  changes: {reason}", "sql changes"),
+        remedy="sql changes",
+        prepare=_own_server,
+        uses=("mortal_postgres",),
+    )
+    async def _(scene: Scene) -> AsyncIterator[None]:
+        await scene.images.execute(breaks)
+        scene.gateway.service.diagnostics.trigger_watch.look_soon()
+        yield
+        await asyncio.to_thread(scene.images.table.create)
+
+
+_of_trigger(
     "change trigger missing",
-    "trigger_missing",
-    light=("changes", "degraded", "no trigger on images notifies of changes"),
-    check=("fail  changes: no trigger on images notifies of changes", "sql changes"),
+    "DROP TRIGGER image_gateway_changed ON images",
+    "no trigger on images notifies of changes",
+)
+_of_trigger(
+    "table created anew",
+    "CREATE TABLE copied (LIKE images INCLUDING ALL); INSERT INTO copied SELECT * FROM images; "
+    "DROP TABLE images; ALTER TABLE copied RENAME TO images",
+    "no trigger on images notifies of changes",
+)
+
+
+async def _listening_through_valve(scene: Scene) -> Sections:
+    dsn = scene.request.getfixturevalue("postgres_dsn")
+    scene.kept = await scene.stack.enter_async_context(Valve.before(int(parse_dsn(dsn)["port"])))
+    return {"postgres": {"listen_dsn": make_dsn(dsn, port=scene.kept.port)}}
+
+
+_deaf: Final = partial(_fault, problem="changes_not_heard")
+
+
+@_deaf(
+    "notifications are lost on their way",
+    prepare=_listening_through_valve,
+    light=("changes", "degraded", "no heartbeat came back for"),
+    remedy="check postgres.listen_dsn",
 )
 async def _(scene: Scene) -> AsyncIterator[None]:
-    await scene.images.execute("DROP TRIGGER image_gateway_changed ON images")
-    scene.gateway.service.diagnostics.trigger_watch.look_soon()
+    scene.kept.close()
     yield
-    await asyncio.to_thread(scene.images.table.create)
+    scene.kept.open()
+
+
+@_deaf(
+    "LISTEN through a pooler in transaction mode",
+    prepare=_behind_pooler,
+    light=("changes", "degraded", "nobody passes notifications on"),
+    check=("fail  changes: nobody passes notifications on", "a pooler in transaction mode"),
+    remedy="a pooler in transaction mode",
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    await scene.start(postgres={"listen_dsn": scene.kept.dsn})
+    yield
+    await scene.start()
 
 
 @_down(
@@ -288,7 +357,7 @@ async def _(scene: Scene) -> AsyncIterator[None]:
     prepare=_with_links,
     light=("postgres", "down", "image_gateway_links"),
     check=("fail  signed_links: there is no table image_gateway_links", "config/sql/links.sql"),
-    advice="check postgres.dsn",
+    advice="run config/sql/links.sql",
 )
 async def _(scene: Scene) -> AsyncIterator[None]:
     await scene.images.execute("DROP TABLE image_gateway_links")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import redis
 
@@ -11,6 +12,7 @@ from gateway_dev.redis_server import RedisServer
 from tests.cluster import Cluster
 from tests.faults.scene import Injected, Scene, Sections, fault
 from tests.sentinel import Watched
+from tests.valve import Valve
 
 OF_REDIS: Final[list[Injected]] = []
 _fault: Final = partial(fault, OF_REDIS)
@@ -25,6 +27,13 @@ async def _own_redis(scene: Scene) -> Sections:
     )
     scene.kept = server
     return {"redis": {"url": server.url, "timeout": 0.5}}
+
+
+async def _behind_valve(scene: Scene) -> Sections:
+    url = urlsplit(scene.request.getfixturevalue("redis_url"))
+    scene.kept = await scene.stack.enter_async_context(Valve.before(url.port or 6379))
+    here = url._replace(netloc=url.netloc.replace(f":{url.port}", f":{scene.kept.port}"))
+    return {"redis": {"url": here.geturl(), "timeout": 0.5}}
 
 
 async def _behind_sentinel(scene: Scene) -> Sections:
@@ -64,10 +73,14 @@ def _until_saved(server: RedisServer, status: str) -> None:
             pass
 
 
-def _degraded(name: str, breaks: tuple[str, ...], mends: tuple[str, ...], reason: str, *check: str) -> None:
+def _degraded(
+    name: str, breaks: tuple[str, ...], mends: tuple[str, ...], reason: str, *check: str, remedy: str
+) -> None:
     """Add a fault of a server that answers, and refuses what requests do."""
 
-    @_fault(name, "dependency_degraded", prepare=_own_redis, light=("redis", "degraded", reason), check=check)
+    @_fault(
+        name, "dependency_degraded", prepare=_own_redis, light=("redis", "degraded", reason), check=check, remedy=remedy
+    )
     async def _(scene: Scene) -> AsyncIterator[None]:
         await _run(scene.kept, breaks)
         await _no_client_notices(scene)
@@ -82,6 +95,7 @@ _degraded(
     "refuses writes: OOM ",
     "fail  redis: refuses writes: OOM ",
     "maxmemory-policy",
+    remedy="raise maxmemory",
 )
 _degraded(
     "Redis a read-only replica",
@@ -89,6 +103,7 @@ _degraded(
     ("REPLICAOF", "NO", "ONE"),
     "refuses writes: READONLY ",
     "fail  redis: refuses writes: READONLY ",
+    remedy="name the primary",
 )
 _degraded(
     "user of Redis without the channel",
@@ -97,6 +112,7 @@ _degraded(
     "invalidations of other replicas are not received: NOPERM ",
     "fail  invalidations: ",
     "ACL SETUSER default ~image:* &image:* ",
+    remedy="what check prints",
 )
 _degraded(
     "user of Redis without EVAL",
@@ -104,6 +120,7 @@ _degraded(
     _FULL_RIGHTS,
     "refuses writes: ",
     "fail  redis: refuses writes: ",
+    remedy="what check prints",
 )
 
 
@@ -145,10 +162,67 @@ async def _(scene: Scene) -> AsyncIterator[None]:
 
 
 @_down(
+    "half-open connections to Redis",
+    prepare=_behind_valve,
+    light=("redis", "down", "no answer within"),
+    check=("fail  redis: ", "no answer within"),
+    remedy="see that Redis runs",
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    scene.kept.lose_packets()
+    await _no_client_notices(scene)
+    yield
+    scene.kept.open()
+
+
+@_down(
+    "Redis has no connection left",
+    prepare=_own_redis,
+    light=("redis", "down", "max number of clients reached"),
+    check=("fail  redis: ", "raise maxclients"),
+    remedy="raise maxclients",
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    with redis.Redis.from_url(scene.kept.url, single_connection_client=True) as client:
+        await asyncio.to_thread(client.config_set, "maxclients", 1)
+        await asyncio.to_thread(client.execute_command, "CLIENT", "KILL", "SKIPME", "yes")
+        await _no_client_notices(scene)
+        yield
+        await asyncio.to_thread(client.config_set, "maxclients", 1000)
+
+
+@_fault(
+    "Redis evicts the queue of renewals",
+    "redis_evicts",
+    prepare=_own_redis,
+    check=("warn  redis: maxmemory-policy is allkeys-lru",),
+    remedy="volatile-lru",
+    headline="^Redis evicts keys without an end: .* since ",
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    await _run(scene.kept, ("CONFIG", "SET", "maxmemory-policy", "allkeys-lru"))
+    yield
+    await _run(scene.kept, ("CONFIG", "SET", "maxmemory-policy", "volatile-lru"))
+
+
+@_down(
+    "no such host of Redis",
+    light=("redis", "down", ""),
+    check=("fail  names: ",),
+    remedy="check redis.url",
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    await scene.start(redis={"url": "redis://no-such-host.invalid:6379/0"})
+    yield
+    await scene.start()
+
+
+@_down(
     "wrong password of Redis",
     prepare=_own_redis,
     light=("redis", "down", "invalid username-password pair"),
     check=("fail  redis: ", "password"),
+    remedy="the password in redis.url",
 )
 async def _(scene: Scene) -> AsyncIterator[None]:
     await scene.start(redis={"url": scene.kept.url.replace("secret", "wrong-password")})

@@ -129,6 +129,7 @@ class Injected:
     begin: what is done as soon as the gateway runs.
     light: a check of ``/readyz``, its state, and words of its reason. None: the console alone shows the fault.
     check: words of the findings of ``check``.
+    remedy: words of what ``/readyz`` says to do about it.
     advice: words of ``explain`` about the image of ``works``, None if it says that the image is served.
     headline: a pattern of the problem in English, for a fault that is also looked at in a browser; empty for others.
     prepare: returns the settings of the gateway, and may open what it needs.
@@ -145,6 +146,7 @@ class Injected:
     begin: Callable[[Scene], Awaitable[None]] = nothing
     light: tuple[str, str, str] | None = None
     check: tuple[str, ...] = ()
+    remedy: str = ""
     advice: str | None = None
     headline: str = ""
     prepare: Callable[[Scene], Awaitable[Sections]] = as_usual

@@ -177,10 +177,10 @@ async def _write(tier: Tier, settings: RedisSettings) -> None:
     given_up = ImageVariant(GIVEN_UP, "style")
     await tier.queue.schedule({given_up: now})
     await tier.queue.fail(IMAGE, "reason", now)
-    await purges.fail("IMAGE", "reason", now)
+    await purges.fail(IMAGE, "reason", now)
     while not await tier.queue.fail(given_up, "reason", now):
         pass
-    while not await purges.fail(GIVEN_UP, "reason", now):
+    while not await purges.fail(ImageVariant(GIVEN_UP), "reason", now):
         pass
     daily = DailyStatistics(shards, Live(UrlStatsSettings()))
     total = iter((0, 1))

@@ -25,6 +25,7 @@ WELL = Observations(
     paused_buckets=[],
     clock_difference=0.4,
     credentials_left=float("nan"),
+    credentials_reason="",
     gauges=Metrics().gauges,
 )
 WELL.gauges.reload_successful.set(1)
@@ -57,7 +58,11 @@ def test_a_gateway_that_is_well_has_none() -> None:
             {"credentials_left": 900.0, "checks": {"credentials": "down"}},
             Finding("credentials_end", "warning", {"seconds": 900}),
         ),
-        ({"credentials_left": 0.0, "checks": {"credentials": "down"}}, Finding.of("credentials_ended")),
+        ({"credentials_left": 0.0, "checks": {"credentials": "down"}}, Finding.of("credentials_ended", "credentials")),
+        (
+            {"credentials_reason": "source file: a"},
+            Finding.of("credentials_not_refreshed", "credentials", "source file: a"),
+        ),
         (
             {"points": [Point(5, 5, {"log_lines_dropped": 7}, None), *[point(status_200=1)] * 12]},
             Finding("log_lines_dropped", "warning", {"count": 7}),

@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from gateway.concurrency.background import background
+from gateway.presign.style_variants import ImageVariant
 from gateway.purge.intake import SETTLE, PurgeIntake
 from gateway.purge.target import PurgeRefused, TargetUnavailable
 from gateway.purge.worker import REPEAT_AFTER, PurgeWorker
@@ -21,6 +22,8 @@ from gateway.redis_replicas.replica_store import ReplicaPoint, ReplicaStore
 from gateway.service.metrics import Metrics
 from tests.tier import NOW, Clock, Tier
 from tests.waiting import until
+
+A = ImageVariant("a")
 
 
 @dataclass
@@ -127,7 +130,7 @@ async def test_one_refused_image_holds_up_no_other_and_goes_to_the_dead_list(pur
         purges.clock.now += 3600
         await purges.drain()
     (dead,) = await purges.queue.dead()
-    assert (dead.item, dead.reason, dead.attempts) == ("id-4", "status 400", 5)
+    assert (dead.item.image_id, dead.reason, dead.attempts) == ("id-4", "status 400", 5)
     assert (purges.count("failed"), purges.count("dead")) == (4, 1)
     purges.edge.refuses.clear()
     assert await purges.queue.requeue(purges.clock.now) == 1
@@ -156,7 +159,7 @@ async def test_a_full_dead_list_gives_nothing_up(tier: Tier) -> None:
     purges.edge.refuses.clear()
     purges.clock.now += 600
     await purges.drain()
-    assert purges.edge.requests == [["b" if dead.item == "a" else "a"]]
+    assert purges.edge.requests == [["b" if dead.item.image_id == "a" else "a"]]
 
 
 async def test_a_target_that_fails_in_the_middle_of_a_split_batch_gets_the_rest_later(purges: Purges) -> None:
@@ -175,10 +178,12 @@ async def test_a_target_that_fails_in_the_middle_of_a_split_batch_gets_the_rest_
     assert purges.edge.requests == [["b"], ["c", "d"]]
 
 
-async def test_what_redis_did_not_take_is_kept_and_queued_later(purges: Purges, redis_client: "redis.Redis") -> None:
+async def test_what_redis_did_not_take_is_kept_and_queued_later(
+    purges: Purges, tier: Tier, redis_client: "redis.Redis"
+) -> None:
     redis_client.set("image:purge:queue", "not a sorted set", ex=60)
     await purges.intake.add(["a", "b"])
-    await purges.queue.repair()
+    await tier.shards.repair()
     await purges.drain()
     assert purges.edge.requests == [["a", "b"]]
 
@@ -204,7 +209,7 @@ class AnswersLost(PurgeQueue):
 
     is_lost = True
 
-    async def claim(self, now: float, most: int, due: dict[Shard, int] | None = None) -> list[Claim[str]]:
+    async def claim(self, now: float, most: int, due: dict[Shard, int] | None = None) -> list[Claim]:
         claims = await super().claim(now, most, due)
         if self.is_lost:
             self.is_lost = False
@@ -233,7 +238,10 @@ async def test_a_worker_that_stops_gives_its_purges_back_at_once(purges: Purges)
     async with background("purge-worker", purges.worker.run()):
         await is_sending.wait()
     await purges.worker.give_back()
-    assert await purges.queue.claim(purges.clock.now, 10) == [Claim("a", NOW), Claim("b", NOW)]
+    assert await purges.queue.claim(purges.clock.now, 10) == [
+        Claim(A, NOW),
+        Claim(ImageVariant("b"), NOW),
+    ]
 
 
 @pytest.mark.parametrize("due_in", [24 * 3600, math.inf])
@@ -263,11 +271,11 @@ async def test_a_change_that_a_listed_gateway_is_not_known_to_have_heard_is_purg
     await purges.drain()
     assert purges.edge.requests == [["a"]]
     assert purges.metrics.registry.get_sample_value("image_gateway_purge_repeats_total") == (1 if deaf else 0)
-    assert await purges.queue.due_at("a") == (NOW + REPEAT_AFTER if deaf else None)
+    assert await purges.queue.due_at(A) == (NOW + REPEAT_AFTER if deaf else None)
     purges.clock.now += REPEAT_AFTER
     await purges.drain()
     assert purges.edge.requests == [["a"], ["a"]] if deaf else [["a"]]
-    assert await purges.queue.due_at("a") is None, "it is purged twice at most"
+    assert await purges.queue.due_at(A) is None, "it is purged twice at most"
 
 
 async def test_what_a_gateway_heard_of_an_earlier_change_is_not_known_of_the_next(purges: Purges) -> None:
@@ -276,7 +284,7 @@ async def test_what_a_gateway_heard_of_an_earlier_change_is_not_known_of_the_nex
         purges.intake.replica = name
         await purges.intake.add(["a"])
     await purges.drain()
-    assert await purges.queue.due_at("a") == NOW + REPEAT_AFTER
+    assert await purges.queue.due_at(A) == NOW + REPEAT_AFTER
     purges.clock.now += 3
     purges.intake.replica = "two"  # of the second change, or of a third one that "one" does not hear of
     await purges.intake.add(["a"])
@@ -297,7 +305,7 @@ async def test_a_gateway_that_heard_twice_of_a_change_is_not_known_to_have_heard
     purges.intake.replica = "two"
     await purges.intake.add(["a"])
     await purges.drain()
-    assert await purges.queue.due_at("a") == NOW + REPEAT_AFTER
+    assert await purges.queue.due_at(A) == NOW + REPEAT_AFTER
 
 
 async def test_a_purge_that_is_sent_after_all_leases_of_its_change_is_sent_once(purges: Purges) -> None:
@@ -310,7 +318,7 @@ async def test_a_purge_that_is_sent_after_all_leases_of_its_change_is_sent_once(
     purges.edge.is_away = False
     await purges.drain()
     assert purges.edge.requests == [["a"]]
-    assert await purges.queue.due_at("a") is None
+    assert await purges.queue.due_at(A) is None
 
 
 async def test_a_second_purge_survives_the_death_of_who_sends_it(purges: Purges) -> None:
@@ -319,7 +327,7 @@ async def test_a_second_purge_survives_the_death_of_who_sends_it(purges: Purges)
     await purges.intake.add(["a"])
     await purges.drain()
     purges.clock.now += REPEAT_AFTER
-    assert await purges.queue.claim(purges.clock.now, 10) == [Claim("a", NOW + REPEAT_AFTER)]  # and it is killed
+    assert await purges.queue.claim(purges.clock.now, 10) == [Claim(A, NOW + REPEAT_AFTER)]  # and it is killed
     purges.clock.now += 60
     await purges.drain()
     assert purges.edge.requests == [["a"], ["a"]]

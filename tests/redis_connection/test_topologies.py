@@ -86,8 +86,7 @@ async def one_round(tier: Tier, image_ids: list[str]) -> None:
     assert (await tier.queue.state(tier.clock())).dead == 0
     assert (await tier.queue.state(tier.clock())).queued >= len(image_ids) - 2
     await tier.maintenance.trim()
-    await tier.usage.repair()
-    await tier.queue.repair()
+    await tier.shards.repair()
     await purge_round(tier, image_ids)
     await check_invalidation(tier.shards)
 
@@ -98,16 +97,15 @@ async def purge_round(tier: Tier, image_ids: list[str]) -> None:
     assert await queue.enqueue(image_ids, now) == 0
     assert await queue.take_slot() < 1
     claims = await queue.claim(now, 10)
-    assert [claim.item for claim in claims] == sorted(image_ids)[:10]
+    assert [claim.item.image_id for claim in claims] == sorted(image_ids)[:10]
     await queue.sent(claims[:4], now)
-    await queue.release(claims[4:9], now)
+    await queue.free(now)
     for _ in range(5):
         given_up = await queue.fail(claims[9].item, "x", now)
     assert given_up
     assert (await queue.state(now))[:3] == (len(image_ids) - 5, len(image_ids) - 5, 1)
     assert await queue.requeue(now) == 1
-    await queue.remove(image_ids)
-    await queue.repair()
+    await queue.remove([ImageVariant(image_id) for image_id in image_ids])
     assert (await queue.state(now)).next_due is None
 
 

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from gateway.catalog.record import ImageMetadata
 from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.client import open_redis
-from gateway.redis_connection.guarded_client import CacheUnavailable, GuardedRedis, WrongType
+from gateway.redis_connection.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.redis_connection.shards import OneServer, Shards
 from gateway.redis_entries.metadata_store import MetadataStore
 from gateway.redis_entries.url_entries import Made
@@ -208,7 +208,7 @@ async def test_an_index_of_the_wrong_type_is_reported_and_repaired(
     tier: Tier, redis_client: "redis.Redis", name: str
 ) -> None:
     redis_client.set(f"image:{name}", "garbage", ex=100)
-    with pytest.raises(WrongType):
+    with pytest.raises(CacheUnavailable):
         await keep(tier, "a")
     assert redis_client.exists("image:url:a")
     await tier.maintenance.repair_if_needed()

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from gateway.presign.style_variants import ImageVariant
-from gateway.redis_connection.guarded_client import WrongType
+from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_entries.usage_store import Usage
 from gateway.redis_queue.leased_queue import DeadEntry
 from tests.tier import NOW, Tier
@@ -125,7 +125,7 @@ async def test_a_value_of_the_wrong_type_is_repaired_after_a_failed_pipeline(
     redis_client.set(key, "in the way", ex=100)
     await tier.maintenance.repair_if_needed()
     assert redis_client.type(key) == b"string"  # nothing has met it
-    with pytest.raises(WrongType):
+    with pytest.raises(CacheUnavailable):
         await tier.usage.remove([A])
     await tier.maintenance.repair_if_needed()
     assert not redis_client.exists(key)
@@ -139,7 +139,7 @@ async def test_a_batch_is_added_once_despite_a_value_of_the_wrong_type(
     redis_client.expire(f"image:index:{name}", 100)
     batch = tier.usage.batch(tier.shards.first, {A: Usage(3, 2, NOW)})
     for _ in range(3):
-        assert isinstance((await tier.usage.write([batch]))[tier.shards.first], WrongType)
+        assert isinstance((await tier.usage.write([batch]))[tier.shards.first], CacheUnavailable)
     await tier.maintenance.repair_if_needed()
     assert not await tier.usage.write([batch])
     assert await tier.usage_of(A) == Usage(3, 2, NOW)

@@ -6,6 +6,7 @@ import time
 import pytest
 import redis
 
+from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_queue.leased_queue import Claim
 from gateway.redis_queue.purge_queue import PurgeQueue
@@ -21,18 +22,18 @@ def queue(tier: Tier) -> PurgeQueue:
 async def test_an_image_that_waits_keeps_its_time(queue: PurgeQueue) -> None:
     await queue.enqueue(["a"], NOW)
     await queue.enqueue(["b", "a"], NOW + 5)
-    assert await queue.claim(NOW + 5, 10) == [Claim("a", NOW), Claim("b", NOW + 5)]
+    assert await queue.claim(NOW + 5, 10) == [Claim(ImageVariant("a"), NOW), Claim(ImageVariant("b"), NOW + 5)]
 
 
 async def test_a_sent_purge_leaves_the_queue_and_the_dead_list(queue: PurgeQueue) -> None:
     """It was given up before, and the image has changed again since."""
     await queue.enqueue(["a", "b"], NOW)
     for image_id in ("a", "b"):
-        while not await queue.fail(image_id, "refused", NOW):
+        while not await queue.fail(ImageVariant(image_id), "refused", NOW):
             pass
     await queue.enqueue(["a"], NOW)
     await queue.sent(await queue.claim(NOW, 10), NOW)
-    assert [entry.item for entry in await queue.dead()] == ["b"]
+    assert [entry.item for entry in await queue.dead()] == [ImageVariant("b")]
     assert (await queue.state(NOW)).next_due is None
 
 
@@ -41,16 +42,16 @@ async def test_an_image_that_changes_while_its_purge_is_sent_is_purged_again(que
     claims = await queue.claim(NOW, 10)
     await queue.enqueue(["a"], NOW + 2)
     await queue.sent(claims, NOW)
-    assert await queue.claim(NOW + 2, 10) == [Claim("a", NOW + 2)]
+    assert await queue.claim(NOW + 2, 10) == [Claim(ImageVariant("a"), NOW + 2)]
 
 
 async def test_a_claim_that_another_worker_has_since_taken_is_not_removed(queue: PurgeQueue) -> None:
     await queue.enqueue(["a"], NOW)
     lapsed = await queue.claim(NOW, 10)
-    assert await queue.claim(NOW + 60, 10) == [Claim("a", NOW + 60)]
+    assert await queue.claim(NOW + 60, 10) == [Claim(ImageVariant("a"), NOW + 60)]
     await queue.sent(lapsed, NOW)
-    await queue.release(lapsed, NOW)
-    assert await queue.due_at("a") == NOW + 120
+    await queue.free(NOW)
+    assert await queue.due_at(ImageVariant("a")) == NOW + 120
 
 
 async def test_the_time_is_that_of_redis(queue: PurgeQueue, redis_client: "redis.Redis") -> None:
@@ -60,12 +61,13 @@ async def test_the_time_is_that_of_redis(queue: PurgeQueue, redis_client: "redis
     assert before <= divmod(round(now * 1e6), 10**6) <= redis_client.time()
 
 
-async def test_released_purges_have_their_places_back(queue: PurgeQueue) -> None:
+async def test_freed_purges_are_due_again_before_what_was_due_after_them(queue: PurgeQueue) -> None:
     await queue.enqueue(["a"], NOW - 9)
     await queue.enqueue(["b"], NOW - 4.25)
-    claims = await queue.claim(NOW, 10)
-    await queue.release(claims, NOW)
-    assert await queue.claim(NOW, 10) == claims
+    await queue.enqueue(["c"], NOW - 2)
+    claims = await queue.claim(NOW, 2)
+    await queue.free(NOW, claims[0].due_at)
+    assert await queue.claim(NOW, 2) == [claims[0], Claim(ImageVariant("b"), NOW - 9)]
 
 
 async def test_the_queue_is_bounded_and_counts_what_finds_no_room(queue: PurgeQueue) -> None:
@@ -75,8 +77,8 @@ async def test_the_queue_is_bounded_and_counts_what_finds_no_room(queue: PurgeQu
 
 
 async def test_words_that_are_no_image_ids_are_removed(queue: PurgeQueue, redis_client: "redis.Redis") -> None:
-    redis_client.zadd("image:purge:queue", {b"\xff": 1, b"a|thumb": 2, b"a": 3})
-    assert await queue.claim(NOW, 10) == [Claim("a", 3)]
+    redis_client.zadd("image:purge:queue", {b"\xff": 1, b"a|": 2, b"a": 3})
+    assert await queue.claim(NOW, 10) == [Claim(ImageVariant("a"), 3)]
     assert redis_client.zcard("image:purge:queue") == 1
 
 
@@ -98,13 +100,13 @@ async def test_an_invalid_slot_delays_nothing(tier: Tier, redis_client: "redis.R
     assert await queue.take_slot() > 0
 
 
-async def test_keys_of_another_type_are_repaired(queue: PurgeQueue, redis_client: "redis.Redis") -> None:
+async def test_keys_of_another_type_are_repaired(queue: PurgeQueue, tier: Tier, redis_client: "redis.Redis") -> None:
     redis_client.hset("image:purge:pace", "a", "b")
     redis_client.set("image:purge:queue", "a", ex=60)
     for call in (queue.take_slot(), queue.state(NOW)):
         with pytest.raises(CacheUnavailable):
             await call
-    await queue.repair()
+    await tier.maintenance.repair_if_needed()
     assert (await queue.take_slot(), (await queue.state(NOW)).next_due) == (0, None)
 
 
@@ -114,4 +116,4 @@ async def test_many_replicas_queue_a_change_once(tier: Tier, queue: PurgeQueue) 
         *(replica.enqueue(["a", "b"], NOW + number) for number, replica in enumerate((queue, *others)))
     )
     claims = [claim for replica in (queue, *others) for claim in await replica.claim(NOW + 9, 1)]
-    assert sorted(claim.item for claim in claims) == ["a", "b"]
+    assert sorted(claim.item.image_id for claim in claims) == ["a", "b"]

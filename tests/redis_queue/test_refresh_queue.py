@@ -5,8 +5,7 @@ import asyncio
 import redis
 
 from gateway.presign.style_variants import ImageVariant
-from gateway.redis_queue.leased_queue import Claim, DeadEntry, QueueLimits
-from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.redis_queue.leased_queue import Claim, DeadEntry, LeasedQueue, QueueLimits
 from gateway.settings import Live
 from tests.tier import NOW, Tier, also_in_a_cluster
 
@@ -80,7 +79,7 @@ async def test_i5_a_renewal_that_always_fails_is_parked_with_its_reason_and_dela
 
 
 async def test_the_backoff_grows_and_is_bounded(tier: Tier) -> None:
-    queue = RefreshQueue(tier.shards, Live(QueueLimits(lambda: 1, 100, 1)), random=lambda: 1.0)
+    queue = LeasedQueue(tier.shards, "refresh", limits=Live(QueueLimits(lambda: 1, 100, 1)), random=lambda: 1.0)
     await queue.schedule({A: NOW})
     waits = []
     for _ in range(6):
@@ -99,7 +98,7 @@ async def test_a_success_resets_the_attempts(tier: Tier) -> None:
 
 
 async def test_the_dead_list_is_bounded(tier: Tier) -> None:
-    queue = RefreshQueue(tier.shards, Live(QueueLimits(lambda: 1, 1, 10)))
+    queue = LeasedQueue(tier.shards, "refresh", limits=Live(QueueLimits(lambda: 1, 1, 10)))
     variants = [ImageVariant(f"id-{number}") for number in range(15)]
     await queue.schedule(dict.fromkeys(variants, NOW))
     for variant in variants:
@@ -111,7 +110,7 @@ async def test_the_dead_list_is_bounded(tier: Tier) -> None:
 @also_in_a_cluster
 async def test_dead_renewals_are_due_again_the_chosen_and_all(tier: Tier) -> None:
     """They are in several shards of a Cluster."""
-    queue = RefreshQueue(tier.shards, Live(QueueLimits(lambda: 1, 1, 1000)))
+    queue = LeasedQueue(tier.shards, "refresh", limits=Live(QueueLimits(lambda: 1, 1, 1000)))
     variants = [C, *(ImageVariant(f"id-{number}") for number in range(14))]
     await queue.schedule(dict.fromkeys(variants, NOW))
     for variant in variants:

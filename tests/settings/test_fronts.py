@@ -94,6 +94,28 @@ def test_all_addresses_of_an_image_fit_into_one_request() -> None:
     assert settings({**edgeone, "by": "cache_tag"}, image_styles=more)
 
 
+def test_ratios_and_aliases_are_among_the_addresses_of_an_image() -> None:
+    process = "imageMogr2/crop/{width}x{height}/gravity/center"
+    card = {"process": process, "widths": list(range(100, 110)), "formats": ["webp"], "ratios": ["1:1", "16:9"]}
+    aliases = {"postgres": {"dsn": "postgresql://u@h/d", "columns": {"alias": "slug"}}}
+    assert settings(
+        {**CDN, "base_urls": ["https://a", "https://b", "https://c", "https://d"]}, image_styles={"card": card}
+    )
+    bases = [f"https://img-{number}.example.com" for number in range(6)]
+    with pytest.raises(ValidationError, match="make 1200 addresses of an image"):
+        settings({**CDN, "base_urls": bases}, image_styles={"card": card})
+    with pytest.raises(ValidationError, match="make 1200 addresses of an image"):
+        settings({**CDN, "base_urls": bases[:3]}, image_styles={"card": card}, **aliases)
+
+
+def test_ratios_are_among_the_variants_of_an_image() -> None:
+    ratios = [f"{number}:1" for number in range(1, 17)]
+    card = {"process": "imageMogr2/crop/{width}x{height}", "widths": list(range(100, 116)), "formats": ["webp"]}
+    assert settings(WEBHOOK, image_styles={"card": {**card, "ratios": ratios[:14]}})
+    with pytest.raises(ValidationError, match="make 544 variants of an image, and 500 are allowed"):
+        settings(WEBHOOK, image_styles={"card": {**card, "ratios": ratios}})
+
+
 def test_static_credentials_of_purges_take_the_keys_of_cos() -> None:
     static = {**CDN, "credentials": {"source": "static"}}
     found = settings(static)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.guarded_client import GuardedRedis
 from gateway.redis_queue.leased_queue import Claim, QueueState
 
@@ -80,26 +81,26 @@ class PurgeQueue:
         state: QueueState = await self._run(work)
         return state
 
-    async def claim(self, now: float, most: int) -> list[Claim[str]]:
+    async def claim(self, now: float, most: int) -> list[Claim]:
         """Claim due images."""
 
-        def work(data: PurgeData) -> list[Claim[str]]:
+        def work(data: PurgeData) -> list[Claim]:
             due = sorted((at, image_id) for image_id, at in data.queue.items() if at <= now)[:most]
             data.queue |= {image_id: now + _LEASE for _, image_id in due}
             data.claims |= {image_id: (self._replica, now) for _, image_id in due}
-            return [Claim(image_id, at) for at, image_id in due]
+            return [Claim(ImageVariant(image_id), at) for at, image_id in due]
 
-        claims: list[Claim[str]] = await self._run(work)
+        claims: list[Claim] = await self._run(work)
         return claims
 
     async def sent(
-        self, claims: Sequence[Claim[str]], claimed_at: float, replicas: Collection[str] = (), repeat_after: float = 0.0
+        self, claims: Sequence[Claim], claimed_at: float, replicas: Collection[str] = (), repeat_after: float = 0.0
     ) -> int:
         """Remove sent purges, unless one of the replicas is not known to have heard. Return how many remain."""
 
         def work(data: PurgeData) -> int:
             repeats = 0
-            for image_id in (claim.item for claim in claims):
+            for image_id in (claim.item.image_id for claim in claims):
                 if data.queue.get(image_id) != claimed_at + _LEASE:
                     continue
                 at, names, end = data.heard.get(image_id, (0.0, set(), 0.0))
@@ -112,21 +113,12 @@ class PurgeQueue:
 
         return int(await self._run(work))
 
-    async def release(self, claims: Sequence[Claim[str]], claimed_at: float) -> None:
-        """Give claimed purges their places back."""
-
-        def work(data: PurgeData) -> None:
-            for claim in claims:
-                if data.queue.get(claim.item) == claimed_at + _LEASE:
-                    data.queue[claim.item] = claim.due_at
-
-        await self._run(work)
-
-    async def free(self, claimed_at: float) -> None:
+    async def free(self, claimed_at: float, due_at: float | None = None) -> None:
         """Make all purges due that were claimed at that time."""
+        due = claimed_at if due_at is None else due_at
 
         def work(data: PurgeData) -> None:
-            data.queue |= {image_id: claimed_at for image_id, at in data.queue.items() if at == claimed_at + _LEASE}
+            data.queue |= {image_id: due for image_id, at in data.queue.items() if at == claimed_at + _LEASE}
 
         await self._run(work)
 

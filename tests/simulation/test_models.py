@@ -85,7 +85,7 @@ async def test_the_model_of_purges_queues_and_repeats_as_redis_does(tier: Tier, 
             assert await model.claim(now, 10) == claims
             if chance < 0.4:
                 for both in (queue, model):
-                    await (both.release(claims, now) if chance < 0.2 else both.free(now))
+                    await both.free(now, claims[0].due_at if claims and chance < 0.2 else None)
             else:
                 assert await model.sent(claims, now, names, 3.0) == await queue.sent(claims, now, names, 3.0)
         assert await model.state(now) == await queue.state(now)

@@ -284,6 +284,7 @@ async def test_an_injected_fault_has_a_light_a_problem_an_alert_and_advice_and_e
         same = [finding for finding in told if finding["finding"] == fault.problem]
         assert [(finding["level"], finding["command"]) for finding in same][:1] == [(kind.level, kind.command)]
         assert all(finding["what"] and finding["remedy"] and finding["since"] for finding in same)
+        assert any(fault.remedy in finding["remedy"] for finding in same), same
         found = await scene.check() if fault.check else ""
         assert [words for words in fault.check if words not in found] == [], found
         assert f"\n### {alert}\n" in read("docs/runbook.md")

@@ -14,8 +14,7 @@ from pydantic import SecretStr
 from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.client import open_redis
 from gateway.redis_connection.shards import Shards
-from gateway.redis_queue.leased_queue import QueueLimits
-from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.redis_queue.leased_queue import LeasedQueue, QueueLimits
 from gateway.settings import Live, RedisSettings
 from gateway_dev.database import ImageRow, ImagesTable
 from tests.limits import LIMIT
@@ -80,7 +79,7 @@ async def test_a_killed_gateway_leaves_not_one_url_unrenewed(
         await warm(running)
         first = await ends(shards)
         due = max(first.values()) - LIFE + 3  # when none is fresh any more
-        queue = RefreshQueue(shards, Live(QueueLimits(lambda: 3, 5, 1000)))
+        queue = LeasedQueue(shards, "refresh", limits=Live(QueueLimits(lambda: 3, 5, 1000)))
         await queue.schedule(dict.fromkeys(map(ImageVariant, IDS), due))
         await until(lambda: renewed(shards, first), what="the first renewals")
         killed.process.kill()

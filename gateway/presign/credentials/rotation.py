@@ -187,8 +187,8 @@ class RotatingCredentials:
         self.show_end()
 
     def show_end(self) -> None:
-        """Set the metric of the end of the credentials. The metric is absent if they never end."""
-        expires_at = self.newest.expires_at if self.newest is not None else None
+        """Set the metric of the end of the credentials: 0 without any. The metric is absent if they never end."""
+        expires_at = self.newest.expires_at if self.newest is not None else 0.0
         for bucket in self.buckets:
             if expires_at is not None:
                 self.metrics.credentials_expire.labels(bucket=bucket).set(expires_at)
@@ -203,6 +203,7 @@ class RotatingCredentials:
         left = self.seconds_left
         if left == 0:
             self.has_ended()
+            self.show_end()
         elif self.failures == 1:
             how_long = "" if left is None else f" left={left:.0f}s"
             text = "credentials cannot be refreshed, the old ones are used: bucket=%s source=%s%s reason=%s"

@@ -114,6 +114,12 @@ export const FINDINGS = {
     "alert": "ImageGatewayClockWrong",
     "command": "timedatectl"
   },
+  "credentials_not_refreshed": {
+    "en": "The source of COS credentials gives none, and the old ones are used until they end.",
+    "zh": "COS 凭证的来源没有给出新凭证，旧凭证用到到期为止。",
+    "alert": "ImageGatewayCredentialsNotRefreshed",
+    "command": "image-gateway-admin check"
+  },
   "credentials_end": {
     "en": "The COS credentials end in {seconds} s.",
     "zh": "COS 凭证将在 {seconds} 秒后失效。",
