@@ -95,8 +95,7 @@ class Connection(web.RequestHandler):
             without_traceback(newest.exc)
             self._end_body()
         elif waiter is not None and not waiter.done() and self._is_answered(newest, body):
-            self._body = EMPTY_PAYLOAD
-            return
+            waiter = None
         self._body = body
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
