@@ -133,15 +133,13 @@ class AuthorizedLookup:
             return caller
 
         for image_id, found in all_found.items():
-            if isinstance(found, ImageNotFound):
-                results[image_id] = refusal(caller)
-            elif isinstance(found, GatewayError):
-                results[image_id] = found
-            else:
+            if isinstance(found, Resolved):
                 try:
                     results[image_id] = check(sender, found, now)
                 except GatewayError as error:
                     results[image_id] = error
+            else:
+                results[image_id] = refusal(caller) if isinstance(found, ImageNotFound) else found
         return results
 
     async def _peek(
