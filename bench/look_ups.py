@@ -8,7 +8,7 @@ import multiprocessing
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Final
 
@@ -17,11 +17,11 @@ from gateway.presign.style_variants import ImageVariant
 from gateway.process.memory_tuning import tune_memory
 from gateway.redis_entries.usage_store import Usage
 from gateway.redis_queue.leased_queue import Claim
-from gateway.service.changes import make_changes
+from gateway.service.changes import Changes
 from gateway.service.metrics import Metrics
 from gateway.service.signing import open_signing
 from gateway.service.stores import RedisStores, open_stores
-from gateway.service.urls import Urls, open_urls
+from gateway.service.urls import Urls
 from gateway.settings import Live, Settings
 from gateway.urls.refresh_batch import RefreshBatch
 
@@ -89,7 +89,7 @@ async def _opened(settings: Settings) -> AsyncIterator[Urls]:
     async with (
         open_signing(live, metrics.presign) as signing,
         open_stores(live, metrics.catalog, metrics.redis, signing) as stores,
-        open_urls(live, metrics.urls, signing, stores, None, make_changes(live)) as urls,
+        aclosing(Urls(live, metrics.urls, signing, stores, None, Changes(live))) as urls,
     ):
         yield urls
 

@@ -26,8 +26,8 @@ from gateway.delivery.decision import (
     Rules,
     decide,
 )
-from gateway.delivery.headers import COPIED, Prepared, PreparedResponse
 from gateway.delivery.parameters import NO_PARAMETERS, VariantRequests
+from gateway.delivery.prepared_response import COPIED, Prepared, PreparedResponse
 from gateway.delivery.relay import FROM_COS, FROM_MEMORY, SMALL_BODY, ClientLeft, Relay
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import (

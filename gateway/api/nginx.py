@@ -1,5 +1,6 @@
 """Handlers for nginx in front: its question for changes, and addresses that it should answer itself."""
 
+import asyncio
 import re
 from dataclasses import dataclass
 from typing import Final, NoReturn, get_args
@@ -21,7 +22,7 @@ _MOST_EPOCHS: Final = 1_000_000  # that a question adds to a metric
 
 
 @dataclass(frozen=True, slots=True)
-class NginxChanges:
+class NginxListHandler:
     """Handler that nginx asks which images have changed, to drop its copies. Counts what nginx reports of itself."""
 
     nginx_list: NginxList
@@ -45,8 +46,11 @@ class NginxChanges:
         if (reason := query.get("floor")) in _REASONS:
             metrics.nginx_floors.labels(reason).inc()
         asked_at = int(query["now"]) if _NUMBER.fullmatch(query.get("now", "")) else None
-        text = self.nginx_list.since(int(query["since"]), boot_time(), asked_at)
-        return web.Response(text=text, content_type="application/json", headers=HEADERS)
+        pieces = list[str]()
+        for piece in self.nginx_list.since(int(query["since"]), boot_time(), asked_at):
+            pieces.append(piece)
+            await asyncio.sleep(0)
+        return web.Response(text="".join(pieces), content_type="application/json", headers=HEADERS)
 
     async def refuse(self, request: web.Request) -> NoReturn:
         """Answer on the public port, where only an nginx with a wrong address asks, as if the address did not exist.

@@ -13,7 +13,7 @@ from gateway.api.console import Console
 from gateway.api.images import AdminImageCalls, ImageCalls
 from gateway.api.links import LinkCalls
 from gateway.api.metadata import Metadata
-from gateway.api.nginx import AccelPrefix, NginxChanges
+from gateway.api.nginx import AccelPrefix, NginxListHandler
 from gateway.api.queues import QueueCalls
 from gateway.api.static_files import StaticFiles, add_console_routes, openapi
 from gateway.api.this_process import HealthCalls, ThisProcess
@@ -55,7 +55,7 @@ class PublicHandlers:
     access_check: AccessCheck
     static_files: StaticFiles
     health: HealthCalls
-    nginx_changes: NginxChanges
+    nginx_changes: NginxListHandler
     accel_prefix: AccelPrefix | None
 
 
@@ -68,7 +68,7 @@ class AdminHandlers:
     statistics: CacheStatistics | None
     queues: QueueCalls | None
     purges: CachePurges
-    nginx_changes: NginxChanges
+    nginx_changes: NginxListHandler
     images: AdminImageCalls
     links: LinkCalls | None
     health: HealthCalls

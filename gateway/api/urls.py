@@ -10,7 +10,8 @@ from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.json_bodies import HEADERS, Bodies, image_ids_in, success, validated
 from gateway.api.metadata import Metadata
 from gateway.concurrency.time_limits import TimeSlices
-from gateway.delivery.headers import CORS, Prepared, PreparedResponse, fields
+from gateway.delivery.headers import CORS
+from gateway.delivery.prepared_response import Prepared, PreparedResponse, fields
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, ImageNotFound, InvalidRequest
 from gateway.presign.public_url import PublicUrls

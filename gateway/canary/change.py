@@ -15,16 +15,16 @@ _PAUSE: Final = 0.25  # seconds between two requests to a front
 _IN_A_ROW: Final = 6  # answers with the new bytes: a balancer asks another gateway each time
 
 
-class UnfitChange(Exception):
+class UnfitRow(Exception):
     """The canary's row cannot be changed, so that nothing is known of the fronts."""
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeThroughFronts:
+class NewBytesProbe:
     """Gives the canary's own row another key, and asks each front for the image until it has the new bytes.
 
-    known: returns what the bytes of the row are, or raises ``UnfitChange``.
-    touch: changes the row, or raises ``UnfitChange``.
+    known: reads the row, and returns the size and the entity tag of its object. Raises ``UnfitRow``.
+    touch: gives the row its other key. Raises ``UnfitRow``.
     within: seconds in which every answer of a front must have the new bytes.
     """
 
@@ -44,7 +44,7 @@ class ChangeThroughFronts:
             await asyncio.gather(*map(self._get, self.via))  # a cache has the old bytes from now on
             await self.touch()
             started, after = time.monotonic(), await self.known()
-        except UnfitChange as error:
+        except UnfitRow as error:
             return self._unfit(str(error))
         if after.etag == before.etag:
             return self._unfit("the objects of canary.change.keys have the same bytes")
@@ -76,7 +76,7 @@ class ChangeThroughFronts:
         """Return whether the row has other bytes by now, for instance since an operator has run ``check``."""
         try:
             return (await self.known()).etag != wanted.etag
-        except UnfitChange:
+        except UnfitRow:
             return True
 
     async def _get(self, via: str) -> Seen:

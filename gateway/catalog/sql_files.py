@@ -8,7 +8,7 @@ from psycopg2.extensions import parse_dsn
 
 from gateway.catalog.query import quoted_table
 from gateway.catalog.triggers import WatchedTable, names_of, watched_tables
-from gateway.settings import CanaryChangeSettings, ColumnSettings, PostgresSettings
+from gateway.settings import CanaryRowSettings, ColumnSettings, PostgresSettings
 
 _COLUMN = re.compile(r'^    "(\w+)" (.+?),?$', flags=re.MULTILINE)
 
@@ -21,7 +21,7 @@ def changes_sql(settings: PostgresSettings) -> str:
     return before + "\n".join(blocks) + after
 
 
-def canary_sql(settings: PostgresSettings, change: CanaryChangeSettings) -> str:
+def canary_sql(settings: PostgresSettings, change: CanaryRowSettings) -> str:
     """Return the function that gives the canary's own row its other key, for the user of ``postgres.dsn``."""
     values = (
         ("table_name CONSTANT text", quoted_table(settings.table)),

@@ -1,8 +1,9 @@
 """The change log: which images have changed, since when changes are heard, and whether they are heard now."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
+from itertools import takewhile
 from typing import Final, NamedTuple, Protocol
 
 from gateway.changes.heartbeat import LEASE, Heartbeat
@@ -203,9 +204,9 @@ class ChangeLog:
         """Return when the image may have changed last."""
         return self._latest.get(image_id, self.forgotten).at
 
-    def newest_first(self) -> Iterator[tuple[str, Change]]:
-        """Iterate over the images and their latest changes."""
-        return reversed(self._latest.items())
+    def since(self, at: float) -> list[tuple[str, Change]]:
+        """Return the images that have changed since that time and their latest changes, the newest first."""
+        return list(takewhile(lambda item: item[1].at >= at, reversed(self._latest.items())))
 
     def has_tried(self) -> bool:
         """Return whether each source has been heard once, or could not be heard."""

@@ -63,11 +63,11 @@ class EntryTrust:
         """Note that Redis did not drop a changed image: it may come back with it long after the change."""
         self._drops_failed = True
 
-    def distrust(self, now: float) -> None:
+    def reread_all(self, now: float) -> None:
         """Trust no entry whose row was read before ``now``, a time of the log."""
         self._after = now
 
-    def distrust_renditions(self, renditions: Collection[str | None], now: float) -> None:
+    def reread_renditions(self, renditions: Collection[str | None], now: float) -> None:
         """Trust no entry of these renditions (None: the original) with a row from before ``now``: they have changed.
 
         While a rendition is not configured, a change of a row does not drop its entries, so earlier ones may be old.

@@ -10,7 +10,7 @@ from gateway.findings.finding import Finding, well
 _VERSION = re.compile(r"(?:#|//) image-gateway nginx files, version ([0-9]{1,4})\n")
 # Names that only this project's files have; an older file of such a name names no version.
 _OWN_CONF = {"accel.conf", "to-cos.conf", "to-gateway.conf", "every-error.conf", "changes.conf", "decisions.conf"}
-_OWN = _OWN_CONF | {"changes.js", "hearing.js", "epoch.js", "decisions.js"}
+_OWN = _OWN_CONF | {"changes.js", "hearing.js", "cache_key_epoch.js", "decisions.js"}
 _HTTP = ("conf.d", "http.d", "sites-enabled")  # http.d: of Alpine's package
 _FOLDERS = (*_HTTP, "image-gateway")
 _CACHE_PATH = re.compile(r"^\s*proxy_cache_path\s+([^\s;]+)", re.MULTILINE)

@@ -5,7 +5,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -21,11 +21,11 @@ from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
 from gateway.purge.intake import PurgeIntake
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_replicas.replica_questions import ANSWER, ReplicaAnswer
-from gateway.service.changes import make_changes
+from gateway.service.changes import Changes
 from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing, open_signing
 from gateway.service.stores import Stores, open_stores
-from gateway.service.urls import Urls, open_urls
+from gateway.service.urls import Urls
 from gateway.settings import Live, Settings
 
 T = TypeVar("T")
@@ -42,9 +42,10 @@ class Dependencies:
     signing: Signing
     stores: Stores
 
-    def open_urls(self, purges: PurgeIntake | None = None) -> AbstractAsyncContextManager[Urls]:
+    def open_urls(self, purges: PurgeIntake | None = None) -> "aclosing[Urls]":
         """Open the cached URLs, whose invalidation passes changes on to ``purges``."""
-        return open_urls(self.live, self.metrics.urls, self.signing, self.stores, purges, make_changes(self.live))
+        changes = Changes(self.live)
+        return aclosing(Urls(self.live, self.metrics.urls, self.signing, self.stores, purges, changes))
 
     async def active_record(self, image_id: str) -> ImageRecord:
         """Return the image's record. Raises ``click.ClickException`` if the table has no active row with this id."""

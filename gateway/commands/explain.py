@@ -4,6 +4,7 @@
 import json
 import logging
 import sys
+from contextlib import aclosing
 from pathlib import Path
 
 import click
@@ -18,7 +19,7 @@ from gateway.explain.explanation import Explanation
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.service.access import open_access
 from gateway.service.explain import make_explainer
-from gateway.service.images import open_cos, open_images
+from gateway.service.images import Images, open_cos
 from gateway.service.urls import Urls
 from gateway.urls.aliases import PATH, alias_in
 
@@ -64,7 +65,7 @@ def explain(
             open_access(opened.live, opened.metrics.access, verifies_tokens=token is not None) as access,
             opened.open_urls() as urls,
             open_cos(opened.live, opened.metrics.origin, opened.signing) as origin,
-            open_images(opened.live, opened.metrics, access, urls, origin) as images,
+            aclosing(Images(opened.live, opened.metrics, access, urls, origin)) as images,
         ):
             watch = TriggerWatch(opened.stores.catalog.triggers, opened.metrics.monitoring)
             explainer = make_explainer(opened.live, access, urls, images, watch, opened.metrics.canary, None)

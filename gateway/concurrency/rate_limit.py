@@ -25,17 +25,15 @@ class RateLimit:
     def wait(self, client: str) -> float:
         """Count a request of ``client`` and return 0, or return the seconds until ``client`` may make a request."""
         now = self._now()
-        wait = self._left(client, now)
+        wait = self.left(client, now)
         full_at = max(now, self._full_at.pop(client, now))
         self._full_at[client] = full_at + self._interval if wait == 0 else full_at
         if len(self._full_at) > self._max_clients:
             self._full_at.popitem(last=False)
         return wait
 
-    def left(self, client: str) -> float:
+    def left(self, client: str, now: float | None = None) -> float:
         """Return the seconds until ``client`` may make a request, without counting a request."""
-        return self._left(client, self._now())
-
-    def _left(self, client: str, now: float) -> float:
+        now = self._now() if now is None else now
         wait = self._full_at.get(client, now) - self._tolerance - now
         return wait if wait > self._interval / 1000 else 0.0  # the sum of many intervals is not exact

@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from gateway.delivery.headers import Prepared, fields
+from gateway.delivery.prepared_response import Prepared, fields
 from gateway.settings import Live, ServerSettings
 
 _EVERYBODY: Final = b"Access-Control-Allow-Origin: *\r\n"

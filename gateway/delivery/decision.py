@@ -18,9 +18,10 @@ from gateway.access.signed_links import LinkParameters
 from gateway.delivery.accel import FAILED, fixed_lines, is_accel_conf, order
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.conditions_and_ranges import NOT_MODIFIED, WHOLE, ByteRange, Plan, plan_for
-from gateway.delivery.headers import Prepared, cache_status_of, content_type_of, fields, image_fields, own_fields
+from gateway.delivery.headers import cache_status_of, content_type_of, image_fields, own_fields
 from gateway.delivery.nginx_decisions import DECISION_FOR, NginxDecisions
 from gateway.delivery.parameters import NO_PARAMETERS, Parameters
+from gateway.delivery.prepared_response import Prepared, fields
 from gateway.delivery.redirect import FIXED, ImageRedirect, redirect_lines
 from gateway.errors import (
     DENIALS,
@@ -189,9 +190,14 @@ class Refused:
 Decision: TypeAlias = Answer | NeedsLookUp | NeedsBytes | Refused
 
 
-def decide(request: ImageRequest, found: Found, memory: KnownInMemory, rules: Rules, now: float) -> Decision:
-    """Return the answer to a request, or what is missing for it. ``now``: Unix seconds. Raises nothing."""
-    case = _Case(request, found, memory, rules, now)
+def decide(
+    request: ImageRequest, found: Found, memory: KnownInMemory, rules: Rules, now: float, as_if: Caller | None = None
+) -> Decision:
+    """Return the answer to a request, or what is missing for it. Raises nothing.
+
+    now: Unix seconds. as_if: who sends the request. None: who its credentials say.
+    """
+    case = _Case(request, found, memory, rules, now, known_caller=as_if)
     try:
         if not rules.settings.enabled:
             raise RouteNotFound

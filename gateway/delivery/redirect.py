@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.delivery.cache_policy import CachePolicy
-from gateway.delivery.headers import CACHE, CORS, UNREAD, cache_fields, fields
+from gateway.delivery.headers import CACHE, CORS, UNREAD, cache_fields
+from gateway.delivery.prepared_response import fields
 from gateway.presign.public_url import PublicUrls
 from gateway.presign.signer import AuthorizedImage, SignedImage
 from gateway.presign.url_lifetime import CosClock, Lifetime

@@ -12,7 +12,7 @@ from aiohttp import web
 from gateway.access.caller import Caller
 from gateway.access.request_head import RequestHead
 from gateway.delivery.cors import add_vary, allow
-from gateway.delivery.headers import Prepared, PreparedResponse
+from gateway.delivery.prepared_response import Prepared, PreparedResponse
 from gateway.errors import GatewayError
 
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")

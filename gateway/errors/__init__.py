@@ -106,7 +106,7 @@ class UnknownWidth(InvalidRequest, code="unknown_width", message="the style does
 
 
 class UnknownRatio(InvalidRequest, code="unknown_ratio", message="the style does not have that ratio"):
-    """``r`` is none of the style's ``ratios``."""
+    """The parameter ``r`` (width to height) is none of the ``ratios`` of the requested style."""
 
 
 class UnknownFormat(InvalidRequest, code="unknown_format", message="the style does not have that format"):

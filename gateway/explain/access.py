@@ -18,6 +18,7 @@ from gateway.presign.signer import SignedImage
 from gateway.presign.style_variants import Audience
 
 _MOST_KILLS = 100  # earlier counts of killed links that a link is tried with
+_LASTS = 60  # seconds, of a link that nobody gets
 _PATHS = ("/i/{}", "/api/v1/images/{}/proxy", "/api/v1/images/{}/access")
 
 
@@ -110,17 +111,13 @@ def _by_link(text: str, links: SignedLinks | None) -> tuple[Caller, Facts]:
     return Caller(link=link), facts | {"recognized": True, "path": link.path, "expires_at": link.expires_at}
 
 
-class _ValidLink(SignedLink):
-    """A signed link that counts as valid for every image."""
-
-    def is_valid_for(self, links_killed: int | None) -> bool:
-        del links_killed
-        return True
-
-
-def permitted(record: ImageRecord) -> Caller:
-    """Return a caller who may see the image."""
-    return Caller(record.owner, link=_ValidLink("", 0, "", b""))
+def permitted(record: ImageRecord, links: SignedLinks | None) -> Caller:
+    """Return a caller who may see the image: its owner, or the holder of a link if it has none and links are made."""
+    if record.owner is not None or links is None:
+        return Caller(record.owner)
+    path = short_address(record.image_id)
+    address, _ = links.make(path, expires_in=_LASTS, links_killed=record.links_killed)
+    return Caller(link=links.read(path, yarl.URL(address, encoded=True).query))
 
 
 def _why_no_link(link: SignedLink, record: ImageRecord) -> str:

@@ -81,7 +81,7 @@ class Explainer:
             facts |= why_seen(sender, shown.image, time.time())
         elif row.record is not None and isinstance(shown, Refused) and shown.is_denial:
             facts |= why_hidden(caller, row.record, time.time())
-            shown = await dry.decide(rules, permitted(row.record), would_serve=True)
+            shown = await dry.decide(rules, permitted(row.record, self.authenticator.links), would_serve=True)
         sections = {"row": row.facts, "caller": facts, "cached_url": cached.facts}
         if shown.image is not None:
             error = await dry.ask_also(shown)
@@ -159,12 +159,11 @@ class _DryRequest:
 
         would_serve: what would come next, if images were served at all, and also this row.
         """
-        found, row, settings = NOTHING, self._row, rules.settings
+        found, row = NOTHING, self._row
         if would_serve:
-            settings = settings.model_copy(update={"enabled": True})
-        rules = replace(rules, caller_of=lambda *_: as_if, settings=settings)
+            rules = replace(rules, settings=rules.settings.model_copy(update={"enabled": True}))
         while True:
-            decision = decide(self.wanted, found, self._memory, rules, time.time())
+            decision = decide(self.wanted, found, self._memory, rules, time.time(), as_if)
             if isinstance(decision, NeedsLookUp):
                 if row.error is not None:
                     return Refused(row.error, decision.caller)

@@ -13,7 +13,7 @@ from gateway.explain.explanation import Facts
 from gateway.findings.catalogue import CATALOGUE, known_remedy
 from gateway.objects.renew_on_refusal import Renewal
 from gateway.origin.client import OriginClient, ProbeAnswer
-from gateway.origin.cos_errors import PresignedUrlRefused, VersionChanged, failure_of
+from gateway.origin.cos_errors import ObjectReplaced, PresignedUrlRefused, failure_of
 from gateway.origin.failures import FailedObjects
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signer import SignedImage
@@ -130,5 +130,5 @@ def _outcome_of(answer: ProbeAnswer) -> GatewayError | PresignedUrlRefused | Non
         return failure_of(answer.error, {}, reason).outcome
     except (GatewayError, PresignedUrlRefused) as error:
         return error
-    except VersionChanged:
+    except ObjectReplaced:
         return OriginUnavailable(reason)

@@ -27,12 +27,13 @@ _Text = Annotated[str, Field(max_length=1000)]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A fault of the gateway or of what it needs, or that a try of ``check`` was well: a kind of the catalogue here.
+    """A result of ``check`` or of a running gateway: a fault that the catalogue describes, or that a part is well.
 
-    values: the names and numbers in the sentence.
-    since: when it was first seen, in Unix seconds. None: not known.
-    where: the part that was looked at. seen: what was seen there; empty: the sentence of the kind.
-    remedy: more exact than that of the kind and of the cause; empty: neither.
+    name: of the fault, in the catalogue.
+    values: the names and numbers in its sentence.
+    since: when the fault was first seen, in Unix seconds. None: not known.
+    where: the part that was looked at. seen: what was seen there; empty: the sentence of the catalogue says it.
+    remedy: in place of the catalogue's, if this one is more exact. Empty: the catalogue's.
     stops_start: a gateway that starts now serves nothing new until the configuration or a grant changes.
     """
 

@@ -30,7 +30,7 @@ class BoundedHttp:
 
     timeout: float = _TIMEOUT
     most_bytes: int = _MOST_BYTES
-    _session: aiohttp.ClientSession | None = field(default=None, init=False)
+    _session: aiohttp.ClientSession = field(init=False)
 
     async def __aenter__(self) -> "BoundedHttp":
         self._session = aiohttp.ClientSession(
@@ -45,8 +45,7 @@ class BoundedHttp:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._session.close()
 
     async def get(self, url: str, headers: Mapping[str, str] = _NO_HEADERS) -> bytes:
         """Return the body of a 200. Raises ``ServiceUnavailable`` for any other answer."""
@@ -59,8 +58,6 @@ class BoundedHttp:
     async def _request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, accepted: range
     ) -> bytes:
-        if self._session is None:
-            raise RuntimeError("the session is not open")
         try:
             # An additional limit: the session's does not interrupt a name look-up in a thread.
             async with (

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.concurrency.single_flight import SingleFlight
-from gateway.errors import RangeNotSatisfiable, without_traceback
-from gateway.objects.content import COS_FAILURES, STALE_IF_ERROR, Content, Entry, ObjectBody, OriginAccess
+from gateway.errors import OriginTimeout, OriginUnavailable, RangeNotSatisfiable, Unavailable, without_traceback
+from gateway.objects.content import Content
+from gateway.objects.object_body import ObjectBody, OriginAccess
+from gateway.objects.object_cache import Entry
 from gateway.objects.transfer_state import Budget, BufferLimits, Need, Piece, TransferState
 from gateway.objects.variant_source import VariantSource
 from gateway.origin.client import MOST_UNATTENDED
@@ -16,6 +18,11 @@ from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signer import AuthorizedImage, ObjectId
 
 _NO_CONDITIONS: Final[Mapping[str, str]] = {}
+# For how many seconds bytes in memory may replace those of a COS that fails; caches downstream get the same limit in
+# ``stale-if-error`` (RFC 5861).
+_STALE_IF_ERROR: Final = 86_400
+# Failures of COS, and not of the image.
+_COS_FAILURES: Final = (OriginUnavailable, OriginTimeout, Unavailable)
 # The object, and the conditional header fields that COS was sent.
 TransferKey = tuple[ObjectId, tuple[tuple[str, str], ...]]
 
@@ -82,7 +89,7 @@ class SharedTransfer:
         state, owner = self.state, self.owner
         await self.body.open(self.conditions)
         body = self.body.state
-        state.opened(body, owner.answered(self), owner.beginnings)
+        state.opened(body, owner.answered(self), owner.shared_prefixes)
         if not body.is_over and body.length is not None and body.length <= owner.limits.at_once:
             try:
                 state.arrived(self.body.read_nowait())
@@ -154,13 +161,13 @@ class ObjectSource:
     at most ``memory_cache.max_bytes``.
 
     kept: the bytes of bodies that are kept whole.
-    beginnings: the bytes that other transfers keep for readers that join late.
+    shared_prefixes: the bytes that other transfers keep for readers that join late.
     """
 
     def __init__(self, access: OriginAccess, variants: VariantSource, limits: BufferLimits | None = None) -> None:
         self.memory = access.memory
         self.limits = limits or BufferLimits()
-        self.beginnings = Budget(self.limits.beginnings)
+        self.shared_prefixes = Budget(self.limits.shared_prefixes)
         self.kept = Budget(access.memory.settings.value.max_bytes)
         self._access = access
         self._variants = variants
@@ -287,8 +294,8 @@ class ObjectSource:
                 if content.metadata.confirm(stale.metadata):
                     return self.memory.kept(image, stale, data, 304)
                 content = await self.whole(image)
-        except COS_FAILURES:
-            if self.memory.age(stale) >= STALE_IF_ERROR:
+        except _COS_FAILURES:
+            if self.memory.age(stale) >= _STALE_IF_ERROR:
                 raise
             return self.memory.kept(image, stale, data, None)
         content.had_stale = True

@@ -21,7 +21,7 @@ class BufferLimits(NamedTuple):
     whole: int = 4 * 1024 * 1024  # a body up to this size is kept for readers that join or fall behind
     alone: int = 512 * 1024  # the beginning that a transfer with one reader keeps for readers that may still join
     at_once: int = 128 * 1024  # a body up to this size has mostly arrived with its header
-    beginnings: int = 16 * 1024 * 1024  # what all transfers together keep of whole bodies and beginnings
+    shared_prefixes: int = 16 * 1024 * 1024  # what all transfers together keep of whole bodies and beginnings
 
 
 class ResumptionLimits(NamedTuple):
@@ -165,7 +165,7 @@ class TransferState:
 
     body: None until COS has answered.
     is_over: the body is complete.
-    failure: why it is not and never will be.
+    failure: why the rest of the body will not come.
     whole: all bytes, after the end. None if pieces were dropped.
     """
 
@@ -228,7 +228,7 @@ class TransferState:
                 self._drop_first()
         return piece
 
-    def opened(self, body: BodyState, kept: Budget | None, beginnings: Budget) -> None:
+    def opened(self, body: BodyState, kept: Budget | None, shared_prefixes: Budget) -> None:
         """Take COS's answer. ``kept``: of which to keep the whole body in memory, if there is enough left."""
         self.body = body
         size, limits = body.length, self.limits
@@ -237,9 +237,9 @@ class TransferState:
             self._budget, self._reserved = kept, size
         elif size is not None and size <= limits.at_once:
             self._most_alone = limits.at_once
-        elif not body.is_over and beginnings.take(limits.alone):  # else many other transfers keep their beginning
+        elif not body.is_over and shared_prefixes.take(limits.alone):  # else many other transfers keep their beginning
             self._most_alone = limits.alone
-            self._budget, self._reserved = beginnings, limits.alone
+            self._budget, self._reserved = shared_prefixes, limits.alone
         if body.is_over:
             self.ended()
 

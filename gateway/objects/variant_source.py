@@ -11,7 +11,9 @@ from prometheus_client import Counter
 
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import GatewayError, ImageTooLarge, OriginUnavailable
-from gateway.objects.content import Content, Entry, ObjectBody, OriginAccess
+from gateway.objects.content import Content
+from gateway.objects.object_body import ObjectBody, OriginAccess
+from gateway.objects.object_cache import Entry
 from gateway.origin.cos_errors import BodyLost
 from gateway.origin.origin_response import read_at_most
 from gateway.presign.signer import AuthorizedImage, ObjectId, SignedImage

@@ -126,7 +126,7 @@ def failure_of(error: CosError, headers: Mapping[str, str], reason: str) -> Fail
     if error.status >= 500:
         return Failure(errors.OriginUnavailable(reason))
     if error.status == 412:
-        raise VersionChanged
+        raise ObjectReplaced
     if error.status == 416:
         size = _UNSATISFIED_RANGE.fullmatch(headers.get("Content-Range", ""))
         raise errors.RangeNotSatisfiable(int(size[1]) if size is not None else None)
@@ -167,7 +167,7 @@ class BodyTooSlow(BodyLost):
     """COS sent less than 1 KiB a second while the gateway waited for more."""
 
 
-class VersionChanged(Exception):
+class ObjectReplaced(Exception):
     """COS answered 412: the object is no longer the requested version."""
 
 

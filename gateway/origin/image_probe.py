@@ -12,7 +12,7 @@ from typing import Any, Final
 from gateway.catalog.record import ImageMetadata, ImageRecord, side_of
 from gateway.errors import GatewayError, ImageNotFound, ImageTooLarge, OriginRejected
 from gateway.origin.client import OriginClient
-from gateway.origin.cos_errors import BodyLost, PresignedUrlRefused, VersionChanged
+from gateway.origin.cos_errors import BodyLost, ObjectReplaced, PresignedUrlRefused
 from gateway.origin.origin_response import read_at_most
 from gateway.presign.signer import PresignedUrl
 
@@ -52,7 +52,7 @@ class ImageProbe:
             color = f"#{found[1].lower()}" if found is not None else None
             sides = _side(size.get("width")), _side(size.get("height"))
             description = ImageMetadata(*sides, color, placeholder.result())
-        except* (GatewayError, PresignedUrlRefused, VersionChanged, BodyLost, TimeoutError):
+        except* (GatewayError, PresignedUrlRefused, ObjectReplaced, BodyLost, TimeoutError):
             pass
         return description
 

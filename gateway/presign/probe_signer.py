@@ -20,7 +20,7 @@ _NOBODY: Final = Credentials("AKIDOFNOACCOUNT", "a-secret-key-of-no-account")
 
 @dataclass(frozen=True, slots=True)
 class ProbeSigner:
-    """Signs URLs of COS for the command ``check``, with chosen times, parameters, token and host. They serve no image.
+    """Signs URLs by which the command ``check`` tries COS, with chosen times, parameters, token and host.
 
     styles: the configured styles, COS's processing parameters by name.
     """

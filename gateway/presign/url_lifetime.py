@@ -82,8 +82,8 @@ class CosClock:
 class Lifetime:
     """Decides how long presigned URLs may be used, and when their renewal is due. Durations are in seconds.
 
-    ``min_remaining`` is a margin for the transfer and for clocks that differ. When a token ends a URL sooner, it and
-    ``threshold`` shrink in proportion to the life of the URL. The margin stays above the difference of clocks.
+    A URL is not used in its last ``min_remaining`` seconds, and is renewed in its last ``threshold`` seconds. If a
+    token ends it sooner, both are shorter in proportion, but the former not below the difference of clocks.
     """
 
     url_cache: Live[UrlCacheSettings]

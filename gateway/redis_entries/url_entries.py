@@ -146,7 +146,7 @@ class EntryCodec:
 
 
 class Made(NamedTuple):
-    """An image with a new URL, and the tombstone that was ``seen`` before its row was read."""
+    """An image with a new URL, and the tombstone (mark of a drop) that Redis had before its row was read (``seen``)."""
 
     image: SignedImage
     seen: Tombstone = NO_TOMBSTONE

@@ -26,8 +26,9 @@ from gateway.catalog.image_id import PATTERN
 from gateway.delivery.accel import CONFIG_VERSION
 from gateway.delivery.cors import CorsOrigins, add_vary
 from gateway.delivery.fallback_picture import FallbackPicture
-from gateway.delivery.headers import CACHE, CORS, PreparedResponse
+from gateway.delivery.headers import CACHE, CORS
 from gateway.delivery.nginx_files import NginxFiles
+from gateway.delivery.prepared_response import PreparedResponse
 from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext, current_request_id, head_of
 from gateway.errors import GatewayError, InvalidRequest, UnknownTransferCoding
 from gateway.server.connection import Connection

@@ -4,7 +4,6 @@ import asyncio
 import importlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.access.admin_guard import AdminGuard
@@ -20,18 +19,23 @@ if TYPE_CHECKING:
     from gateway.access.jwks import Jwks
 
 
-@dataclass(frozen=True, slots=True)
 class Access:
     """The objects that identify callers and check their rights. No ``links`` without ``access.signed_links``."""
 
-    admin_guard: AdminGuard
-    authenticator: Authenticator
-    key_set: "Replaceable[Jwks | None]"
-    links: SignedLinks | None
-    client_address: ClientAddress
-    cors_origins: CorsOrigins
-    metrics: AccessMetrics
-    rights_changed: Callable[[], None]
+    def __init__(
+        self,
+        live: Live[Settings],
+        metrics: AccessMetrics,
+        key_set: "Replaceable[Jwks | None]",
+        rights_changed: Callable[[], None],
+    ) -> None:
+        server = live.map(lambda settings: settings.server)
+        self.metrics, self.key_set, self.rights_changed = metrics, key_set, rights_changed
+        self.admin_guard = AdminGuard(live.map(lambda settings: settings.admin), metrics.admin_attempts)
+        self.client_address, self.cors_origins = ClientAddress(server), CorsOrigins(server)
+        self.links = signed_links(live)
+        access = live.map(lambda settings: settings.access)
+        self.authenticator = Authenticator(access, lambda: key_set.value, self.links)
 
     @asynccontextmanager
     async def prepare(self, old: Settings, new: Settings) -> AsyncIterator[Callable[[], None]]:
@@ -56,14 +60,11 @@ async def open_access(
     verifies_tokens: bool = True,
 ) -> AsyncIterator[Access]:
     """Keep fetching the key set (empty without ``verifies_tokens``). Call ``rights_changed`` when its keys change."""
-    access, server = live.map(lambda settings: settings.access), live.map(lambda settings: settings.server)
-    await _import_token_libraries(access.value.jwt)
-    opening = _key_set(access.value.jwt, metrics, rights_changed, fetches=verifies_tokens)
+    jwt = live.value.access.jwt
+    await _import_token_libraries(jwt)
+    opening = _key_set(jwt, metrics, rights_changed, fetches=verifies_tokens)
     async with aclosing(await Replaceable.open(opening)) as key_set:
-        guard = AdminGuard(live.map(lambda settings: settings.admin), metrics.admin_attempts)
-        links, address, origins = signed_links(live), ClientAddress(server), CorsOrigins(server)
-        authenticator = Authenticator(access, lambda: key_set.value, links)
-        yield Access(guard, authenticator, key_set, links, address, origins, metrics, rights_changed=rights_changed)
+        yield Access(live, metrics, key_set, rights_changed)
 
 
 def signed_links(live: Live[Settings]) -> SignedLinks | None:

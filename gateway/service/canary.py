@@ -11,7 +11,7 @@ from typing import Final
 from gateway.access.canary_mark import CanaryMark
 from gateway.access.signed_links import SignedLinks, short_address
 from gateway.canary.canary import AnswersOfFronts, Ask, Canary, Question, Step
-from gateway.canary.change import ChangeThroughFronts, UnfitChange
+from gateway.canary.change import NewBytesProbe, UnfitRow
 from gateway.canary.client import FrontClient, open_front_client
 from gateway.canary.rules import Known
 from gateway.catalog.postgres import PostgresCatalog
@@ -63,23 +63,23 @@ class CanaryImages:
         return Known("public" if record.public else "private", length, etag), base, record.links_killed
 
     async def changing(self, image_id: str) -> Known:
-        """Return what is known of the image that changes. Raises ``UnfitChange`` if that shows nothing of fronts."""
+        """Return what is known of the image that changes. Raises ``UnfitRow`` if that shows nothing of fronts."""
         known, _, _ = await self.known(image_id)
         if known.row != "public":
-            raise UnfitChange(f"the row of canary.change.id is {known.row}; it must be public")
+            raise UnfitRow(f"the row of canary.change.id is {known.row}; it must be public")
         if known.etag is None:
-            raise UnfitChange("COS does not give the object of canary.change.id")
+            raise UnfitRow("COS does not give the object of canary.change.id")
         return known
 
     async def touch(self) -> None:
-        """Give the row that changes its other key. Raises ``UnfitChange`` without the function, or without a row."""
+        """Give the row that changes its other key. Raises ``UnfitRow`` without the function, or without a row."""
         try:
             key = await self.catalog.touch_canary()
         except CatalogUnavailable as error:
             what = f"image_gateway_touch() failed: {error}; run what `image-gateway-admin sql canary` prints"
-            raise UnfitChange(what) from error
+            raise UnfitRow(what) from error
         if key is None:
-            raise UnfitChange("image_gateway_touch() changed no row; run what `image-gateway-admin sql canary` prints")
+            raise UnfitRow("image_gateway_touch() changed no row; run what `image-gateway-admin sql canary` prints")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,33 +158,18 @@ def make_canaries(
     jwt, asks_alone = live.value.access.jwt, worker_number() in (None, 1)  # of several workers, the first
     images, mark = CanaryImages(stores.catalog, signing, origin), CanaryMark(live.map(shared_secret))
     questions = CanaryQuestions(settings, images, signed_links(live), jwt.cookie if jwt is not None else None)
-    asking: dict[str, tuple[float, Ask]] = {
-        "answers": (settings.every, AnswersOfFronts(settings.via, questions, client, mark).ask)
-    }
-    if settings.change is not None:
-        changing = ChangeThroughFronts(
-            settings.via,
-            short_address(settings.change.id),
-            partial(images.changing, settings.change.id),
-            images.touch,
-            client,
-            mark,
-            settings.every * _CHANGE_WITHIN,
-        )
-        asking["change"] = (settings.every * _CHANGES, changing.ask)
     errors, redis = metrics.registry.background_errors, stores.redis
-    return [
-        Canary(
-            part,
-            every,
-            ask,
-            CanaryRounds(redis.shards, settings, part) if redis is not None else None,
-            metrics.canary,
-            errors,
-            asks_alone=asks_alone,
-        )
-        for part, (every, ask) in asking.items()
-    ]
+
+    def canary(part: str, every: float, ask: Ask) -> Canary:
+        rounds = CanaryRounds(redis.shards, settings, part) if redis is not None else None
+        return Canary(part, every, ask, rounds, metrics.canary, errors, asks_alone=asks_alone)
+
+    canaries = [canary("answers", settings.every, AnswersOfFronts(settings.via, questions, client, mark).ask)]
+    if (change := settings.change) is not None:
+        known, within = partial(images.changing, change.id), settings.every * _CHANGE_WITHIN
+        probe = NewBytesProbe(settings.via, short_address(change.id), known, images.touch, client, mark, within)
+        canaries.append(canary("change", settings.every * _CHANGES, probe.ask))
+    return canaries
 
 
 @asynccontextmanager

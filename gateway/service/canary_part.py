@@ -1,12 +1,11 @@
 """The part of the canary. Without the section ``canary`` it asks nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from gateway.access.canary_mark import CanaryMark
 from gateway.concurrency.background import background
-from gateway.metrics.canary import CanaryOutcomes
 from gateway.origin.client import OriginClient
 from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
@@ -22,25 +21,16 @@ async def open_canary(
     changed = asyncio.Event()
     live.watch(lambda old, new: changed.set() if old.canary != new.canary else None)
 
-    def begin() -> AbstractAsyncContextManager[None] | None:
-        if live.value.canary is None:
-            return None
-        from gateway.service.canary import asking
+    async def keep_asking() -> None:
+        while True:
+            changed.clear()
+            async with AsyncExitStack() as stack:
+                if live.value.canary is not None:
+                    from gateway.service.canary import asking
 
-        return asking(live, metrics, signing, stores, origin)
+                    await stack.enter_async_context(asking(live, metrics, signing, stores, origin))
+                await changed.wait()
+            metrics.canary.clear()
 
-    async with background("canary", _keep_asking(begin, changed, metrics.canary)):
+    async with background("canary", keep_asking()):
         yield CanaryMark(live.map(shared_secret))
-
-
-async def _keep_asking(
-    begin: Callable[[], AbstractAsyncContextManager[None] | None], changed: asyncio.Event, outcomes: CanaryOutcomes
-) -> None:
-    """Ask as ``begin`` says, and anew each time that ``changed`` is set, until cancelled."""
-    while True:
-        changed.clear()
-        async with AsyncExitStack() as stack:
-            if (asking := begin()) is not None:
-                await stack.enter_async_context(asking)
-            await changed.wait()
-        outcomes.clear()

@@ -1,8 +1,7 @@
 """The part that answers requests for images: the bytes from memory or COS, the caller's rights, the way of delivery."""
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+import asyncio
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 from gateway.api.authorized_lookup import AuthorizedLookup
@@ -16,7 +15,8 @@ from gateway.delivery.nginx_files import NginxFiles
 from gateway.delivery.parameters import VariantRequests
 from gateway.delivery.redirect import ImageRedirect
 from gateway.delivery.relay import Relay
-from gateway.objects.content import ObjectCache, OriginAccess
+from gateway.objects.object_body import OriginAccess
+from gateway.objects.object_cache import ObjectCache
 from gateway.objects.object_source import ObjectSource
 from gateway.objects.transfer_state import ResumptionLimits
 from gateway.objects.variant_source import RefusedVariants, VariantSource
@@ -36,23 +36,64 @@ if TYPE_CHECKING:
     from gateway.tracing.spans import Spans
 
 
-@dataclass(frozen=True, slots=True)
 class Images:
-    """The handlers of requests for images, and the objects that these handlers use."""
+    """The handlers of requests for images, and the objects that these handlers use: the bytes and the metadata."""
 
-    origin: OriginClient
-    metadata: MetadataLookup
-    refresh: OnDemandRefresh
-    failures: FailedObjects
-    refused: RefusedVariants
-    source: ObjectSource
-    lookup: AuthorizedLookup
-    variant_requests: VariantRequests
-    decisions: NginxDecisions
-    rules: Live[Rules]
-    handler: ImageHandler
-    url_handler: UrlHandler
-    nginx_files: NginxFiles
+    def __init__(
+        self, live: Live[Settings], metrics: Metrics, access: Access, urls: Urls, origin: OriginClient
+    ) -> None:
+        configured, signing, redis = live.value.image_proxy, urls.signing, urls.stores.redis
+        renditions, resolver, log, counted = signing.renditions, urls.resolver, urls.changes.log, metrics.origin
+        self.origin = origin
+
+        def wants_placeholder(record: ImageRecord) -> bool:
+            return renditions.value.makes_placeholders and record.placeholder is None
+
+        probe = ImageProbe(origin, signing.signer.sign_rule, wants_placeholder)
+        kept = redis.metadata if redis is not None else None
+        self.metadata = MetadataLookup(probe.describe, kept, urls.metrics, wants_placeholder)
+        self.refresh = refresh = OnDemandRefresh(resolver, signing.clock)
+        log.add_cache(refresh)
+        log.add_cache(self.metadata)
+
+        memory = ObjectCache(live.map(lambda settings: settings.image_proxy.memory_cache), counted, log)
+        self.failures = failures = FailedObjects(memory.changed_at, memory.now)
+        self.refused = RefusedVariants(renditions, memory.changed_at, memory.now)
+        limits = live.map(lambda settings: ResumptionLimits(settings.image_proxy.retry_count))
+        sign_for_head = resolver.urls.sign_for_head
+        transfers = OriginAccess(origin, failures, memory, refresh.refresh_refused, sign_for_head, counted, limits)
+        self.source = ObjectSource(transfers, VariantSource(transfers, renditions, self.refused))
+
+        authenticator = access.authenticator
+        self.lookup = AuthorizedLookup(resolver, authenticator, renditions)
+        self.variant_requests = VariantRequests(renditions)
+        decisions = NginxDecisions(live.map(lambda settings: settings.access), signing.lifetime, signing.clock)
+        self.decisions = decisions
+        self.nginx_files = NginxFiles(configured.delivery, configured.accel_prefix, metrics.nginx)
+        redirect = ImageRedirect(signing.lifetime, signing.public_urls, signing.clock)
+
+        def rules_of(settings: Settings) -> Rules:
+            image_proxy = settings.image_proxy
+            policy = CachePolicy(
+                image_proxy.max_age,
+                authenticator.varies_by,
+                has_tags=settings.purge is not None,
+                shared_max_age=image_proxy.shared_max_age,
+                stale_while_revalidate=image_proxy.stale_while_revalidate,
+                stale_if_error=image_proxy.stale_if_error,
+            )
+            return Rules(image_proxy, policy, authenticator.caller_of, renditions.value, redirect, decisions)
+
+        self.rules = live.map(rules_of)
+        counts = Counts(urls.usage, counted.sent_bytes, counted.variants, self.nginx_files.accel_not_configured)
+        server, relay = live.map(lambda settings: settings.server), Relay(counted.sent_bytes)
+        known, address = ImageMemory(resolver, self.source, self.refused), access.client_address
+        self.handler = ImageHandler(server, self.rules, known, address, self.variant_requests, relay, counts)
+        self.url_handler = UrlHandler(self.lookup, urls.usage, signing.public_urls)
+
+    async def aclose(self) -> None:
+        """Cancel running requests to COS, and renewals."""
+        await asyncio.gather(*(part.close() for part in (self.metadata, self.refresh, self.source)))
 
 
 def open_cos(
@@ -68,74 +109,3 @@ def open_cos(
         credentials_refused=signing.credentials.refused,
         observe=tracing.cos if tracing is not None else None,
     )
-
-
-@asynccontextmanager
-async def open_images(
-    live: Live[Settings], metrics: Metrics, access: Access, urls: Urls, origin: OriginClient
-) -> AsyncIterator[Images]:
-    """Get the bytes and the metadata of images, and answer requests for them."""
-    configured, signing, redis = live.value.image_proxy, urls.signing, urls.stores.redis
-    renditions, resolver, log, counted = signing.renditions, urls.resolver, urls.changes.log, metrics.origin
-
-    def wants_placeholder(record: ImageRecord) -> bool:
-        return renditions.value.makes_placeholders and record.placeholder is None
-
-    probe = ImageProbe(origin, signing.signer.sign_rule, wants_placeholder)
-    kept = redis.metadata if redis is not None else None
-    metadata = MetadataLookup(probe.describe, kept, urls.metrics, wants_placeholder)
-    refresh = OnDemandRefresh(resolver, signing.clock)
-    log.add_cache(refresh)
-    log.add_cache(metadata)
-
-    memory = ObjectCache(live.map(lambda settings: settings.image_proxy.memory_cache), counted, log)
-    failures = FailedObjects(memory.changed_at, memory.now)
-    refused = RefusedVariants(renditions, memory.changed_at, memory.now)
-    limits = live.map(lambda settings: ResumptionLimits(settings.image_proxy.retry_count))
-    sign_for_head = resolver.urls.sign_for_head
-    transfers = OriginAccess(origin, failures, memory, refresh.refresh_refused, sign_for_head, counted, limits)
-    source = ObjectSource(transfers, VariantSource(transfers, renditions, refused))
-
-    authenticator = access.authenticator
-    lookup = AuthorizedLookup(resolver, authenticator, renditions)
-    variant_requests = VariantRequests(renditions)
-    decisions = NginxDecisions(live.map(lambda settings: settings.access), signing.lifetime, signing.clock)
-    nginx_files = NginxFiles(configured.delivery, configured.accel_prefix, metrics.nginx)
-    redirect = ImageRedirect(signing.lifetime, signing.public_urls, signing.clock)
-
-    def rules_of(settings: Settings) -> Rules:
-        image_proxy = settings.image_proxy
-        policy = CachePolicy(
-            image_proxy.max_age,
-            authenticator.varies_by,
-            has_tags=settings.purge is not None,
-            shared_max_age=image_proxy.shared_max_age,
-            stale_while_revalidate=image_proxy.stale_while_revalidate,
-            stale_if_error=image_proxy.stale_if_error,
-        )
-        return Rules(image_proxy, policy, authenticator.caller_of, renditions.value, redirect, decisions)
-
-    rules = live.map(rules_of)
-    counts = Counts(urls.usage, counted.sent_bytes, counted.variants, nginx_files.accel_not_configured)
-    server, relay = live.map(lambda settings: settings.server), Relay(counted.sent_bytes)
-    known = ImageMemory(resolver, source, refused)
-    handler = ImageHandler(server, rules, known, access.client_address, variant_requests, relay, counts)
-    url_handler = UrlHandler(lookup, urls.usage, signing.public_urls)
-    async with AsyncExitStack() as stack:
-        for part in (metadata, refresh, source):
-            stack.push_async_callback(part.close)
-        yield Images(
-            origin=origin,
-            metadata=metadata,
-            refresh=refresh,
-            failures=failures,
-            refused=refused,
-            source=source,
-            lookup=lookup,
-            variant_requests=variant_requests,
-            decisions=decisions,
-            rules=rules,
-            handler=handler,
-            url_handler=url_handler,
-            nginx_files=nginx_files,
-        )

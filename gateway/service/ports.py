@@ -18,7 +18,7 @@ from gateway.api.images import AdminImageCalls, ImageCalls
 from gateway.api.json_bodies import Bodies
 from gateway.api.links import LinkCalls
 from gateway.api.metadata import Metadata
-from gateway.api.nginx import AccelPrefix, NginxChanges
+from gateway.api.nginx import AccelPrefix, NginxListHandler
 from gateway.api.queues import QueueCalls
 from gateway.api.routes import ADMIN, AdminHandlers, PublicHandlers, add_admin_routes, add_public_routes
 from gateway.api.static_files import StaticFiles
@@ -158,7 +158,7 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         links = LinkCalls(access.links, lookup, bodies, service.stores.catalog, urls.resolver, urls.invalidation)
     metadata = Metadata(lookup, access.client_address, images.metadata, renditions)
     proxy = live.map(lambda settings: settings.image_proxy)
-    nginx_changes = NginxChanges(service.changes.nginx_list, metrics.nginx)
+    nginx_changes = NginxListHandler(service.changes.nginx_list, metrics.nginx)
     accel = AccelPrefix(image_proxy.accel_prefix, images.nginx_files) if image_proxy.delivery == "accel" else None
     public = PublicHandlers(
         images=ImageCalls(images.handler, images.url_handler, lookup, cached_urls, urls.aliases),

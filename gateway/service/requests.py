@@ -5,7 +5,6 @@ import importlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Counter
@@ -27,18 +26,21 @@ _FAILURES: Final = ("500", "502", "503", "504", ABORTED)
 _DENIALS: Final = ("401", "403", "404")
 
 
-@dataclass(frozen=True, slots=True)
 class Requests:
     """The objects that handle every request. ``tracing`` and ``fallback`` are None unless configured."""
 
-    in_flight: InFlight
-    request_log: RequestLog
-    audit: AuditLog
-    debug_log: DebugLog
-    tracing: "Spans | None"
-    fallback: FallbackPicture | None
+    def __init__(
+        self, live: Live[Settings], metrics: ServerMetrics, tracing: "Spans | None", fallback: FallbackPicture | None
+    ) -> None:
+        settings, worker = live.map(lambda settings: settings.logging), worker_number()
+        self.in_flight = InFlight(metrics.inflight_requests)
+        self.request_log = RequestLog(stream_of_log(), settings, worker=worker)
+        self.audit = AuditLog(settings, worker=worker, count_lost=metrics.audit_lines_lost.add)
+        self.debug_log = DebugLog()
+        self.tracing, self.fallback = tracing, fallback
+        settings.watch(self._log_replaced)
 
-    def log_replaced(self, old: LoggingSettings, new: LoggingSettings) -> None:
+    def _log_replaced(self, old: LoggingSettings, new: LoggingSettings) -> None:
         """Write the log from the new level on."""
         if new.level != old.level:
             self.debug_log.set_level(logging.getLevelNamesMapping()[new.level.upper()])
@@ -47,23 +49,18 @@ class Requests:
 @asynccontextmanager
 async def open_requests(live: Live[Settings], metrics: ServerMetrics, trace_spans: Counter) -> AsyncIterator[Requests]:
     """Open the access log and the exporter of spans. Raises ``SettingsError`` and ``UnusablePicture``."""
-    settings, log_settings = live.value, live.map(lambda settings: settings.logging)
+    settings = live.value
     async with await _tracing(settings, trace_spans) as tracing:
         picture = settings.image_proxy.fallback
         fallback = await asyncio.to_thread(FallbackPicture.read, picture.path, picture.statuses) if picture else None
         metrics.requests.start_at_zero(BYTES_ROUTES, {"none", settings.image_proxy.delivery}, _FAILURES)
         metrics.requests.start_at_zero((*BYTES_ROUTES, "access"), {"none"}, _DENIALS)
-        worker, debug_log = worker_number(), DebugLog()
-        request_log = RequestLog(stream_of_log(), log_settings, worker=worker)
-        audit = AuditLog(log_settings, worker=worker, count_lost=metrics.audit_lines_lost.add)
-        in_flight = InFlight(metrics.inflight_requests)
-        requests = Requests(in_flight, request_log, audit, debug_log, tracing, fallback)
-        log_settings.watch(requests.log_replaced)
+        requests = Requests(live, metrics, tracing, fallback)
         try:
             yield requests
         finally:
-            debug_log.stop()
-            request_log.flush()
+            requests.debug_log.stop()
+            requests.request_log.flush()
 
 
 async def _tracing(settings: Settings, trace_spans: Counter) -> "AbstractAsyncContextManager[Spans | None]":

@@ -1,7 +1,7 @@
 """The whole service: its parts, in the order in which they open."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.access.canary_mark import CanaryMark
@@ -9,16 +9,16 @@ from gateway.process.reloader import Reloader
 from gateway.purge.intake import PurgeIntake
 from gateway.service.access import Access, open_access
 from gateway.service.canary_part import open_canary
-from gateway.service.changes import Changes, make_changes
+from gateway.service.changes import Changes
 from gateway.service.diagnostics import Diagnostics, open_diagnostics
-from gateway.service.images import Images, open_cos, open_images
+from gateway.service.images import Images, open_cos
 from gateway.service.metrics import Metrics
 from gateway.service.purges import make_purge_intake, open_purge_target, purging
 from gateway.service.refresh import open_refresh
 from gateway.service.requests import Requests, open_requests
 from gateway.service.signing import Signing, open_signing
 from gateway.service.stores import Stores, open_stores
-from gateway.service.urls import Urls, hearing, open_urls
+from gateway.service.urls import Urls, hearing
 from gateway.settings import Live, Settings
 from gateway.urls.refresh_worker import RefreshReport
 
@@ -56,16 +56,16 @@ async def open_service(
     async with AsyncExitStack() as stack:
         opened = stack.enter_async_context
         requests = await opened(open_requests(live, metrics.server, metrics.trace_spans))
-        changes = make_changes(live, metrics.heartbeat_age)
+        changes = Changes(live, metrics.heartbeat_age)
         access = await opened(open_access(live, metrics.access, changes.rights_changed))
         signing = await opened(open_signing(live, metrics.presign))
         receivers = metrics.redis
         stores = await opened(open_stores(live, metrics.catalog, receivers, signing, requests.tracing))
         await stores.check()
         purges = make_purge_intake(settings, metrics.purge, stores)
-        urls = await opened(open_urls(live, metrics.urls, signing, stores, purges, changes))
+        urls = await opened(aclosing(Urls(live, metrics.urls, signing, stores, purges, changes)))
         origin = await opened(open_cos(live, metrics.origin, signing, requests.tracing))
-        images = await opened(open_images(live, metrics, access, urls, origin))
+        images = await opened(aclosing(Images(live, metrics, access, urls, origin)))
         diagnostics = await opened(open_diagnostics(live, metrics, access, urls, images))
         target = await opened(open_purge_target(settings, metrics.presign, signing, urls.aliases))
         if purges is not None and target is not None and stores.redis is not None:
@@ -75,8 +75,8 @@ async def open_service(
         await opened(hearing(settings, metrics.catalog, urls, watch.look_soon, watch.has_looked))
         refresh = await opened(open_refresh(live, metrics.server.requests, urls, origin))
         canary = await opened(open_canary(live, metrics, signing, stores, origin))
-        health, parts = diagnostics.health, (access, signing)
-        reloader = Reloader(live, read_settings, parts, metrics.reload, is_draining=lambda: health.is_draining)
+        health, prepare = diagnostics.health, (access.prepare, signing.prepare)
+        reloader = Reloader(live, read_settings, prepare, metrics.reload, is_draining=lambda: health.is_draining)
         stack.push_async_callback(reloader.finish)
         yield Service(
             settings=live,

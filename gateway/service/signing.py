@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 
 from gateway.presign.credentials.rotation import BucketCredentials, open_credentials
@@ -16,23 +15,25 @@ from gateway.process.reloader import ReloadRefused, Replaceable
 from gateway.settings import Live, Settings
 
 
-@dataclass(frozen=True, slots=True)
 class Signing:
-    """The clock of COS, and the signer of presigned URLs with the objects that it uses."""
+    """The clock of COS, and the signer of presigned URLs with the objects that it uses.
 
-    clock: CosClock
-    credentials: BucketCredentials  # the newest of each bucket; others hold the object: a reload replaces its content
-    opened: Replaceable[BucketCredentials]  # the sources that are open
-    metrics: PresignMetrics
-    hosts: Hosts
-    renditions: Live[Renditions]
-    lifetime: Lifetime
-    signer: Signer
-    public_urls: PublicUrls
+    opened: the sources of credentials that are open.
+    credentials: the newest of each bucket. Others hold the object: a reload replaces its content.
+    """
 
-    def lease(self, seconds: float) -> float:
-        """Return the lease of renewals: ``seconds``, or less for short-lived credentials."""
-        return self.lifetime.lease(seconds, self.credentials.shortest_life)
+    def __init__(
+        self, live: Live[Settings], metrics: PresignMetrics, clock: CosClock, opened: Replaceable[BucketCredentials]
+    ) -> None:
+        settings, url_cache = live.value, live.map(lambda settings: settings.url_cache)
+        self.metrics, self.clock, self.opened, self.credentials = metrics, clock, opened, opened.value
+        self.lifetime = lifetime = Lifetime(url_cache, live.map(lambda settings: settings.url_prerefresh))
+        self.hosts = Hosts(settings.cos)
+        self.renditions = renditions = Live(Renditions(settings.image_styles, settings.image_variants))
+        live.watch(partial(_replace_renditions, renditions))
+        self.signer = Signer(opened.value, self.hosts, url_cache, renditions=renditions, metrics=metrics, now=clock.now)
+        strict = settings.cos.strict_buckets
+        self.public_urls = PublicUrls(self.signer, lambda url: lifetime.is_usable(url, clock.now()), strict)
 
     @asynccontextmanager
     async def prepare(self, old: Settings, new: Settings) -> AsyncIterator[Callable[[], None]]:
@@ -59,21 +60,11 @@ class Signing:
 @asynccontextmanager
 async def open_signing(live: Live[Settings], metrics: PresignMetrics) -> AsyncIterator[Signing]:
     """Keep the credentials of each bucket fresh, by COS's clock."""
-    settings, url_cache = live.value, live.map(lambda settings: settings.url_cache)
     clock = CosClock()
     metrics.cos_clock_difference.set_function(lambda: clock.observed_offset)
     metrics.cos_clock_offset.set_function(lambda: clock.offset)
-    async with aclosing(await Replaceable.open(_open_credentials(settings, metrics, clock))) as opened:
-        lifetime = Lifetime(url_cache, live.map(lambda settings: settings.url_prerefresh))
-        hosts = Hosts(settings.cos)
-        renditions = Live(Renditions(settings.image_styles, settings.image_variants))
-        live.watch(partial(_replace_renditions, renditions))
-        signer = Signer(opened.value, hosts, url_cache, renditions=renditions, metrics=metrics, now=clock.now)
-        strict = settings.cos.strict_buckets
-        public_urls = PublicUrls(signer, lambda url: lifetime.is_usable(url, clock.now()), strict)
-        yield Signing(
-            clock, opened.value, opened, metrics, hosts, renditions, lifetime, signer=signer, public_urls=public_urls
-        )
+    async with aclosing(await Replaceable.open(_open_credentials(live.value, metrics, clock))) as opened:
+        yield Signing(live, metrics, clock, opened)
 
 
 def _open_credentials(

@@ -36,22 +36,31 @@ logger = logging.getLogger(__name__)
 _FIRST_QUERY_TIMEOUT = 2.0  # seconds that a start waits for Postgres
 
 
-@dataclass(frozen=True, slots=True)
 class RedisStores:
     """The objects that use Redis. ``daily`` is None without ``url_stats.enabled``. ``mac`` protects ``entries``."""
 
-    shards: Shards
-    mac: EntryMac
-    entries: UrlEntries
-    maintenance: SharedMaintenance
-    usage: UsageStore
-    replicas: ReplicaStore
-    metadata: MetadataStore
-    daily: DailyStatistics | None
-    queue: LeasedQueue
-    channel: InvalidationChannel
-    questions: ReplicaQuestions
-    probe: RedisProbe
+    def __init__(self, live: Live[Settings], gauges: RedisGauges, signing: Signing, shards: Shards) -> None:
+        settings, renditions, url_cache = live.value, signing.renditions, live.map(lambda settings: settings.url_cache)
+        secrets_of_entries = live.map(lambda settings: entry_secrets(settings.redis, settings.cos))
+        rules = EntryRules(
+            renews=settings.url_prerefresh.enabled,
+            with_links=settings.access.signed_links is not None,
+            tombstone_ttl=2 * settings.postgres.timeout + 20,
+        )
+        self.shards = shards
+        self.mac = EntryMac(secrets_of_entries, settings.sources, signing.hosts.named)
+        codec = EntryCodec(self.mac, signing.signer)
+        self.entries = UrlEntries(shards, codec, signing.lifetime, rules, signing.clock.now)
+        self.usage = UsageStore(shards)
+        self.queue = LeasedQueue(shards, "refresh", limits=live.map(partial(_queue_limits, signing)))
+        self.maintenance = SharedMaintenance(shards, self.entries, self.usage, self.queue, renditions, url_cache)
+        self.replicas = ReplicaStore(shards)
+        self.metadata = MetadataStore(shards)
+        url_stats = live.map(lambda settings: settings.url_stats)
+        self.daily = DailyStatistics(shards, url_stats) if url_stats.value.enabled else None
+        self.channel = InvalidationChannel(shards)
+        self.questions = ReplicaQuestions(shards, self.channel)
+        self.probe = RedisProbe(shards, self.channel, settings.redis, gauges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,40 +114,7 @@ async def open_stores(
             yield Stores(catalog, None)
             return
         async with open_redis(settings.redis, tracing.redis if tracing is not None else None) as shards:
-            yield Stores(catalog, _redis_stores(live, redis_gauges, signing, shards))
-
-
-def _redis_stores(live: Live[Settings], redis_gauges: RedisGauges, signing: Signing, shards: Shards) -> RedisStores:
-    settings, renditions = live.value, signing.renditions
-    mac = EntryMac(
-        live.map(lambda settings: entry_secrets(settings.redis, settings.cos)), settings.sources, signing.hosts.named
-    )
-    rules = EntryRules(
-        renews=settings.url_prerefresh.enabled,
-        with_links=settings.access.signed_links is not None,
-        tombstone_ttl=2 * settings.postgres.timeout + 20,
-    )
-    entries = UrlEntries(shards, EntryCodec(mac, signing.signer), signing.lifetime, rules, signing.clock.now)
-    usage, queue = UsageStore(shards), LeasedQueue(shards, "refresh", limits=live.map(partial(_queue_limits, signing)))
-    channel = InvalidationChannel(shards)
-    return RedisStores(
-        shards=shards,
-        mac=mac,
-        entries=entries,
-        maintenance=SharedMaintenance(
-            shards, entries, usage, queue, renditions, live.map(lambda settings: settings.url_cache)
-        ),
-        usage=usage,
-        replicas=ReplicaStore(shards),
-        metadata=MetadataStore(shards),
-        daily=DailyStatistics(shards, live.map(lambda settings: settings.url_stats))
-        if settings.url_stats.enabled
-        else None,
-        queue=queue,
-        channel=channel,
-        questions=ReplicaQuestions(shards, channel),
-        probe=RedisProbe(shards, channel, settings.redis, redis_gauges),
-    )
+            yield Stores(catalog, RedisStores(live, redis_gauges, signing, shards))
 
 
 def entry_secrets(redis: RedisSettings, cos: CosSettings) -> tuple[str, str | None]:
@@ -158,5 +134,6 @@ def shared_secret(settings: Settings) -> str:
 
 
 def _queue_limits(signing: Signing, settings: Settings) -> QueueLimits:
-    prerefresh = settings.url_prerefresh
-    return QueueLimits(lambda: signing.lease(prerefresh.lease), prerefresh.max_attempts, settings.url_cache.max_size)
+    prerefresh, credentials, lease = settings.url_prerefresh, signing.credentials, signing.lifetime.lease
+    most = settings.url_cache.max_size
+    return QueueLimits(lambda: lease(prerefresh.lease, credentials.shortest_life), prerefresh.max_attempts, most)

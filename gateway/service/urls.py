@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Final
 
 from gateway.catalog.change_feed import ChangeFeed
@@ -33,56 +32,44 @@ UNKNOWN_TTL: Final = 3.0  # seconds that an id is remembered as missing; a new i
 _LISTENING_TIMEOUT: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
 class Urls:
-    """The objects that find presigned URLs of images, count their uses, and drop cached URLs when an image changes."""
+    """The objects that find presigned URLs of images, count their uses, and drop cached URLs when an image changes.
 
-    metrics: UrlMetrics
-    signing: Signing
-    stores: Stores
-    changes: Changes
-    local: LocalTier
-    resolver: UrlResolver
-    invalidation: Invalidation
-    usage: UsageCounter
-    aliases: Aliases | None
+    ``aliases`` is None without ``postgres.columns.alias``.
+    """
 
+    def __init__(
+        self,
+        live: Live[Settings],
+        metrics: UrlMetrics,
+        signing: Signing,
+        stores: Stores,
+        purges: PurgeIntake | None,
+        changes: Changes,
+    ) -> None:
+        self.metrics, self.signing, self.stores, self.changes = metrics, signing, stores, changes
+        catalog, redis, log = stores.catalog, stores.redis, changes.log
+        now, renditions = signing.clock.now, signing.renditions
+        entries, channel, uses, daily = (
+            (redis.entries, redis.channel, redis.usage, redis.daily) if redis is not None else (None, None, None, None)
+        )
+        url_cache = live.map(lambda settings: settings.url_cache)
+        self.local = LocalTier(url_cache, renditions, log, unknown_ttl=UNKNOWN_TTL)
+        trust = EntryTrust(log)
+        new_variants = NewVariants(renditions, live.map(lambda settings: settings.image_variants.max_new_per_minute))
+        urls = CheckedSigner(signing.signer, signing.lifetime, now)
+        self.resolver = resolver = UrlResolver(catalog, urls, entries, self.local, trust, metrics, new_variants)
+        self.invalidation = Invalidation(log, boot_time, trust, entries, channel, purges)
+        renditions.watch(lambda old, new: resolver.forget_renditions(new.differing_from(old)))
+        log.add_cache(resolver)
+        self.usage = UsageCounter(uses, report_images=daily.add_images if daily is not None else None, now=now)
+        self.aliases: Aliases | None = None
+        if live.value.postgres.columns.alias is not None:
+            self.aliases = Aliases(catalog, resolver, url_cache, UNKNOWN_TTL, self.local.now)
 
-@asynccontextmanager
-async def open_urls(
-    live: Live[Settings],
-    metrics: UrlMetrics,
-    signing: Signing,
-    stores: Stores,
-    purges: PurgeIntake | None,
-    changes: Changes,
-) -> AsyncIterator[Urls]:
-    """Find the signed image of an id, count its uses, and invalidate cached entries."""
-    redis, now, renditions = stores.redis, signing.clock.now, signing.renditions
-    entries = redis.entries if redis is not None else None
-    local = LocalTier(live.map(lambda settings: settings.url_cache), renditions, changes.log, unknown_ttl=UNKNOWN_TTL)
-    trust = EntryTrust(changes.log)
-    new_variants = NewVariants(renditions, live.map(lambda settings: settings.image_variants.max_new_per_minute))
-    urls = CheckedSigner(signing.signer, signing.lifetime, now)
-    resolver = UrlResolver(stores.catalog, urls, entries, local, trust, metrics, new_variants)
-    channel = redis.channel if redis is not None else None
-    invalidation = Invalidation(changes.log, boot_time, trust, entries, channel, purges)
-    renditions.watch(lambda old, new: resolver.forget_renditions(new.differing_from(old)))
-    changes.log.add_cache(resolver)
-    usage = UsageCounter(
-        redis.usage if redis is not None else None,
-        report_images=redis.daily.add_images if redis is not None and redis.daily is not None else None,
-        now=now,
-    )
-    url_cache = live.map(lambda settings: settings.url_cache)
-    has_aliases = live.value.postgres.columns.alias is not None
-    aliases = Aliases(stores.catalog, resolver, url_cache, UNKNOWN_TTL, local.now) if has_aliases else None
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(resolver.close)
-        stack.push_async_callback(usage.close)
-        if aliases is not None:
-            stack.push_async_callback(aliases.close)
-        yield Urls(metrics, signing, stores, changes, local, resolver, invalidation, usage=usage, aliases=aliases)
+    async def aclose(self) -> None:
+        """Cancel running look-ups and reads."""
+        await asyncio.gather(*(part.close() for part in (self.resolver, self.usage, self.aliases) if part is not None))
 
 
 async def rows_missed(catalog: PostgresCatalog, invalidation: Invalidation) -> None:

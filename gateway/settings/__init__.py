@@ -23,7 +23,7 @@ from gateway.settings.credentials import (
     StaticCredentialsSettings,
     TkeOidcCredentialsSettings,
 )
-from gateway.settings.fronts import MOST_ADDRESSES, CanaryChangeSettings, CanarySettings, PurgeSettings
+from gateway.settings.fronts import MOST_ADDRESSES, CanaryRowSettings, CanarySettings, PurgeSettings
 from gateway.settings.images import (
     RATIO,
     STYLE_NAME,

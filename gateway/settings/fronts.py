@@ -81,7 +81,7 @@ class PurgeSettings(Section):
             raise ValueError("url: must be an https address if there is a token; http is for this machine alone")
 
 
-class CanaryChangeSettings(Section):
+class CanaryRowSettings(Section):
     """An image of the canary's own, whose row a function of ``sql canary`` gives the other of two keys."""
 
     id: ImageId
@@ -99,7 +99,7 @@ class CanarySettings(Section):
     public: ImageId
     private: ImageId
     token_file: Path | None = None
-    change: CanaryChangeSettings | None = None
+    change: CanaryRowSettings | None = None
     every: float = Field(10, ge=1, le=3600)
 
     def _check(self) -> None:

@@ -120,7 +120,7 @@ class GrantSettings(Section):
             raise ValueError("needs one of user and group")
 
 
-class ChangeSettings(Section):
+class TriggerSettings(Section):
     """A table whose changed rows change images: one behind a view, or one that says who may view images.
 
     id: the column that holds the image's id.
@@ -146,7 +146,7 @@ class PostgresSettings(Section):
     active_values: Restarted[tuple[ColumnValue, ...]] = Field(("active",), min_length=1)
     key_prefix: Restarted[KeyPrefix] = ""
     grants: Restarted[GrantSettings | None] = None
-    changes: Restarted[tuple[ChangeSettings, ...]] = ()
+    changes: Restarted[tuple[TriggerSettings, ...]] = ()
 
     # The way to the rows, which may differ between machines. Every other key decides what a row says.
     OF_THE_WAY: ClassVar = frozenset({"dsn", "listen_dsn", "pool_size", "timeout", "listen", "changes"})

@@ -13,7 +13,7 @@ from gateway.urls.resolver import UrlResolver
 def correct_clock(clock: CosClock, resolver: UrlResolver, cos_time: float | None) -> bool:
     """Set the clock after COS refused a URL at ``cos_time`` (None: not for its time). Return whether it moved."""
     if moved := clock.refused_at(cos_time):
-        resolver.distrust()  # the times of earlier reads and invalidations are those of the old clock
+        resolver.reread_all()  # the times of earlier reads and invalidations are those of the old clock
     return moved
 
 

@@ -74,7 +74,7 @@ class RefreshWorker:
                 pause = _PAUSE_AFTER_FAILURE
                 try:
                     with self.metrics.refresh_cycle_duration.time():
-                        await self.drain(self._worth_a_look())
+                        await self.drain(self._due_or_unknown())
                     await self._until_due()
                     pause = 0.0
                 except CacheUnavailable as error:
@@ -91,7 +91,7 @@ class RefreshWorker:
         await asyncio.sleep(min(_LEAST_PAUSE, self.settings.value.interval))
         while (remaining := began + self.settings.value.interval - self.now()) > 0:
             self._turn += 1
-            await self._look({*self._worth_a_look(), *self.shards.in_turn(self._turn)})
+            await self._look({*self._due_or_unknown(), *self.shards.in_turn(self._turn)})
             due_times = [state.next_due for state in self._states.values() if state.next_due is not None]
             remaining = min([remaining, *(due_at - self.now() for due_at in due_times)])
             if remaining <= 0:
@@ -126,7 +126,7 @@ class RefreshWorker:
         self.report.last_run = self.now()
         self._record_success()
 
-    def _worth_a_look(self) -> list[Shard]:
+    def _due_or_unknown(self) -> list[Shard]:
         """Return the shards with something due, and the shards whose state is not known."""
         now = self.now()
         return [

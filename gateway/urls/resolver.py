@@ -184,7 +184,7 @@ class UrlResolver:
         """Look these renditions (None: the originals) up again: they are new, or their rule or audience has changed."""
         self.local.drop_renditions(renditions)
         self._lookups.detach(lambda look_up: look_up.variant.rendition in renditions)
-        self.trust.distrust_renditions(renditions, self.local.now())
+        self.trust.reread_renditions(renditions, self.local.now())
 
     def inspect(self, variant: ImageVariant, there: EntryLookUp) -> Entries:
         """Return the entries of a variant, of which Redis has ``there``. This does not count as a use of them."""
@@ -330,9 +330,9 @@ class UrlResolver:
             in_memory, in_redis, self.now(), was_missing=self.local.was_missing(variant)
         )
 
-    def distrust(self) -> None:
+    def reread_all(self) -> None:
         """Read every row again that was read before now."""
-        self.trust.distrust(self.local.now())
+        self.trust.reread_all(self.local.now())
         self.drop_all()
 
     def _is_trusted(self, image: SignedImage) -> bool:

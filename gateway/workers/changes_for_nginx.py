@@ -15,7 +15,7 @@ from yarl import URL
 
 from gateway.api.json_bodies import HEADERS
 from gateway.changes.nginx_list import LISTED_AGAIN_FOR
-from gateway.delivery.headers import Prepared, fields
+from gateway.delivery.prepared_response import Prepared, fields
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import NoWorker
 from gateway.workers.supervisor import Supervisor
@@ -102,7 +102,7 @@ class ListForNginx:
         question = _QUESTION.fullmatch(request.rel_url.raw_path_qs)
         asked_at = request.query.get("now", "")
         reach = (int(asked_at) if _NUMBER.fullmatch(asked_at) else listed["now"]) - int(request.query["since"])
-        if _known_for(answer) < reach:
+        if listed["now"] - listed["complete_since"] < reach:
             return (await self._most_complete(request, workers, answer)).response()
         # A worker lists each change again, and tells the supervisor of it only once.
         is_repeatable = not listed["changes"] and reach >= LISTED_AGAIN_FOR

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.concurrency.clocks import boot_time
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway, token_for
 from tests.waiting import until
 
@@ -183,6 +184,23 @@ async def test_a_gateway_that_hears_nothing_lists_what_it_knows(start_gateway: S
     await until_listed([gateway], "a")
     answer = await ask(gateway)
     assert answer["complete_since"] == answer["now"]
+
+
+async def test_the_event_loop_runs_while_a_list_of_twenty_thousand_changes_is_made(gateway: RunningGateway) -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    for number in range(20_000):
+        gateway.changes.image_changed(f"image-{number}", boot_time())
+    task = asyncio.create_task(others(), name="others")
+    assert (await ask(gateway))["more"] is True
+    task.cancel()
+    assert turns > 60, "one for each five hundred that are looked at, and that are listed"
 
 
 async def test_each_nginx_and_what_it_reports_is_counted(gateway: RunningGateway) -> None:

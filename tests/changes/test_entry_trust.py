@@ -70,9 +70,9 @@ def test_forgotten_changes_count_once_redis_has_not_dropped_an_image(redis_fails
 
 def test_rows_of_before_a_change_of_renditions_are_not_trusted_for_these() -> None:
     trust = EntryTrust(ChangeLog([], "me", 0))
-    trust.distrust_renditions(["thumb"], 100)
+    trust.reread_renditions(["thumb"], 100)
     assert not trust.may_be_used(ReadRow("a", "thumb", COS + 99), now(200))
     assert trust.may_be_used(ReadRow("a", "thumb", COS + 100 + SKEW), now(200))
     assert trust.may_be_used(row(99), now(200))
-    trust.distrust(150)
+    trust.reread_all(150)
     assert not trust.may_be_used(row(149), now(200))

@@ -44,7 +44,7 @@ class Listed:
 
     def read(self, since: int = 0, asked_at: int | None = None) -> dict[str, Any]:
         """Return the list."""
-        found: dict[str, Any] = json.loads(self.list.since(since, self.now, asked_at))
+        found: dict[str, Any] = json.loads("".join(self.list.since(since, self.now, asked_at)))
         return found
 
     def since(self, since: int, asked_at: int | None = None) -> list[tuple[str | None, int]]:
@@ -146,7 +146,8 @@ def test_without_heartbeats_the_list_is_not_complete() -> None:
     assert found["complete_since"] == found["now"]
     listed.log.lost(Source.ROWS)
     assert listed.read()["heartbeat"] == 0
-    assert "heartbeat" not in json.loads(NginxList(ChangeLog([], "me", 0), "me", lambda: "0f", EPOCH).since(0, 1))
+    unheard = NginxList(ChangeLog([], "me", 0), "me", lambda: "0f", EPOCH)
+    assert "heartbeat" not in json.loads("".join(unheard.since(0, 1)))
 
 
 def test_a_long_list_comes_in_parts() -> None:
@@ -160,6 +161,23 @@ def test_a_long_list_comes_in_parts() -> None:
     last = first[-1][1]
     assert [image_id for image_id, _ in listed.since(last)] == ["image-2", "image-3", "image-4"]
     assert "more" not in listed.read(last)
+
+
+def test_no_piece_of_a_list_takes_long_and_a_change_meanwhile_comes_with_the_next_list() -> None:
+    listed = Listed(most_kept=20_000, most_listed=10_000)
+    for number in range(20_000):
+        listed.change(f"image-{number}")
+    listed.at = 1
+    pieces = listed.list.since(START, listed.now)
+    first = next(pieces)
+    listed.change("image-0")
+    listed.log.heard_sweep(Scope.IMAGES, listed.now)
+    made = [first, *pieces]
+    assert max(piece.count("image_id") for piece in made) == 500
+    assert [piece == "" for piece in made[:40]] == [True] * 40, "the changes are looked at in as many steps"
+    found = json.loads("".join(made))
+    assert (len(found["changes"]), found["more"], found["now"]) == (10_000, True, START)
+    assert {change["at"] for change in found["changes"]} == {START}
 
 
 def test_a_change_of_every_image_takes_the_place_of_earlier_changes() -> None:

@@ -59,3 +59,14 @@ async def test_killed_links_are_named_as_the_reason(asked: RunningGateway, image
     assert data["verdict"]["status"] == 401
     assert "have been killed since the link was made (1 times in all)" in data["verdict"]["reason"]
     assert (await explained(asked, headers=link(killed=1)))["verdict"]["served"]
+
+
+async def test_of_an_image_without_an_owner_it_is_shown_what_the_holder_of_a_link_gets(
+    asked: RunningGateway, images: Images
+) -> None:
+    await images.add("cat", owner=None, public=False)
+    data = await explained(asked, query="?user=bob")
+    assert (data["verdict"]["status"], data["cos"]["first_byte"]["status"]) == (404, 206)
+    answer = await asked.get(link()["X-Explain-Link"].removeprefix("https://images.example"))
+    assert data["delivery"]["headers"]["Cache-Control"] == answer.headers["Cache-Control"]
+    assert "applies" in data["delivery"]

@@ -357,7 +357,7 @@ async def _(scene: Scene) -> AsyncIterator[None]:
     prepare=_with_links,
     light=("postgres", "down", "image_gateway_links"),
     check=("fail  signed_links: there is no table image_gateway_links", "config/sql/links.sql"),
-    advice="check postgres.dsn",
+    advice="run config/sql/links.sql",
 )
 async def _(scene: Scene) -> AsyncIterator[None]:
     await scene.images.execute("DROP TABLE image_gateway_links")

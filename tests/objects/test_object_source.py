@@ -147,4 +147,4 @@ async def test_readers_of_an_image_that_memory_does_not_keep_share_one_request_h
     assert late.age is not None, "COS has answered before"
     assert [await read_on(reader) for reader in (*behind, late.body)] == [3_000_000] * 50
     assert len(cos.request_log.of("objects/a.png")) == 1
-    assert source.beginnings.taken == 0
+    assert source.shared_prefixes.taken == 0

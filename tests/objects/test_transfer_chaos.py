@@ -14,12 +14,13 @@ from fastcrc import crc64
 
 from gateway.catalog.record import ImageRecord
 from gateway.errors import GatewayError, ImageNotFound, OriginUnavailable
-from gateway.objects.content import ObjectCache, OriginAccess
+from gateway.objects.object_body import OriginAccess
+from gateway.objects.object_cache import ObjectCache
 from gateway.objects.object_source import ObjectSource, Reader
 from gateway.objects.transfer_state import BufferLimits, ResumptionLimits
 from gateway.objects.variant_source import RefusedVariants, VariantSource
 from gateway.origin.client import ObservedAnswers, OriginClient
-from gateway.origin.cos_errors import BodyLost, CosError, PresignedUrlRefused, RowChanged, VersionChanged
+from gateway.origin.cos_errors import BodyLost, CosError, ObjectReplaced, PresignedUrlRefused, RowChanged
 from gateway.origin.failures import FailedObjects
 from gateway.origin.origin_response import AnswerHead, ContentRange, ObjectMetadata
 from gateway.presign.signer import AuthorizedImage, PresignedUrl, SignedImage
@@ -31,7 +32,7 @@ from tests.limits import LIMIT
 from tests.signed_images import signed_image
 
 # Of kilobytes, so that readers of small bodies get to their ends.
-LIMITS = BufferLimits(window=3000, whole=1950, alone=800, at_once=300, beginnings=4000)
+LIMITS = BufferLimits(window=3000, whole=1950, alone=800, at_once=300, shared_prefixes=4000)
 PROGRESS = 500
 KEPT = MemoryCacheSettings(max_bytes=4000, max_object_bytes=2000)
 SIZES = (0, 1, 250, 1000, 1900, 6000)
@@ -145,7 +146,7 @@ class Chaos:
             raise self.random.choice([OriginUnavailable("fails"), ImageNotFound("gone"), refused])
         version = self.objects[key][-1]
         if headers.get("If-Match", version.etag) != version.etag and self.random.random() < 0.5:
-            raise VersionChanged  # else it ignores the condition
+            raise ObjectReplaced  # else it ignores the condition
         first = int(headers["Range"].removeprefix("bytes=").partition("-")[0]) if "Range" in headers else None
         lost_at = None
         if self.losses and self.random.random() < 0.5 and len(version.data) > (first or 0):
@@ -193,7 +194,7 @@ class Gateway:
         await self.chaos.pass_time(60)
         try:
             reader = await self.source.join(image_of(key), {})
-        except (GatewayError, RowChanged, VersionChanged) as error:
+        except (GatewayError, RowChanged, ObjectReplaced) as error:
             return type(error).__name__
         self.readers.append(reader)
         received = bytearray()
@@ -227,7 +228,7 @@ class Gateway:
 
     def check_the_end(self) -> None:
         """Fail if a transfer, a connection or reserved memory is left."""
-        assert (self.source.kept.taken, self.source.beginnings.taken) == (0, 0)
+        assert (self.source.kept.taken, self.source.shared_prefixes.taken) == (0, 0)
         assert not self.source._running
         for reader in self.readers:
             assert reader.transfer.state.readers == 0

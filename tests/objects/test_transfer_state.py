@@ -186,7 +186,7 @@ class Reader:
         try:
             if transfer.body is None:
                 body = yield from machine.body.open()
-                transfer.opened(body, machine.budget_for(body), machine.beginnings)
+                transfer.opened(body, machine.budget_for(body), machine.shared_prefixes)
                 if not body.is_over and body.length is not None and body.length <= AT_ONCE:
                     yield "at once"
             else:
@@ -313,9 +313,9 @@ class Transfers(RuleBasedStateMachine):
         self.whole = version(0, kind.size)[self.begin :]
         self.checked = ImageRecord("cat", None, True, "bucket", "region", "key", "image/png")
         self.image = signed_image(self.checked, URL)
-        self.kept, self.beginnings = self.module.Budget(KEPT), self.module.Budget(BEGINNINGS)
-        self.kept.taken, self.beginnings.taken = kind.others, min(kind.others, BEGINNINGS)
-        self.others = self.kept.taken, self.beginnings.taken
+        self.kept, self.shared_prefixes = self.module.Budget(KEPT), self.module.Budget(BEGINNINGS)
+        self.kept.taken, self.shared_prefixes.taken = kind.others, min(kind.others, BEGINNINGS)
+        self.others = self.kept.taken, self.shared_prefixes.taken
         self.transfer = self.module.TransferState(self.module.BufferLimits(WINDOW, WHOLE, ALONE, AT_ONCE, BEGINNINGS))
         self.body = Body(self)
         self.is_stopped, self.readers = False, []
@@ -426,9 +426,9 @@ class Transfers(RuleBasedStateMachine):
                 is_checked = self.kind.size and not self.begin and reader.body is self.body
                 assert self.kind.checksum != "wrong" or not is_checked, "a wrong checksum"
         assert 0 <= self.kept.taken <= KEPT
-        assert 0 <= self.beginnings.taken <= BEGINNINGS
+        assert 0 <= self.shared_prefixes.taken <= BEGINNINGS
         if transfer.readers and not transfer.keeps_all:
-            reserved = self.beginnings.taken - self.others[1]
+            reserved = self.shared_prefixes.taken - self.others[1]
             most = WINDOW if len(readers) > 1 else AT_ONCE
             assert transfer._kept_bytes <= max(most + LONGEST_PIECE, reserved)
             length = self.body.state.length if self.body.state is not None else None
@@ -456,7 +456,7 @@ class Transfers(RuleBasedStateMachine):
             is_mended = not faults or (faults[0] in MENDED and (self.etag or faults[0].startswith("refused")))
             has_reason = len(faults) > 1 or not is_mended or (self.kind.checksum == "wrong" and not self.begin)
             assert reader.outcome != "lost" or has_reason, "cut off without a reason"
-        assert (self.kept.taken, self.beginnings.taken) == self.others, "memory is not given back"
+        assert (self.kept.taken, self.shared_prefixes.taken) == self.others, "memory is not given back"
         assert not self.transfer.readers
         self.check()
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from gateway.catalog.record import ImageRecord
-from gateway.objects.content import ObjectBody, ObjectCache, OriginAccess
+from gateway.objects.object_body import ObjectBody, OriginAccess
+from gateway.objects.object_cache import ObjectCache
 from gateway.objects.transfer_state import ResumptionLimits
 from gateway.origin.client import OriginClient, open_origin
 from gateway.origin.failures import FailedObjects

@@ -17,7 +17,7 @@ from gateway.errors import (
     RangeNotSatisfiable,
 )
 from gateway.origin.client import OriginClient
-from gateway.origin.cos_errors import CosError, PresignedUrlRefused, VersionChanged, failure_of
+from gateway.origin.cos_errors import CosError, ObjectReplaced, PresignedUrlRefused, failure_of
 from gateway.origin.retry import retry_after
 from gateway.service.metrics import Metrics
 from gateway_dev.cos_emulator.faults import Fault, Refuse
@@ -75,7 +75,7 @@ async def test_each_refusal_maps_to_an_outcome_and_only_transient_ones_are_retri
 @pytest.mark.parametrize(
     ("field", "status", "outcome"),
     [
-        ("If-Match", 412, VersionChanged),
+        ("If-Match", 412, ObjectReplaced),
         ("Range", 416, RangeNotSatisfiable),
         ("If-Match", 416, OriginUnavailable),
         ("Range", 412, OriginUnavailable),

@@ -276,7 +276,7 @@ class Gateway:
 
     def changes_since(self, since: int, now: int | None) -> str:
         """Return the list for nginx, whose clock has ``now``."""
-        return self.nginx_list.since(since, self.steady(), now)
+        return "".join(self.nginx_list.since(since, self.steady(), now))
 
 
 class Memory:

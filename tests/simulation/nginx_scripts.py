@@ -1,7 +1,7 @@
 """The scripts of nginx as they are shipped, run by QuickJS: what njs gives them is made of the simulation's clocks.
 
-``changes.js`` applies events by the rules of ``hearing.js``; ``epoch.js`` and ``decisions.js`` say for each request
-which copy may be used.
+``changes.js`` applies events by the rules of ``hearing.js``; ``cache_key_epoch.js`` and ``decisions.js`` say for each
+request which copy may be used.
 """
 
 import json
@@ -19,7 +19,7 @@ _FOLDER: Final = Path(__file__).parents[2] / "config" / "nginx" / "image-gateway
 _SCRIPTS: Final = {
     "hearing": "begin, hear, parse",
     "changes": "happen",
-    "epoch": "epoch",
+    "cache_key_epoch": "epoch",
     "decisions": "decision_keys, kept_answer, keep_answer",
 }
 _IMPORTS: Final = re.compile(r"^import .*", re.MULTILINE)
@@ -67,7 +67,7 @@ function request_of(image_id, cookie) {
 function epoch_of(image_id, now, passed) {
     wall = now;
     steady = passed;
-    return String(epoch.epoch(request_of(image_id)));
+    return String(cache_key_epoch.epoch(request_of(image_id)));
 }
 function kept_of(image_id, cookie, now, passed) {
     wall = now;

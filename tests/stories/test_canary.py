@@ -21,13 +21,13 @@ from psycopg2.extensions import make_dsn
 
 from gateway.access.canary_mark import CanaryMark
 from gateway.canary.canary import Canary
-from gateway.canary.change import ChangeThroughFronts
+from gateway.canary.change import NewBytesProbe
 from gateway.canary.client import open_front_client
 from gateway.canary.rules import Known
 from gateway.catalog.sql_files import canary_sql
 from gateway.metrics.canary import CanaryOutcome, Check
 from gateway.service.metrics import Metrics
-from gateway.settings import CanaryChangeSettings, Live, PostgresSettings
+from gateway.settings import CanaryRowSettings, Live, PostgresSettings
 from tests.conftest import BUCKET, JWT_SECRET, Images, RunningGateway, StartGateway, token_for
 from tests.pgbouncer import running_pgbouncer
 from tests.reload.proofs import proves
@@ -334,7 +334,7 @@ CHANGE: Final[dict[str, Any]] = {"id": "changing", "keys": ["changing/1.png", "c
 def function_sql(dsn: str) -> str:
     """Return what ``sql canary`` prints for the user of that DSN, for a cursor that has parameters."""
     settings = PostgresSettings.model_validate({"dsn": dsn})
-    return canary_sql(settings, CanaryChangeSettings.model_validate(CHANGE)).replace("%", "%%")
+    return canary_sql(settings, CanaryRowSettings.model_validate(CHANGE)).replace("%", "%%")
 
 
 @pytest.fixture
@@ -412,7 +412,7 @@ async def test_a_row_that_another_process_changes_meanwhile_shows_nothing_of_the
 
     async with open_front_client() as client:
         mark = CanaryMark(Live("secret"))
-        change = ChangeThroughFronts([front.url], "/i/changing", known, touch, client, mark, within=0.1)
+        change = NewBytesProbe([front.url], "/i/changing", known, touch, client, mark, within=0.1)
         assert [outcome.is_up for outcome in await change.ask(frozenset())] == [None]
         assert [outcome.is_up for outcome in await change.ask(frozenset())] == [False]
 

@@ -18,7 +18,7 @@ from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
-MOST_FILES = {"A warm GET": 13, "A cold GET": 27}  # with the policy, which decides about public images, too
+MOST_FILES = {"A warm GET": 14, "A cold GET": 29}  # with the policy, which decides about public images, too
 
 
 @contextmanager

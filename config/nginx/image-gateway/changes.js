@@ -1,7 +1,7 @@
 // image-gateway nginx files, version 5
 // nginx asks the gateways which images have changed, and forgets its copies of these images. For njs 0.8.5 or newer, in
-// the form that Debian's 0.8.9 understands; changes.conf includes it. hearing.js has the rules; epoch.js and decisions.js
-// have what is done for each request.
+// the form that Debian's 0.8.9 understands; changes.conf includes it. hearing.js has the rules; cache_key_epoch.js and
+// decisions.js have what is done for each request.
 
 import hearing from 'hearing.js';
 

@@ -4,7 +4,7 @@
 
 import crypto from 'crypto';
 
-// As in epoch.js.
+// As in cache_key_epoch.js.
 function private_epoch(r) {
     const id = r.variables.image_id;
     const changed = id && ngx.shared.image_epochs.get(id);

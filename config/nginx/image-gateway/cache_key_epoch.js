@@ -1,5 +1,6 @@
 // image-gateway nginx files, version 5
-// The epoch of an image, for each request; changes.js sets it. nginx starts this file anew for each request, so it is short.
+// The epoch of an image, which is a part of the keys of its copies, for each request; changes.js sets it. nginx starts this
+// file anew for each request, so it is short.
 
 // Return `off` if no copy may be used or kept: nginx does not know the epoch, or it is younger than 0.3 s, and a gateway may
 // not have heard of the change yet. The floor ends by itself.

@@ -2,7 +2,7 @@
 
 from gateway.catalog.record import ImageRecord
 from gateway.changes.change_log import ChangeLog
-from gateway.objects.content import Entry, ObjectCache
+from gateway.objects.object_cache import Entry, ObjectCache
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signer import PresignedUrl, SignedImage
 from gateway.service.metrics import Metrics
