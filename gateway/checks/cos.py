@@ -11,9 +11,8 @@ from typing import Final
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CredentialsExpired, GatewayError
 from gateway.findings.finding import Finding, well
-from gateway.monitoring.symptoms import REFUSALS
 from gateway.origin.client import OriginClient
-from gateway.origin.cos_errors import CosError
+from gateway.origin.cos_errors import REFUSALS, CosError
 from gateway.presign.hosts import Hosts
 from gateway.presign.signer import Signer
 from gateway.presign.style_variants import Renditions

@@ -14,6 +14,7 @@ from gateway.metrics.history import MISDIRECTED, History, Point, total
 from gateway.metrics.nginx_last_asked import NginxLastAsked
 from gateway.metrics.registry import OptionalGauge, gauge_value
 from gateway.monitoring.health import Health
+from gateway.origin.cos_errors import REFUSALS
 from gateway.presign.credentials.rotation import BucketCredentials
 from gateway.presign.url_lifetime import CLOCK_TOLERANCE, CosClock
 
@@ -21,9 +22,6 @@ _WINDOW: Final = 12  # points of five seconds: a minute
 _JUST_NOW: Final = 2  # points
 _BAD_SHARE: Final = 0.05
 _LATE: Final = 60  # seconds
-REFUSALS: Final = frozenset(  # codes by which COS refuses every request of the gateway
-    {"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "RequestTimeTooSkewed", "SignatureDoesNotMatch"}
-)
 _OF_OBJECTS: Final[Mapping[str, str]] = {  # codes that are no failure of COS: the problem by code
     "NoSuchKey": "objects_missing",
     **dict.fromkeys(("ImageResolutionExceed", "ImageTooLarge", "InvalidImageFormat"), "objects_unprocessable"),
