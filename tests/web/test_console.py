@@ -365,7 +365,8 @@ async def test_the_banner_is_never_greener_than_a_light(console: ConsolePage, ga
         said = f"Not all is well: redis {state}{f' {reason}' if reason else ''}"
         await expect(console.page.locator("#sentence")).to_have_text(said)
         await expect(console.page.locator("#headline")).to_have_class(level)
-    
+        await console.page.unroute_all(behavior="wait")
+
 
 async def test_events_are_listed_and_drawn_and_seconds_are_not_thousands_of_ms(
     console: ConsolePage, gateway: RunningGateway, images: Images
