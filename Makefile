@@ -45,8 +45,14 @@ $(STAMP): setup.cfg pyproject.toml $(DEV)/setup.cfg $(DEV)/pyproject.toml constr
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e ./$(DEV)
 	@touch $@
 
+# Served below /site/, where its first page is live.
+SITE := site/index.html
+
+$(SITE): $(STAMP) mkdocs.yml README.md $(wildcard docs/*.md docs/assets/* docs/generate/site.py docs/generate/first_page.md)
+	-NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
 # make sends SIGTERM only to its child: without exec that is a shell, which ends and leaves the gateway running.
-run: install  ## start the gateway with embedded servers and sample images
+run: install $(SITE)  ## start the gateway with embedded servers and sample images
 	exec "$(BIN)/python" -m gateway dev $${IMAGES_FOLDER:+--images "$$IMAGES_FOLDER"}
 
 # Two for each processor and one more, since tests also wait: on two processors five took a fifth less time than three.

@@ -17,7 +17,7 @@ from gateway.presign.style_variants import ImageVariant
 from gateway.process.memory_tuning import tune_memory
 from gateway.redis_entries.usage_store import Usage
 from gateway.redis_queue.leased_queue import Claim
-from gateway.service.changes import make_changes
+from gateway.service.changes import Changes
 from gateway.service.metrics import Metrics
 from gateway.service.signing import open_signing
 from gateway.service.stores import RedisStores, open_stores
@@ -89,7 +89,7 @@ async def _opened(settings: Settings) -> AsyncIterator[Urls]:
     async with (
         open_signing(live, metrics.presign) as signing,
         open_stores(live, metrics.catalog, metrics.redis, signing) as stores,
-        aclosing(Urls(live, metrics.urls, signing, stores, None, make_changes(live))) as urls,
+        aclosing(Urls(live, metrics.urls, signing, stores, None, Changes(live))) as urls,
     ):
         yield urls
 

@@ -1,13 +1,16 @@
 """The playground: a page of the images of ``gateway dev``, with buttons that break things to show how images recover.
 
 It uses the public API like any other page. It also needs the list of images, a token
-for each owner, and the buttons: these are served below ``/dev/``, only to this machine.
+for each owner, and the buttons: these are served below ``/dev/``, only to this machine. Beside it, below ``/site/``,
+are the documents that ``make site`` wrote, whose first page is live there.
 """
 
 import asyncio
 import glob
+import mimetypes
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -44,7 +47,9 @@ _EXPIRED: Final = Refuse(status=403, code="AccessDenied", message="Request has e
 class Playground:
     """Serves the page, and turns faults of its stack on and off."""
 
-    def __init__(self, rows: Sequence[ImageRow], cos: CosEmulator) -> None:
+    def __init__(self, rows: Sequence[ImageRow], cos: CosEmulator, site: Path = Path("site")) -> None:
+        """``site``: the folder of the documents, which need not exist."""
+        self._site = site.resolve()
         self._rows = {row.image_id: row for row in rows}
         self._cos = cos
         self._faults = NamedFaults(cos.faults)
@@ -65,6 +70,7 @@ class Playground:
 
         add(hdrs.METH_GET, "/", self.page, "playground")
         add(hdrs.METH_GET, "/dev/files/{name}", self.file, "playground_file")
+        add(hdrs.METH_GET, "/site/{path:.*}", self.document, "playground_site")
         add(hdrs.METH_GET, "/dev/images", self.images, "playground_images")
         add(hdrs.METH_POST, "/dev/faults", self.set_fault, "playground_faults")
         add(hdrs.METH_POST, "/dev/expire", self.expire, "playground_expire")
@@ -78,10 +84,19 @@ class Playground:
         """Answer the page's script or style sheet."""
         return await self._file(request.match_info["name"])
 
+    async def document(self, request: web.Request) -> web.Response:
+        """Answer a file of the site."""
+        path = self._site / (request.match_info["path"] or "index.html")
+        body = await asyncio.to_thread(_read_below, self._site, path)
+        kind = mimetypes.guess_type(path.name, strict=False)[0] or "application/octet-stream"
+        headers = _headers("default-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'")
+        return web.Response(body=body, headers=headers, content_type=kind)
+
     async def images(self, request: web.Request) -> web.Response:
         """Answer the images, a token for each owner, the faults that are on, the console's address and token."""
         del request
         rows = self._rows.values()
+        has_site = await asyncio.to_thread((self._site / "index.html").is_file)
         owners = sorted({row.owner for row in rows if row.owner is not None})
         return success(
             {
@@ -92,6 +107,7 @@ class Playground:
                 "tokens": {owner: token_for(owner) for owner in owners},
                 "faults": self._faults.active(),
                 "console": self.console,
+                "site": "/site/" if has_site else "",
                 "admin_token": ADMIN_TOKEN,
             }
         )
@@ -138,13 +154,7 @@ class Playground:
             raise RouteNotFound
         if not self._files:
             self._files = await asyncio.to_thread(_read_package)
-        headers = {
-            "Cache-Control": "no-cache",
-            "Content-Security-Policy": self._content_security_policy(),
-            "Cross-Origin-Opener-Policy": "same-origin",
-            "Referrer-Policy": "same-origin",
-            "X-Content-Type-Options": "nosniff",
-        }
+        headers = _headers(self._content_security_policy())
         return web.Response(body=self._files[name], headers=headers, content_type=_CONTENT_TYPES[name], charset="utf-8")
 
     def _content_security_policy(self) -> str:
@@ -154,6 +164,24 @@ class Playground:
             "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
             "require-trusted-types-for 'script'; trusted-types 'none'"
         )
+
+
+def _headers(content_security_policy: str) -> dict[str, str]:
+    return {
+        "Cache-Control": "no-cache",
+        "Content-Security-Policy": content_security_policy,
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Referrer-Policy": "same-origin",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def _read_below(folder: Path, path: Path) -> bytes:
+    """Return a file. Raises ``RouteNotFound`` if there is none below the folder; blocks."""
+    found = path.resolve()
+    if not found.is_relative_to(folder) or not found.is_file():
+        raise RouteNotFound
+    return found.read_bytes()
 
 
 def _read_package() -> Mapping[str, bytes]:

@@ -4,7 +4,7 @@ import asyncio
 import re
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
@@ -41,13 +41,9 @@ async def phases_with(alert: str, phases: Sequence[tuple[str, str]], folder: Pat
     names = set(re.findall(r"\bimage_gateway_\w+", " ".join(rule["expr"] for rule in [*records, wanted])))
     after = _HOUR_AFTER if "[1h]" in wanted["expr"] else _AFTER
     ends = list(accumulate([_HOUR_BEFORE if records else _BEFORE, _DURING, after]))
-    given = [(_exported(start), _exported(end)) for start, end in phases]
+    given = [(_exported(start, names), _exported(end, names)) for start, end in phases]
     selectors = {selector for phase in given for found in phase for selector in found}
-    series = [
-        {"series": selector, "values": _values(selector, given, ends)}
-        for selector in sorted(selectors)
-        if selector.partition("{")[0] in names
-    ]
+    series = [{"series": selector, "values": _values(selector, given, ends)} for selector in sorted(selectors)]
     # In the end of a phase: rules look back. What fires in a fault may be usual half an hour later.
     windows = (5, _DURING - 5, 5)
     questions = [_question(alert, end, window) for end, window in zip(ends, windows, strict=True)]
@@ -67,11 +63,12 @@ async def phases_with(alert: str, phases: Sequence[tuple[str, str]], folder: Pat
     return [_written(end) not in failed for end in ends]
 
 
-def _exported(text: str) -> Series:
-    """Return the value of each series by its selector, and whether it only grows."""
+def _exported(text: str, names: Collection[str]) -> Series:
+    """Return the value of each series of these names by its selector, and whether it only grows."""
+    lines = [line for line in text.splitlines() if line.startswith("# TYPE ") or re.split("[{ ]", line)[0] in names]
     return {
         _selector(sample.name, sample.labels): (sample.value, family.type in ("counter", "histogram"))
-        for family in text_string_to_metric_families(text)
+        for family in text_string_to_metric_families("\n".join(lines))
         for sample in family.samples
     }
 

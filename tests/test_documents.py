@@ -114,13 +114,18 @@ def test_no_license_is_granted_and_nothing_can_be_published() -> None:
     assert json.loads(read("gateway/web/package-lock.json"))["packages"][""]["license"] == "UNLICENSED"
 
 
-def test_the_site_is_built_and_every_link_leads_somewhere(tmp_path: Path) -> None:
+def build_site(folder: Path) -> None:
+    """Write the site into a folder; fail if MkDocs warns."""
     subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder],
         cwd=ROOT,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
         check=True,
     )
+
+
+def test_the_site_is_built_and_every_link_leads_somewhere(tmp_path: Path) -> None:
+    build_site(tmp_path)
     assert "https://" not in re.findall(r'(?:src|href)="([^"]*)"', (tmp_path / "index.html").read_text())
     first = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert len(re.findall(r'class="md-button', first)) == 2

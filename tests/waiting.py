@@ -36,13 +36,14 @@ async def until(
     condition: Callable[[], Awaitable[object] | object], *, seconds: float = LIMIT, what: str = "the condition"
 ) -> None:
     """Return when ``condition``, which may be a coroutine function, holds; fail if it does not within ``seconds``."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.01
     while True:
         result = condition()
         if await result if inspect.isawaitable(result) else result:
             return
         assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s"
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(pause)
+        pause = min(1.2 * pause, 0.05)  # a condition that sends a request would keep a processor busy
 
 
 async def until_counted(registry: CollectorRegistry, name: str, **labels: str) -> None:

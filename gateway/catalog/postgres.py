@@ -32,7 +32,7 @@ from gateway.catalog.query import (
     quoted_table,
 )
 from gateway.catalog.record import MOST_GRANTS, ImageRecord, InspectedRow, Rows, read_row, valid_ids
-from gateway.catalog.replay_positions import ReplayPositions, read_position, read_replayed
+from gateway.catalog.replay_positions import NOWHERE, ReplayPositions, read_position, read_replayed
 from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
 from gateway.catalog.triggers import TriggerReport, report_on, watched_tables
 from gateway.concurrency.time_limits import loop_timeout
@@ -349,7 +349,7 @@ class PostgresCatalog:
 
     @asynccontextmanager
     async def _cursor_for(self, image_ids: Sequence[str]) -> AsyncIterator[aiopg.Cursor]:
-        """Yield a cursor at a server that has the changes of these images which were notified."""
+        """Yield a cursor at a server that has the changes of these images which were notified, or read before."""
         if self.primary is None:
             async with self._cursor() as cursor:
                 yield cursor
@@ -365,6 +365,8 @@ class PostgresCatalog:
                     return
             async with self._cursor(writable=True) as cursor:
                 yield cursor
+                if needed < NOWHERE:  # changes that were not heard may have been read, which the standby has not
+                    self.primary.positions.changed(image_ids, await read_position(cursor))
 
     async def _execute(
         self, cursor: aiopg.Cursor, sql: str, parameters: Sequence[Any] | None = None, limit: str | None = None

@@ -12,7 +12,7 @@ import aiopg
 from gateway.concurrency.clocks import boot_time
 
 _MOST: Final = 100_000  # ids, about 10 MB
-_NOWHERE: Final = 2**64  # after the end of every log
+NOWHERE: Final = 2**64  # after the end of every log
 # The insert position is behind the record of every transaction that has sent its notification. With
 # synchronous_commit = off, the record may not have been written yet.
 _POSITION: Final = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')"
@@ -36,7 +36,7 @@ class ReplayPositions:
         self._steady = steady
         self.heard_until = float("-inf") if are_told else float("inf")
         self._positions: dict[str, int] = {}  # the oldest change first
-        self._of_all = _NOWHERE if are_told else 0
+        self._of_all = NOWHERE if are_told else 0
         self.losses = 0
 
     def changed(self, image_ids: Iterable[str], position: int) -> None:
@@ -57,17 +57,17 @@ class ReplayPositions:
 
     def lost(self) -> None:
         """Remember that any image may have changed at an unknown position, until the next ``all_changed``."""
-        self._of_all = _NOWHERE
+        self._of_all = NOWHERE
         self.losses += 1
 
     def is_lost(self) -> bool:
         """Return whether the position of changes is unknown: no standby is known to have them."""
-        return self._of_all == _NOWHERE
+        return self._of_all == NOWHERE
 
     def of(self, image_ids: Iterable[str]) -> int:
         """Return the position that a standby must have replayed, so that its rows of these images are current."""
         if self._steady() >= self.heard_until:
-            return _NOWHERE
+            return NOWHERE
         return max((self._of_all, *(self._positions.get(image_id, 0) for image_id in image_ids)))
 
 
@@ -82,4 +82,4 @@ async def read_replayed(cursor: aiopg.Cursor) -> int:
     """Return the position until which a standby has the changes. Of any other server, every change is there."""
     await cursor.execute(_REPLAYED)
     found = await cursor.fetchone()
-    return int(found[0]) if found is not None else _NOWHERE
+    return int(found[0]) if found is not None else NOWHERE

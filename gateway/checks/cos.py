@@ -12,7 +12,7 @@ from gateway.catalog.record import ImageRecord
 from gateway.errors import CredentialsExpired, GatewayError
 from gateway.findings.finding import Finding, well
 from gateway.origin.client import OriginClient
-from gateway.origin.cos_errors import CosError, is_refusal
+from gateway.origin.cos_errors import CosError, PresignedUrlRefused, is_refusal
 from gateway.presign.hosts import Hosts
 from gateway.presign.signer import Signer
 from gateway.presign.style_variants import Renditions
@@ -150,8 +150,8 @@ async def check_variants(
         rendition = min(found, key=lambda rendition: rendition.width or 0).name
         name = f"variant {rendition}"
         try:
-            response = await origin.fetch(signer.sign(image, rendition).url)
-        except GatewayError as error:
+            response = await origin.fetch(signer.sign(image, rendition).url, image.bucket)
+        except (GatewayError, PresignedUrlRefused) as error:
             yield Finding.of("variant_not_made", name, f"COS does not make it of row {image.image_id}: {error}")
             continue
         response.close()

@@ -21,7 +21,7 @@ from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
 from gateway.purge.intake import PurgeIntake
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_replicas.replica_questions import ANSWER, ReplicaAnswer
-from gateway.service.changes import make_changes
+from gateway.service.changes import Changes
 from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing, open_signing
 from gateway.service.stores import Stores, open_stores
@@ -44,7 +44,7 @@ class Dependencies:
 
     def open_urls(self, purges: PurgeIntake | None = None) -> "aclosing[Urls]":
         """Open the cached URLs, whose invalidation passes changes on to ``purges``."""
-        changes = make_changes(self.live)
+        changes = Changes(self.live)
         return aclosing(Urls(self.live, self.metrics.urls, self.signing, self.stores, purges, changes))
 
     async def active_record(self, image_id: str) -> ImageRecord:

@@ -6,8 +6,7 @@ import random
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
@@ -128,13 +127,22 @@ def takedown(
     async def run(opened: Dependencies) -> int:
         parsed, outcome, settings = parse_image_id(image_id), "not seen gone", opened.live.value
         fronts = [url.rstrip("/") for url in via] or list(settings.canary.via if settings.canary is not None else ())
-        async with _opened(parsed, opened, [*admin, *await asyncio.to_thread(_named_by, nginx)], fronts) as taking_down:
-            try:
+        named = [*admin, *await asyncio.to_thread(_named_by, nginx)]
+        ports = tuple(dict.fromkeys(url.rstrip("/") for url in named))
+        purges = make_purge_intake(settings, opened.metrics.purge, opened.stores)
+        try:
+            async with (
+                open_front_client(connections=32) as client,
+                BoundedHttp(_ANSWERS) as http,
+                opened.open_urls(purges) as urls,
+            ):
+                ask = partial(ask_gateways, opened, http, ports, _ANSWERS, parsed)
+                taking_down = _Takedown(parsed, opened, urls, purges, ask, client, fronts, names_ports=bool(ports))
                 code = await taking_down.run(timeout, settle)
-                outcome = {0: "gone", NOT_KNOWN: "not known"}.get(code, outcome)
-            finally:
-                audit = AuditLog(opened.live.map(lambda settings: settings.logging))
-                await audit.note("takedown", operating_user(), image_id=parsed, outcome=outcome)
+            outcome = {0: "gone", NOT_KNOWN: "not known"}.get(code, outcome)
+        finally:
+            audit = AuditLog(opened.live.map(lambda settings: settings.logging))
+            await audit.note("takedown", operating_user(), image_id=parsed, outcome=outcome)
         return code
 
     if code := run_or_explain(config, run):
@@ -154,21 +162,6 @@ def _named_by(nginx: Path) -> list[str]:
             hosts = [str(entry[4][0]) for entry in entries]
             found += [f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}" for host in hosts]
     return found
-
-
-@asynccontextmanager
-async def _opened(
-    image_id: str, opened: Dependencies, admin: Sequence[str], fronts: Sequence[str]
-) -> AsyncIterator["_Takedown"]:
-    purges = make_purge_intake(opened.live.value, opened.metrics.purge, opened.stores)
-    async with (
-        open_front_client(connections=32) as client,
-        BoundedHttp(_ANSWERS) as http,
-        opened.open_urls(purges) as urls,
-    ):
-        addresses = tuple(dict.fromkeys(url.rstrip("/") for url in admin))
-        ask = partial(ask_gateways, opened, http, addresses, _ANSWERS, image_id)
-        yield _Takedown(image_id, opened, urls, purges, ask, client, fronts, names_ports=bool(addresses))
 
 
 @dataclass(slots=True)

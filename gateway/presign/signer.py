@@ -20,7 +20,7 @@ from gateway.catalog.record import ImageRecord
 from gateway.presign.credentials import Credentials, CredentialsSource
 from gateway.presign.hosts import Hosts
 from gateway.presign.metrics import PresignMetrics
-from gateway.presign.style_variants import Renditions
+from gateway.presign.style_variants import Audience, Renditions
 from gateway.settings import Live, UrlCacheSettings
 
 # Seconds: COS may see the clock of this machine run ahead; the SDK starts every signature a minute early, and so do we.
@@ -186,7 +186,8 @@ class Signer:
             named, public = None, record.public and not self.renditions.value.originals_for_owner
         else:
             named = ObjectId.of(record, rendition, self.renditions.value.template(rendition))
-            public = self.renditions.value.is_for_everybody(rendition, image_is_public=record.public)
+            audience = self.renditions.value.audience(rendition, image_is_public=record.public)
+            public = audience is Audience.EVERYBODY
         return SignedImage(record, presigned, rendition, shared_second(read_at), named=named, public=public)
 
     def sign_rule(self, record: ImageRecord, rule: str) -> PresignedUrl:

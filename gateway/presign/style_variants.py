@@ -143,10 +143,6 @@ class Renditions:
         is_for_everybody = image_is_public or (name is not None and self.is_public(name))
         return Audience.EVERYBODY if is_for_everybody else Audience.VIEWERS
 
-    def is_for_everybody(self, name: str | None, *, image_is_public: bool) -> bool:
-        """Return whether everybody may see the rendition of an image, or with None its original."""
-        return self.audience(name, image_is_public=image_is_public) is Audience.EVERYBODY
-
     def withholds_original(self, name: str, *, image_is_public: bool) -> bool:
         """Return whether somebody who may see the rendition of an image may not see its original."""
         return self.originals_for_owner or (self.is_public(name) and not image_is_public)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Final, Generic, Protocol, Self, TypeVar
+from typing import Final, Generic, Self, TypeAlias, TypeVar
 
 from gateway.concurrency.background import in_daemon_thread
 from gateway.metrics.events import EventLog
@@ -54,15 +54,10 @@ class ReloadNotPossible(Exception):
     """The configuration was not read again: this process has no file of it, or it drains."""
 
 
-class Part(Protocol):
-    """A part of the gateway that a reload asks to prepare for new settings, and that may refuse them."""
-
-    def prepare(self, old: Settings, new: Settings, /) -> AbstractAsyncContextManager[Callable[[], None]]:
-        """Prepare to use ``new`` in place of the settings in use. Raises ``ReloadRefused``.
-
-        Yield a function that applies the change. It cannot fail and awaits nothing. It is not called if another part
-        refuses the configuration. On exit, close the replaced objects, or the new ones if the change was not applied.
-        """
+# Prepares a part of the gateway for new settings, given the old ones. Raises ``ReloadRefused``. Yields a function that
+# applies the change: it cannot fail, awaits nothing, and is not called if another part refuses. On exit, closes the
+# replaced objects, or the new ones if the change was not applied.
+Prepare: TypeAlias = Callable[[Settings, Settings], AbstractAsyncContextManager[Callable[[], None]]]
 
 
 @dataclass(eq=False, slots=True)
@@ -91,12 +86,12 @@ class Reloader:
     """Reloads the configuration of this process. ``need_restart``: the keys that the last reload could not change.
 
     read: reads the sources again, in a thread. Raises ``SettingsError`` or ``OSError``. None: there are no sources.
-    parts: they change in this order, and then the settings in use are replaced.
+    prepare: the changes of parts, in the order in which they are applied. Then the settings in use are replaced.
     """
 
     live: Live[Settings]
     read: Callable[[], Settings] | None
-    parts: Sequence[Part]
+    prepare: Sequence[Prepare]
     metrics: ReloadMetrics
     _: KW_ONLY
     is_draining: Callable[[], bool] = lambda: False
@@ -172,7 +167,7 @@ class Reloader:
         try:
             async with AsyncExitStack() as prepared:
                 old, new = self.live.value, result.settings
-                changes = [await prepared.enter_async_context(part.prepare(old, new)) for part in self.parts]
+                changes = [await prepared.enter_async_context(prepare(old, new)) for prepare in self.prepare]
                 for apply in changes:
                     apply()
                 self.need_restart = result.need_restart

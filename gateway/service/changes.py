@@ -4,7 +4,6 @@ import hashlib
 import json
 import secrets
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -21,12 +20,23 @@ _OVERDUE: Final = 15.0  # seconds without a heartbeat
 _MESSAGES: Final = {Source.ROWS: "the notifications of Postgres", Source.REPLICAS: "the messages of replicas in Redis"}
 
 
-@dataclass(frozen=True, slots=True)
 class Changes:
-    """The objects that pass on changes of images: ``log`` to the caches of this process, ``nginx_list`` to nginx."""
+    """The objects that pass on changes of images: ``log`` to the caches of this process, ``nginx_list`` to nginx.
 
-    log: ChangeLog
-    nginx_list: NginxList
+    heartbeat_age: None in a process that hears no changes.
+    """
+
+    def __init__(self, live: Live[Settings], heartbeat_age: Gauge | None = None) -> None:
+        settings, results = live.value, live.map(_results)
+        heard = {Source.ROWS: settings.postgres.listen, Source.REPLICAS: settings.url_cache.enabled}
+        sources = [source for source, is_heard in heard.items() if is_heard and heartbeat_age is not None]
+        name = secrets.token_hex(8)
+        self.log = ChangeLog(sources, name, boot_time())
+        if heartbeat_age is not None:
+            for source, heartbeat in self.log.heartbeats.items():
+                heartbeat_age.labels(source.value).set_function(partial(_age, heartbeat))
+        self.nginx_list = NginxList(self.log, name, lambda: results.value, time.time() - boot_time())
+        live.watch(self._settings_changed)
 
     async def probe(self) -> None:
         """Raise ``DependencyDegraded`` if no heartbeat has come back lately: changes are not heard."""
@@ -39,27 +49,12 @@ class Changes:
         """Make caches in front forget decisions about access: callers have other rights from now on."""
         self.log.sweep(Scope.DECISIONS, boot_time())
 
-    def settings_changed(self, old: Settings, new: Settings) -> None:
+    def _settings_changed(self, old: Settings, new: Settings) -> None:
         """Make every cache forget what depends on settings that have changed."""
         if _results(old) != _results(new):
             self.log.sweep(Scope.IMAGES, boot_time())
         elif old.access != new.access:
             self.rights_changed()
-
-
-def make_changes(live: Live[Settings], heartbeat_age: Gauge | None = None) -> Changes:
-    """Return the part, which has nothing to open. Without ``heartbeat_age``, this process hears no changes."""
-    settings, results = live.value, live.map(_results)
-    heard = {Source.ROWS: settings.postgres.listen, Source.REPLICAS: settings.url_cache.enabled}
-    sources = [source for source, is_heard in heard.items() if is_heard and heartbeat_age is not None]
-    name = secrets.token_hex(8)
-    log = ChangeLog(sources, name, boot_time())
-    if heartbeat_age is not None:
-        for source, heartbeat in log.heartbeats.items():
-            heartbeat_age.labels(source.value).set_function(partial(_age, heartbeat))
-    changes = Changes(log, NginxList(log, name, lambda: results.value, time.time() - boot_time()))
-    live.watch(changes.settings_changed)
-    return changes
 
 
 def _age(heartbeat: Heartbeat) -> float:

@@ -9,7 +9,7 @@ from gateway.process.reloader import Reloader
 from gateway.purge.intake import PurgeIntake
 from gateway.service.access import Access, open_access
 from gateway.service.canary_part import open_canary
-from gateway.service.changes import Changes, make_changes
+from gateway.service.changes import Changes
 from gateway.service.diagnostics import Diagnostics, open_diagnostics
 from gateway.service.images import Images, open_cos
 from gateway.service.metrics import Metrics
@@ -56,7 +56,7 @@ async def open_service(
     async with AsyncExitStack() as stack:
         opened = stack.enter_async_context
         requests = await opened(open_requests(live, metrics.server, metrics.trace_spans))
-        changes = make_changes(live, metrics.heartbeat_age)
+        changes = Changes(live, metrics.heartbeat_age)
         access = await opened(open_access(live, metrics.access, changes.rights_changed))
         signing = await opened(open_signing(live, metrics.presign))
         receivers = metrics.redis
@@ -75,8 +75,8 @@ async def open_service(
         await opened(hearing(settings, metrics.catalog, urls, watch.look_soon, watch.has_looked))
         refresh = await opened(open_refresh(live, metrics.server.requests, urls, origin))
         canary = await opened(open_canary(live, metrics, signing, stores, origin))
-        health, parts = diagnostics.health, (access, signing)
-        reloader = Reloader(live, read_settings, parts, metrics.reload, is_draining=lambda: health.is_draining)
+        health, prepare = diagnostics.health, (access.prepare, signing.prepare)
+        reloader = Reloader(live, read_settings, prepare, metrics.reload, is_draining=lambda: health.is_draining)
         stack.push_async_callback(reloader.finish)
         yield Service(
             settings=live,

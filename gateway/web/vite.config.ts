@@ -27,7 +27,7 @@ const ENTRIES = [
 export const INTERNAL = `
   succeeded closed enter wake gate base probe diagnose viaUrl variant candidates isSizeless
   maxDelay until described changed tell show img select subject reserve redraw isLazy become start stop
-  isRefetched
+  isRefetched ends
   isGiven isDeferred token fallback box fragment rest isAuthorized isRenewed isRefused hasGivenUp outageBegan doubt dead rests
 `
   .trim()

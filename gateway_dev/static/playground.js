@@ -1138,7 +1138,8 @@ function timeText(ms) {
 }
 // ../../gateway_dev/web/playground.ts
 async function start() {
-	const { images, tokens, faults, console, admin_token: adminToken } = await stack();
+	const { images, tokens, faults, console, site, admin_token: adminToken } = await stack();
+	byId("site", HTMLAnchorElement).hidden = !site;
 	const users = Object.keys(tokens);
 	const session = new Session(images, tokens, console, adminToken);
 	session.become(users[0] ?? "", "url");

@@ -13,6 +13,8 @@ export interface Stack {
   faults: string[];
   /** The address of the console, without a slash at its end; empty until it is known. */
   console: string;
+  /** Where the documents are, if they have been built. */
+  site: string;
   admin_token: string;
 }
 

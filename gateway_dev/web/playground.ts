@@ -10,7 +10,8 @@ import { Session, type Way } from "./session.js";
 import { Trying } from "./trying.js";
 
 async function start(): Promise<void> {
-  const { images, tokens, faults, console, admin_token: adminToken } = await stack();
+  const { images, tokens, faults, console, site, admin_token: adminToken } = await stack();
+  byId("site", HTMLAnchorElement).hidden = !site;
   const users = Object.keys(tokens);
   const session = new Session(images, tokens, console, adminToken);
   session.become(users[0] ?? "", "url");

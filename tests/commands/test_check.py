@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -215,15 +216,25 @@ async def test_one_webp_and_one_avif_are_made(write_config: WriteConfig, images:
 
 
 async def test_deep_probes_follow_the_findings(write_config: WriteConfig, images: Images) -> None:
-    await images.add("a")
-    config = write_config(image_styles={"small": "imageMogr2/thumbnail/16x"})
+    """Of a style the narrowest result of each format and each ratio."""
+    await images.add("a", photo(), content_type="image/jpeg")
+    cover = {
+        "process": "imageMogr2/crop/{width}x{height}",
+        "ratios": ["16:9", "1:1"],
+        "widths": [16, 64],
+        "formats": ["webp"],
+    }
+    config = write_config(image_styles={"small": "imageMogr2/thumbnail/16x", "cover": cover})
     arguments = ("check", "--config", str(config), "--deep", "--probe", "3", "--probe", "8")
-    output = await said(0, *arguments)
+    output = await said(0, *arguments, "--probe", "9")
+    probed = re.findall(r"^ok +9 style (\S+): GET", output, re.MULTILINE)
+    assert probed == ["cover@16.webp", "cover@16.original", "cover@16.16x9.webp", "cover@16.1x1.webp", "small"]
     assert f"probes of {BUCKET} with the image a" in output
     assert "ok     3 HEAD with a GET URL: expected 403; got 403 (request " in output
     assert "q-sign" not in output
     images.cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), skip=2, times=None))
     output = await said(1, *arguments)
+    assert "warn  variant cover@16.webp: COS does not make it of row a: COS answered 403 AccessDenied" in output
     assert "fail   3 GET with a GET URL: expected 200; got 403 AccessDenied" in output
 
 

@@ -65,6 +65,7 @@ async def test_an_admin_port_is_asked_too_and_one_that_is_none_is_said(
     output = await said(1, "check", "--running", *options, "--config", config)
     assert gateway.replica_name in output
     assert "fail  admin http://127.0.0.1:1: no answer" in output
+    assert "ok    changes: the 1 that answered hear of changes" in output
 
 
 async def test_while_redis_does_not_answer_nobody_says_that_no_gateway_runs(

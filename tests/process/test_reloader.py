@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.process.reloader import Part, Reloader, ReloadNotPossible, ReloadRefused
+from gateway.process.reloader import Reloader, ReloadNotPossible, ReloadRefused
 from gateway.service.metrics import Metrics
 from gateway.settings import Live, Settings
 from gateway.settings.error_messages import SettingsError
@@ -44,11 +44,16 @@ class PreparedPart:
 
 
 def reloader_of(
-    read: Callable[[], Settings] | None, *parts: Part, is_draining: bool = False, read_timeout: float = 10
+    read: Callable[[], Settings] | None, *parts: PreparedPart, is_draining: bool = False, read_timeout: float = 10
 ) -> Reloader:
     """Return the reloader of a service that has started with the least configuration."""
     return Reloader(
-        Live(settings()), read, parts, Metrics().reload, is_draining=lambda: is_draining, read_timeout=read_timeout
+        Live(settings()),
+        read,
+        [part.prepare for part in parts],
+        Metrics().reload,
+        is_draining=lambda: is_draining,
+        read_timeout=read_timeout,
     )
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from redis.asyncio import Connection
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import DataError
 
 from gateway.redis_connection.client import open_redis
@@ -53,15 +54,26 @@ async def test_a_redis_that_hangs_is_waited_for_once(stalling: Stalling) -> None
 
 
 async def test_a_connection_that_the_kernel_gave_up_while_it_was_idle_is_not_used(redis_url: str) -> None:
-    """What is written to it raises ``TypeError`` or ``AttributeError`` from Python 3.12 on."""
+    """What is written to it raises ``TypeError`` or ``AttributeError`` from Python 3.12 on. So the pool has to know."""
     port = urlsplit(redis_url).port or 0
     async with Valve.before(port) as valve:
         url = SecretStr(redis_url.replace(f":{port}", f":{valve.port}"))
         async with open_redis(RedisSettings(url=url, timeout=LIMIT)) as shards:
-            await shards.servers.all[0].ping()
+            pool = shards.servers.all[0].client.connection_pool
+            connection = await pool.get_connection()
+            await pool.release(connection)
+
+            async def is_known_to_be_closed() -> bool:
+                try:
+                    await connection.can_read()
+                except RedisConnectionError:
+                    return True
+                return False
+
             valve.time_out()
             await until(lambda: not valve.has_clients(), what="the end of the connection")
             valve.open()
+            await until(is_known_to_be_closed)
             await shards.servers.all[0].ping()
 
 

@@ -267,6 +267,21 @@ async def test_trailers_without_an_end_are_read_no_further_than_a_header(serving
             assert held == [], "the bytes stay in memory until the next full collection"
 
 
+async def test_of_what_follows_a_malformed_request_nothing_is_kept_while_the_one_before_is_answered(
+    serving: Callable[..., Any], images: Images
+) -> None:
+    await images.add("cat", DATA)
+    images.cos.faults.add(Fault(key=KEY, action=Hang(), times=None))
+    async with serving() as ports, connect(ports.public) as connection:
+        await connection.get("/i/cat")
+        await until_asked(images.cos, KEY)
+        async with asyncio.timeout(LIMIT):
+            for _ in range(100):  # more than the buffers of the kernel hold
+                await connection.send(b"not a request\r\n" * 6000)
+        kept = [error for error in gc.get_objects() if isinstance(error, HttpProcessingError)]
+        assert len(kept) == 1
+
+
 async def test_a_client_that_has_shut_down_its_side_gets_its_answers_and_then_the_end(
     serving: Callable[..., Any], images: Images
 ) -> None:
@@ -281,7 +296,10 @@ async def test_a_client_that_has_shut_down_its_side_gets_its_answers_and_then_th
         await connection.read_rest()
 
 
-async def test_a_client_that_has_left_is_not_answered_for_long(serving: Callable[..., Any], images: Images) -> None:
+async def test_a_client_that_has_left_is_not_answered_for_long(
+    serving: Callable[..., Any], images: Images, raw_settings: RawSettings
+) -> None:
+    raw_settings.setdefault("image_proxy", {})["timeout"] = 2 * LIMIT  # not what ends the request
     await images.add("cat", DATA)
     images.cos.faults.add(Fault(key=KEY, action=Hang(), times=None))
     async with serving() as ports:

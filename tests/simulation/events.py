@@ -1,6 +1,6 @@
 """What the plan does to the world: changes of rows, and faults. A fault ends by itself."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,17 +12,6 @@ if TYPE_CHECKING:
     from tests.simulation.world import Host, World
 
 _SHORT: Final = 18.0  # seconds
-
-# What faults change, as it is without them.
-_USUAL: Final[Mapping[str, object]] = {
-    "is_up": True,
-    "is_hanging": False,
-    "is_locked": False,
-    "refuses_writes": False,
-    "loses_writes": False,
-    "refuses_lists": False,
-    "slowness": 0.0,
-}
 
 
 class Events:
@@ -104,9 +93,8 @@ class Events:
             host.stop_purging()
             self._world.loop.call_later(seconds, partial(host.purge_again, is_lost=is_lost))
 
-    def _set(self, seconds: float, thing: Any, name: str, value: object) -> None:
-        """Set a property of a server for a while, to what it is not while all is well."""
-        usual = _USUAL[name]
+    def _set(self, seconds: float, thing: Any, name: str, value: object = True, usual: object = False) -> None:
+        """Set a property of a server for a while, to what it is not while all is well: ``usual``."""
 
         def put(new: object) -> None:
             setattr(thing, name, new)
@@ -115,10 +103,10 @@ class Events:
 
         self._for(seconds, partial(put, value), partial(put, usual))
 
-    def _unreadable_for(self, seconds: float, thing: Any, name: str, value: object) -> None:
-        """As ``_set``. Rows cannot be read meanwhile."""
+    def _unreadable_for(self, seconds: float, name: str, value: object = True, usual: object = False) -> None:
+        """As ``_set`` of Postgres. Rows cannot be read meanwhile."""
         self.unreadable += 1
-        self._set(seconds, thing, name, value)
+        self._set(seconds, self._world.postgres, name, value, usual)
 
         def readable() -> None:
             self.unreadable -= 1
@@ -159,7 +147,7 @@ class Events:
     def refuse_lists(self, target: int, value: float) -> None:
         """Let a gateway, or each, answer nginx's question with an error."""
         for host in [self._at(target)] if target else self._world.hosts:
-            self._set(value, host, "refuses_lists", True)
+            self._set(value, host, "refuses_lists")
 
     def pause_nginx(self, target: int, value: float) -> None:
         """Pause the worker that asks for changes, or the one that serves, or both."""
@@ -178,13 +166,13 @@ class Events:
         self._for(0, restart, lambda: None)
 
     def lock_table(self, _target: int, value: float) -> None:
-        self._unreadable_for(value, self._world.postgres, "is_locked", True)
+        self._unreadable_for(value, "is_locked")
 
     def hang_postgres(self, _target: int, value: float) -> None:
-        self._unreadable_for(value, self._world.postgres, "is_hanging", True)
+        self._unreadable_for(value, "is_hanging")
 
     def stop_postgres(self, _target: int, value: float) -> None:
-        self._unreadable_for(value, self._world.postgres, "is_up", False)
+        self._unreadable_for(value, "is_up", False, usual=True)
         self._world.postgres.restart()
 
     def drop_trigger(self, _target: int, value: float) -> None:
@@ -292,20 +280,24 @@ class Events:
 
     def stop_redis(self, _target: int, value: float) -> None:
         self._without_purges_for(value, self._world.hosts)
-        self._set(value, self._world.redis, "is_up", False)
+        self._set(value, self._world.redis, "is_up", False, usual=True)
         self._world.redis.cut_subscriptions()
 
     def hang_redis(self, _target: int, value: float) -> None:
         self._without_purges_for(value, self._world.hosts)
-        self._set(value, self._world.redis, "is_hanging", True)
+        self._set(value, self._world.redis, "is_hanging")
 
     def refuse_writes(self, _target: int, value: float) -> None:
         self._without_purges_for(value, self._world.hosts)
-        self._set(value, self._world.redis, "refuses_writes", True)
+        self._set(value, self._world.redis, "refuses_writes")
 
     def lose_writes(self, _target: int, value: float) -> None:
         self._without_purges_for(value, self._world.hosts, is_lost=True)
-        self._set(value, self._world.redis, "loses_writes", True)
+        self._set(value, self._world.redis, "loses_writes")
+
+    def lose_answers(self, _target: int, value: float) -> None:
+        self._without_purges_for(value, self._world.hosts)
+        self._set(value, self._world.redis, "loses_answers")
 
     def restore_redis(self, _target: int, value: float) -> None:
         """Restart Redis with what it had some seconds before."""
@@ -331,22 +323,18 @@ class Events:
             self._for(0, partial(strike, subscriptions[target % len(subscriptions)]), lambda: None)
 
     def step_clock_of_gateway(self, target: int, _value: float) -> None:
-        self._for(
-            0,
-            partial(setattr, self._at(target), "offset", self._world.random.choice((-3600.0, -10.0, 10.0, 3600.0))),
-            lambda: None,
-        )
+        self._step_clock(self._at(target), "offset")
 
     def step_clock_of_nginx(self, _target: int, _value: float) -> None:
-        self._for(
-            0,
-            partial(setattr, self._world, "nginx_offset", self._world.random.choice((-3600.0, -10.0, 10.0, 3600.0))),
-            lambda: None,
-        )
+        self._step_clock(self._world, "nginx_offset")
+
+    def _step_clock(self, machine: "Host | World", name: str) -> None:
+        step = self._world.random.choice((-3600.0, -10.0, 10.0, 3600.0))
+        self._for(0, partial(setattr, machine, name, step), lambda: None)
 
     def slow_network(self, _target: int, value: float) -> None:
         """Let each message take longer. Of the slower ones, some answers of Redis come too late."""
         slowness = self._world.random.choice((0.05, 0.2))
         if slowness == 0.2:
             self._without_purges_for(value, self._world.hosts)
-        self._set(value, self._world.network, "slowness", slowness)
+        self._set(value, self._world.network, "slowness", slowness, 0.0)

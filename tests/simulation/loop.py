@@ -38,8 +38,6 @@ class Process:
         self.name = name
         self.is_paused = False
         self.is_dead = False
-        self.paused_for = 0.0  # seconds in all, of pauses that have ended
-        self._paused_at = 0.0
         self._loop = loop
         self._held: list[Handle] = []
         self.context: Context = copy_context()
@@ -53,15 +51,12 @@ class Process:
 
     def pause(self) -> None:
         """Stop running, as after SIGSTOP."""
-        if not self.is_paused:
-            self.is_paused = True
-            self._paused_at = self._loop.time()
+        self.is_paused = True
 
     def resume(self) -> None:
         """Run again all that became ready meanwhile."""
         if self.is_paused:
             self.is_paused = False
-            self.paused_for += self._loop.time() - self._paused_at
             held, self._held = self._held, []
             self._loop.make_ready(held)
 
@@ -76,12 +71,8 @@ class Process:
             self._held.append(handle)
 
 
+# The process whose task or timer runs. None: the simulation's own.
 _PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
-
-
-def current_process() -> Process | None:
-    """Return the process whose task or timer runs. None: the simulation's own."""
-    return _PROCESS.get()
 
 
 class ExploringLoop(BaseEventLoop):

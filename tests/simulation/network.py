@@ -48,6 +48,10 @@ class Network:
         """Return whether the server refuses connections of the client."""
         return self._refused.get(way, 0.0) > self.loop.time()
 
+    def happens(self, chance: float) -> bool:
+        """Return whether something happens that does so with this chance."""
+        return self._random() < chance
+
     def delay(self) -> float:
         """Return seconds: mostly a millisecond, sometimes until the very instant of a timer."""
         chance = self._random()

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
+from tests.simulation.fronts import Copy
 from tests.simulation.gateway_process import Answer
 from tests.simulation.loop import ExploringLoop, Process
 from tests.simulation.nginx_scripts import Scripts
@@ -20,13 +21,6 @@ class NoAnswer(Exception):
 
 class Refused(Exception):
     """A gateway answers nginx's question with an error."""
-
-
-class Copy(NamedTuple):
-    """A copy in a cache, with its end."""
-
-    answer: Answer
-    until: float
 
 
 class Nginx:
@@ -155,7 +149,7 @@ class Nginx:
             return copy.answer._replace(viewer=viewer), True
         answer = await self._pass_on(image_id, viewer)
         if answer.is_for_nginx and (lasts := answer.kept_for(is_shared=True)):
-            self._copies[epoch, image_id] = Copy(answer, self._now() + lasts)
+            self._copies[epoch, image_id] = Copy(answer, self._now(), self._now() + lasts)
         return answer, False
 
     async def _decided(self, image_id: str, viewer: str) -> tuple[Answer, bool]:

@@ -47,7 +47,7 @@ _FAULTS: Final = (
     ("lock_table",),
     ("hang_postgres", "stop_postgres"),
     ("deafen_feed", "cut_feed", "end_feed"),
-    ("stop_redis", "hang_redis"),
+    ("stop_redis", "hang_redis", "lose_answers"),
     ("refuse_writes",),
     ("lose_writes", "restore_redis"),
     ("deafen_channel", "cut_channel", "end_channel"),

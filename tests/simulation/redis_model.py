@@ -21,6 +21,7 @@ _DROPPED: Final = re.compile(rb"\n(-[0-9a-f]+)$")
 _MISCONF: Final = "MISCONF Redis is configured to save RDB snapshots, but it is currently unable to persist to disk."
 
 _MOST_AT_ONCE: Final = 1000  # calls
+_LOST: Final = 0.2  # of the answers
 
 Reply = Callable[[Any], None]
 
@@ -31,6 +32,7 @@ class Redis:
     now: seconds by which entries expire.
     is_up: False: connections are refused. is_hanging: nothing is answered. refuses_writes: as with a full disk.
     loses_writes: writes are answered and forgotten, as by a primary that its replicas no longer follow.
+    loses_answers: some calls are run, and their answers come too late, as beside a disk that stalls.
     """
 
     def __init__(self, network: Network, process: Process, now: Callable[[], float]) -> None:
@@ -41,6 +43,7 @@ class Redis:
         self.is_hanging = False
         self.refuses_writes = False
         self.loses_writes = False
+        self.loses_answers = False
         self.subscriptions: list[Subscription] = []
         self._values: dict[str, tuple[bytes, float]] = {}
         self._snapshot: dict[str, tuple[bytes, float]] = {}
@@ -54,7 +57,9 @@ class Redis:
         elif self.is_hanging:
             self._waiting.append(lambda: self.handle(to_client, commands, reply))
         else:
-            to_client.send(reply, [self.run(command) for command in commands])
+            answers = [self.run(command) for command in commands]
+            if not (self.loses_answers and self.network.happens(_LOST)):
+                to_client.send(reply, answers)
 
     def run(self, command: tuple[Any, ...]) -> Any:
         """Return the answer to a command, which may be an error."""

@@ -31,14 +31,13 @@ class _WorkTime:
 
 @dataclass(slots=True)
 class Result:
-    """``failure``: None if the promise was kept. ``active``: the seconds that were simulated step by step."""
+    """``failure``: None if the promise was kept. ``seconds``: how many were simulated. ``answers``: those checked."""
 
     seed: int
     plan: Plan
     failure: str | None
     steps: int
-    active: float
-    skipped: float
+    seconds: float
     answers: int
     notes: list[tuple[float, str]] = field(default_factory=list)
 
@@ -68,7 +67,6 @@ def run_plan(seed: int, plan: Plan) -> Result:
     global_random.seed(seed)
     TimeSlices.__init__.__defaults__ = (_WorkTime(random),)
     loop = ExploringLoop(random)
-    begin = loop.time()
     failure: str | None = None
     world = None
     try:
@@ -79,11 +77,11 @@ def run_plan(seed: int, plan: Plan) -> Result:
     except Exception as error:  # noqa: BLE001 - a finding
         failure = f"{type(error).__name__}: {error}"
     finally:
-        active = loop.time() - begin
         loop.end()
         global_random.setstate(state)
     assert world is not None
-    return Result(seed, plan, failure, loop.steps, active, world.skipped, world.answers, world.notes)
+    seconds = loop.time() - LOOP_BEGIN + world.skipped
+    return Result(seed, plan, failure, loop.steps, seconds, world.answers, world.notes)
 
 
 async def _make(loop: ExploringLoop, random: Random, plan: Plan) -> World:
@@ -134,34 +132,3 @@ def describe(seed: int, only: Sequence[int] | None = None) -> str:
         f"repeat it: make simulate SEED={seed} ONLY={numbers}",
     ]
     return "\n".join(lines)
-
-
-@dataclass(slots=True)
-class Totals:
-    """What several runs have done."""
-
-    runs: int = 0
-    failures: int = 0
-    steps: int = 0
-    answers: int = 0
-    active: float = 0.0
-    skipped: float = 0.0
-    _began: float = field(default_factory=time.monotonic)
-
-    def add(self, result: Result) -> None:
-        """Count a run."""
-        self.runs += 1
-        self.failures += result.failure is not None
-        self.steps += result.steps
-        self.answers += result.answers
-        self.active += result.active
-        self.skipped += result.skipped
-
-    def __str__(self) -> str:
-        minutes = (time.monotonic() - self._began) / 60
-        hours = (self.active + self.skipped) / 3600
-        return (
-            f"{self.runs} runs, {self.failures} failures, {hours:.0f} simulated hours in {minutes:.1f} min "
-            f"({hours / minutes:.0f} a minute), {self.active / 3600:.1f} of them step by step: {self.steps} steps, "
-            f"{self.answers} answers checked"
-        )

@@ -197,7 +197,7 @@ class Host:
             if not reply.done():
                 reply.set_result(result)
 
-        to_gateway.send(_start, gateway.process, handle, "request")
+        to_gateway.send(lambda: gateway.process.start(handle(), "request"))
         try:
             result = await reply
         finally:
@@ -354,7 +354,7 @@ class World:
             if not reply.done():
                 reply.set_result(answer)
 
-        Link(self.network, worker, ("client", NAME)).send(_start, worker, handle, "request")
+        Link(self.network, worker, ("client", NAME)).send(lambda: worker.start(handle(), "request"))
         try:
             return await reply
         finally:
@@ -559,7 +559,3 @@ class World:
         self.note(reason)
         if not self.failure.done():
             self.failure.set_exception(Broken(reason))
-
-
-def _start(process: Process, work: Callable[[], Any], name: str) -> None:
-    process.start(work(), name)

@@ -118,7 +118,7 @@ async def _resident_when_full(process: GatewayProcess) -> int:
 
     def stands_still() -> bool:
         sizes.append(_resident(process))
-        return len(sizes) >= 50 and max(sizes[-50:]) == max(sizes[:-49])
+        return len(sizes) >= 20 and max(sizes[-20:]) == max(sizes[:-19])
 
     await until(stands_still, what="the end of the growth")
     return max(sizes)

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.xdist_group("cluster")
 TIMEOUT = 2.0  # seconds that a node has to answer
 # For how many seconds a master is paused at least. More than 30 need --timeout 0.
 PAUSE = float(os.environ.get("GATEWAY_TEST_PAUSE", "0"))
+PAUSE_OF_A_CLIENT = 0.01  # seconds: four clients without it would keep a processor busy
 IDS = [f"id-{number}" for number in range(120)]
 
 
@@ -55,6 +56,7 @@ class Load:
         chance = random.Random(1)  # noqa: S311 - a load, not a secret
         while True:
             await self.request(chance.choice(IDS))
+            await asyncio.sleep(PAUSE_OF_A_CLIENT)
 
     async def request(self, image_id: str) -> None:
         """Request the URL of an image."""

@@ -19,6 +19,7 @@ from gateway_dev.database import ImagesTable
 from gateway_dev.playground import FAULTS
 from gateway_dev.processes import wait_until
 from gateway_dev.stack import ADMIN_TOKEN
+from tests.test_documents import build_site
 from tests.web.conftest import on_one_loop
 from tests.web.test_looks import AXE, SCHEMES
 
@@ -61,12 +62,14 @@ class DevProcess:
 
 @contextmanager
 def dev_process(folder: Path, redis_url: str, postgres_dsn: str, *arguments: str) -> Iterator[DevProcess]:
-    """Run ``gateway dev`` on these servers, with its data in ``folder``."""
+    """Run ``gateway dev`` on these servers in ``folder``, with its data there."""
     command = [sys.executable, "-m", "gateway", "dev", "--state", str(folder / "state"), *arguments]
     servers = {"GATEWAY_REDIS__URL": redis_url, "GATEWAY_POSTGRES__DSN": postgres_dsn, "COLUMNS": "200"}
     running = DevProcess(folder / "output")
     with running.output.open("wb") as output:
-        process = subprocess.Popen(command, env={**os.environ, **servers}, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, cwd=folder, env={**os.environ, **servers}, stdout=output, stderr=subprocess.STDOUT
+        )
     try:
         assert wait_until(lambda: "Ctrl-C stops everything" in running.output.read_text(encoding="utf-8"), timeout=120)
         yield running
@@ -121,7 +124,9 @@ def shared_stack(
 ) -> Iterator[DevProcess]:
     """One development stack with the sample images for all tests, because it starts slowly."""
     made_table.execute("DELETE FROM images")
-    with dev_process(tmp_path_factory.mktemp("playground"), redis_url, postgres_dsn) as running:
+    folder = tmp_path_factory.mktemp("playground")
+    build_site(folder / "site")
+    with dev_process(folder, redis_url, postgres_dsn) as running:
         yield running
 
 
@@ -187,6 +192,26 @@ async def test_private_images_are_shown_to_their_owner_alone(playground: Playgro
         await expect(playground.badge(image_id)).to_have_text("hidden")
     assert not await playground.are_shown("dunes"), "what alice saw is gone"
     await expect(playground.page.locator("#count")).to_have_text("9 images, 7 shown, 2 hidden")
+
+
+async def test_the_first_page_of_the_documents_has_a_picture_that_loses_cos_and_comes_back(
+    playground: PlaygroundPage,
+) -> None:
+    page = playground.page
+    await page.get_by_role("link", name="Docs").click()
+    await page.wait_for_url("**/site/")
+    picture, told = page.locator(".film smart-image"), page.locator(".film output")
+    state = "(image, state) => image.state === state"
+    await page.wait_for_function("document.querySelector('.film smart-image')?.state === 'loaded'")
+    assert await page.locator(".film picture source[srcset*='film']").count() == 0, "it has taken the film's place"
+    await page.get_by_role("button", name="Take COS away").click()
+    await expect(told).to_contain_text(re.compile(r"Attempt \d failed"), timeout=SECONDS)
+    assert not await picture.evaluate("(image) => image.naturalWidth")
+    await expect(told).to_contain_text(re.compile(r"Shown again, [\d.]+ s after"), timeout=SECONDS)
+    assert await picture.evaluate(state, "loaded")
+    for name in ("%2e%2e/state/samples/gateway.yaml", "..%2f..%2fx", "missing.html"):
+        answer = await page.request.get(f"{playground.stack.public}/site/{name}")
+        assert answer.status == 404, name
 
 
 async def test_expired_urls_are_replaced(playground: PlaygroundPage) -> None:

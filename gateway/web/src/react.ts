@@ -2,11 +2,11 @@
 /** The React package, for React 19 or newer: the element as a component. */
 import { createElement, type HTMLAttributes, type ReactElement, type Ref, useState, useSyncExternalStore } from "react";
 import { type PreloadOptions, preload } from "react-dom";
-import { type AttributeProperties, NAMES, propertyOf } from "./element/attributes.js";
+import type { ComponentProperties } from "./element/attributes.js";
 import { defineSmartImage } from "./element/define-element.js";
 import type { SmartImageElement } from "./element/smart-image.js";
 import type { SmartImageListeners } from "./element/tag-types.js";
-import { htmlOf, type ServerPicture, serverPicture } from "./server-picture.js";
+import { attributesOf, htmlOf, type ServerPicture, serverPicture } from "./server-picture.js";
 
 /** The listeners of `SmartImage` by the element's own names. */
 const LISTENERS = {
@@ -17,23 +17,15 @@ const LISTENERS = {
   onStateChange: "onstatechange",
 } as const satisfies Record<string, keyof SmartImageListeners>;
 
-type Own = Partial<{ [Name in keyof AttributeProperties]: NonNullable<AttributeProperties[Name]> | undefined }>;
 type Listeners = { [Name in keyof typeof LISTENERS]?: SmartImageListeners[(typeof LISTENERS)[Name]] };
 
 /** Properties of the element, its listeners, and attributes of any element. `children` are for the slots. */
 export interface SmartImageProps
-  extends Omit<Own, "widths" | "formats">,
+  extends ComponentProperties,
     Listeners,
-    Omit<HTMLAttributes<SmartImageElement>, keyof Own | keyof Listeners> {
-  widths?: string | readonly number[] | undefined;
-  formats?: string | readonly string[] | undefined;
+    Omit<HTMLAttributes<SmartImageElement>, keyof ComponentProperties | keyof Listeners> {
   ref?: Ref<SmartImageElement> | undefined;
 }
-
-const ATTRIBUTES: Record<string, string> = {
-  ...LISTENERS,
-  ...Object.fromEntries(NAMES.map((name) => [propertyOf(name), name.toLowerCase()])),
-};
 
 /** `<smart-image>` whose `<img>` is the element's own, so that React never removes what the element has moved. */
 export function SmartImage({ children, ...props }: SmartImageProps): ReactElement {
@@ -44,15 +36,11 @@ export function SmartImage({ children, ...props }: SmartImageProps): ReactElemen
   );
   // Made once: later changes are the element's.
   const [made] = useState(() => (!defineSmartImage() || isServerRendered ? begun(serverPicture(props)) : null));
-  const attributes = Object.entries(props).map(([name, value]) => [
-    ATTRIBUTES[name] ?? name,
-    Array.isArray(value) ? value.join(" ") : name === "useProxy" && value === false ? "false" : value,
-  ]);
   // React leaves such content alone, also while it hydrates.
   const content = made && { dangerouslySetInnerHTML: { __html: htmlOf(made) }, suppressHydrationWarning: true };
   const picture = content && createElement("picture", content);
   const placeholder = made?.placeholder && createElement("img", made.placeholder);
-  return createElement("smart-image", Object.fromEntries(attributes), placeholder, picture, children);
+  return createElement("smart-image", attributesOf(props, LISTENERS), placeholder, picture, children);
 }
 
 /** Return the picture. With priority, it begins to load with the page's head. */

@@ -1,31 +1,8 @@
 import { boxOf, candidates, proxyAddress, sizesOf } from "./core/addresses.js";
 import { baseUrlOf, configuredVariant } from "./core/config.js";
+import { type ComponentProperties, type List, NAMES, propertyOf } from "./element/attributes.js";
 
-type List = string | readonly (string | number)[] | undefined;
 type Attributes = Record<string, string | number | undefined>;
-
-/** The properties of an image that its `<img>` depends on. */
-export interface PictureProps {
-  imageId?: string | undefined;
-  alt?: string | undefined;
-  width?: number | undefined;
-  height?: number | undefined;
-  styleName?: string | undefined;
-  widths?: List;
-  formats?: List;
-  sizes?: string | undefined;
-  ratio?: string | undefined;
-  version?: string | undefined;
-  link?: string | undefined;
-  baseUrl?: string | undefined;
-  mode?: "proxy" | "url" | undefined;
-  useProxy?: boolean | undefined;
-  lazy?: boolean | undefined;
-  loading?: "lazy" | "eager" | undefined;
-  priority?: boolean | undefined;
-  fetchPriority?: "high" | "low" | "auto" | undefined;
-  placeholder?: string | undefined;
-}
 
 /**
  * Attributes of the `<img>` that a server renders, of the `<source>`s before it, if there are several formats, and of the
@@ -45,12 +22,12 @@ const IMAGE = /^(?:data:image\/|https?:\/\/|\.{0,2}\/)/;
  * Return what the element would make. The `<img>` has no source if its URL has to be requested: `mode="url"`. Without the
  * widths of the style it has those of its box, which the gateway rounds up.
  */
-export function serverPicture(props: PictureProps): ServerPicture {
+export function serverPicture(props: ComponentProperties): ServerPicture {
   const { imageId, alt = "", styleName: style, ratio, version, link, priority } = props;
   const [width, height] = boxOf(props.width, props.height, ratio).map((length) => length || undefined);
   const base = baseUrlOf(props.baseUrl);
   const id = props.mode !== "url" && props.useProxy !== false && imageId;
-  const variant = { style: style ?? null, ratio: ratio ?? null, version: version ?? null, link: link ?? null };
+  const variant = { style, ratio, version, link };
   const listed = configuredVariant(base, style);
   const widths = listOf(props.widths ?? listed?.widths).map(Number);
   const found = id && style ? candidates(base, id, variant, widths, listOf(props.formats ?? listed?.formats)) : [];
@@ -65,19 +42,12 @@ export function serverPicture(props: PictureProps): ServerPicture {
     : found.at(-1)?.srcset;
   const src = id ? proxyAddress(base, id, isGuessed ? { ...variant, width } : variant) : undefined;
   const sources = found.slice(0, -1).map(({ type, srcset }) => ({ type, sizes, srcset }));
+  const loading = isLazy ? "lazy" : undefined;
+  const fetchpriority = priority ? "high" : props.fetchPriority;
   const preferred = sources[0] ?? { type: undefined, srcset };
   return {
     sources,
-    img: {
-      alt,
-      width,
-      height,
-      loading: isLazy ? "lazy" : undefined,
-      fetchpriority: priority ? "high" : props.fetchPriority,
-      sizes,
-      srcset,
-      src,
-    },
+    img: { alt, width, height, loading, fetchpriority, sizes, srcset, src },
     placeholder: IMAGE.test(props.placeholder ?? "")
       ? { slot: "placeholder", alt: "", width, height, src: props.placeholder }
       : undefined,
@@ -94,6 +64,18 @@ export function serverPicture(props: PictureProps): ServerPicture {
           }
         : undefined,
   };
+}
+
+const ATTRIBUTES = Object.fromEntries(NAMES.map((name) => [propertyOf(name), name.toLowerCase()]));
+
+/** Return the element's attributes for properties of a component. `others`: names of its further attributes by property. */
+export function attributesOf(props: object, others: Record<string, string> = {}): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(props).map(([name, value]) => [
+      others[name] ?? ATTRIBUTES[name] ?? name,
+      Array.isArray(value) ? value.join(" ") : name === "useProxy" && value === false ? "false" : value,
+    ]),
+  );
 }
 
 /** Return the markup of the picture that a server renders. */

@@ -3,21 +3,17 @@
 import type { Component, Snippet } from "svelte";
 /** @ts-ignore */
 import type { HTMLAttributes } from "svelte/elements";
-import type { AttributeProperties } from "./element/attributes.js";
+import type { ComponentProperties } from "./element/attributes.js";
 import type { SmartImageElement } from "./element/smart-image.js";
 import type { SmartImageListeners } from "./element/tag-types.js";
 /** @ts-ignore */
 import Made from "./svelte/SmartImage.svelte";
 
-type Own = Partial<{ [Name in keyof AttributeProperties]: NonNullable<AttributeProperties[Name]> | undefined }>;
-
 /** Properties of the element, its listeners, and attributes of any element. `children` are for the slots. */
 export interface SmartImageProps
-  extends Omit<Own, "widths" | "formats">,
+  extends ComponentProperties,
     SmartImageListeners,
-    Omit<HTMLAttributes<SmartImageElement>, keyof Own | keyof SmartImageListeners | "children"> {
-  widths?: string | readonly number[] | undefined;
-  formats?: string | readonly string[] | undefined;
+    Omit<HTMLAttributes<SmartImageElement>, keyof ComponentProperties | keyof SmartImageListeners | "children"> {
   /** The element: `bind:element`. */
   element?: SmartImageElement | undefined;
   children?: Snippet | undefined;

@@ -37,11 +37,7 @@ export function useImage(id: string, options: UseImageOptions = {}): UsedImage {
   const base = baseUrlOf(options.baseUrl);
   const [width, height] = boxOf(options.width, options.height, ratio);
   const at = (width?: number) => proxyAddress(base, id, { ...variant, ...(style && width && { width }) });
-  const variant = {
-    version: version ?? null,
-    link: link ?? null,
-    ...(style && { style, ratio: ratio ?? null, format: format ?? null }),
-  };
+  const variant = { version, link, ...(style && { style, ratio, format }) };
   const widths = (style && (options.widths ?? configuredVariant(base, style)?.widths)) || [];
   const densities = style && width && !widths[0] ? [1, 2] : [];
   const listed = [

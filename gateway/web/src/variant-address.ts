@@ -46,8 +46,8 @@ export function variantAddress(
 ): string {
   const source = sourceOf(src);
   return proxyAddress(baseUrlOf(baseUrl ?? source.base), source.id, {
-    ...(style && { style, width: Math.ceil(Number(width)) || null, format: format ?? null }),
-    version: version ?? null,
-    link: link ?? source.link ?? null,
+    ...(style && { style, width: Math.ceil(Number(width)), format }),
+    version,
+    link: link ?? source.link,
   });
 }

@@ -308,6 +308,12 @@ MUTANTS: Final = {
         faults="pause_nginx",
         plan=23,
     ),
+    "lost_claims_kept": _mutant(
+        "purges that Redis gave without an answer wait for the end of their lease",
+        (_WORKER, "            self._is_unanswered = True\n", ""),
+        faults="lose_answers",
+        plan=104,
+    ),
     "unread_kept_by_nginx": _mutant(
         "nginx keeps what a gateway sends that cannot read its row",
         (

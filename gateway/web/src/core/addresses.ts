@@ -1,13 +1,13 @@
 /** Variant of an image; the gateway chooses what is left out. */
 export interface VariantOptions {
-  style?: string | null;
-  width?: number | null;
-  format?: string | null;
+  style?: string | null | undefined;
+  width?: number | null | undefined;
+  format?: string | null | undefined;
   /** One of the style's `ratios`, such as `16:9`. */
-  ratio?: string | null;
-  version?: string | null;
+  ratio?: string | null | undefined;
+  version?: string | null | undefined;
   /** A signed link: its whole address, or its query. */
-  link?: string | null;
+  link?: string | null | undefined;
   fragment?: string;
 }
 
@@ -43,12 +43,11 @@ export function proxyAddress(
   return address + fragment;
 }
 
+type Text = VariantOptions["ratio"];
+type Length = VariantOptions["width"];
+
 /** Return width and height in CSS pixels, 0 if unknown: by a ratio such as `16:9` one follows from the other. */
-export function boxOf(
-  width: Length,
-  height: Length,
-  ratio: string | null | undefined,
-): [width: number, height: number] {
+export function boxOf(width: Length, height: Length, ratio: Text): [width: number, height: number] {
   const [across = 0, down = 0] = `${ratio}`.split(":").map(Number);
   return [
     width || Math.round(((height ?? 0) * across) / down) || 0,
@@ -56,10 +55,8 @@ export function boxOf(
   ];
 }
 
-type Length = number | null | undefined;
-
 /** Return `sizes`: the given ones, else those of a box of `width` CSS pixels (0 if unknown) that fits into the viewport. */
-export function sizesOf(given: string | null | undefined, width: number | undefined, isLazy: boolean): string {
+export function sizesOf(given: Text, width: number | undefined, isLazy: boolean): string {
   const box = width ? `(min-width: ${width}px) ${width}px, 100vw` : "100vw";
   return given ?? (isLazy ? `auto, ${box}` : box);
 }
@@ -73,9 +70,7 @@ export function candidates(
   formats: readonly string[],
 ): Candidates[] {
   const srcset = (format?: string) =>
-    widths
-      .map((width) => `${proxyAddress(base, id, { ...options, width, format: format ?? null })} ${width}w`)
-      .join(", ");
+    widths.map((width) => `${proxyAddress(base, id, { ...options, width, format })} ${width}w`).join(", ");
   if (!widths.length) return [];
   const explicit = formats.filter((format) => !/^(original|auto)$/.test(format));
   const last = formats.find((format) => !explicit.includes(format));

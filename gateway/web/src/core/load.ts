@@ -123,7 +123,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
   function probe(): Promise<boolean> {
     const gateway = gatewayOf(request);
     const { base } = gateway;
-    const address = id && !viaUrl ? proxyAddress(base, id, { link: progress.link ?? null }) : src;
+    const address = id && !viaUrl ? proxyAddress(base, id, { link: progress.link }) : src;
     return gateway.probe(address ?? `${base}/healthz`);
   }
 
@@ -134,7 +134,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
       const found = await (await apiAt(base)).urlFor(id, progress.dead, isSizeless, !!variant.style);
       describe(found?.meta);
       progress.url = found?.url;
-      if (progress.url) return { url: progress.url, expiresAt: found?.expires_at ?? null };
+      if (progress.url) return { url: progress.url, ends: found?.expires_at };
       // The image at its permanent address.
       progress.isRefused = true;
     }
@@ -157,7 +157,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     if (fresh) renewed.set(id, `#${Date.now()}`);
     const { link, meta } = progress;
     const fragment = progress.fragment || renewed.get(id) || "";
-    const options = { ...variant, link, version: variant.version ?? meta?.version ?? null, fragment };
+    const options = { ...variant, link, version: variant.version ?? meta?.version, fragment };
     listed ??= meta?.styles?.[`${style}`];
     const sizes = (style && (widths ?? listed?.widths)) || [];
     return {
@@ -193,10 +193,10 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     const broken = await display(source);
     if (!broken) return;
     if (isCut(broken)) progress.fragment = `#${Date.now()}`;
-    if (source.expiresAt && !progress.isRenewed) throw EXPIRED;
+    if (source.ends && !progress.isRenewed) throw EXPIRED;
     const { doubt } = progress;
     // A stranger would be told the same again.
-    const failure = await gatewayOf(request).diagnose(broken, id, since, !source.expiresAt && !doubt, signal);
+    const failure = await gatewayOf(request).diagnose(broken, id, since, !source.ends && !doubt, signal);
     if (failure.isDoubted) progress.doubt = failure;
     throw failure.status ? failure : (doubt ?? failure);
   }
@@ -215,7 +215,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
       const source = await resolve();
       await show(source);
       gate.succeeded();
-      loader.expiresAt = source.expiresAt ?? null;
+      loader.ends = source.ends ?? null;
       loader.lastError = null;
       loader.become("loaded");
       view.tell("load");

@@ -31,14 +31,14 @@ export interface LoadRequest {
 }
 
 /**
- * Address of the bytes, `url`, and other sizes and formats. `expiresAt` in Unix seconds, for a presigned URL. `isRefetched`:
+ * Address of the bytes, `url`, and other sizes and formats. `ends` in Unix seconds, for a presigned URL. `isRefetched`:
  * fetch the bytes even if the browser's cache has them.
  */
 export interface Source {
   url: string;
   isRefetched?: boolean;
   candidates?: readonly Candidates[];
-  expiresAt?: number | null;
+  ends?: number | null | undefined;
 }
 
 /** Displays an image and the state of its load. */
@@ -65,7 +65,8 @@ export interface LoaderView {
 export interface Loader {
   state: LoadState;
   attempt: number;
-  expiresAt: number | null;
+  /** When the presigned URL in use ends, in Unix seconds. */
+  ends: number | null;
   lastError: ImageLoadError | null;
   /** Start this load; the one before has been stopped. */
   start(request: LoadRequest): void;
@@ -82,7 +83,7 @@ export function createLoader(view: LoaderView): Loader {
   const loader: Loader = {
     state: "idle",
     attempt: 0,
-    expiresAt: null,
+    ends: null,
     lastError: null,
     start(request) {
       current = new AbortController();

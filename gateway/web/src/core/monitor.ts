@@ -109,7 +109,7 @@ export class Monitor {
     this.#timer = setTimeout(() => this.flush(), this.options().interval ?? EVERY);
     globalThis.document?.addEventListener("visibilitychange", this.#visibilityChanged);
     void this.#isAccepted(); // ask now: there is no time for a request when the page is closed
-    return emptyBeacon();
+    return { version: 1, loads: {}, retries: {}, sources: {}, attempts: 0, seconds: emptyHistogram() };
   }
 
   #isAccepted(): Promise<Features> {
@@ -129,17 +129,6 @@ export function monitorOf(config: SmartImageConfig, base: string): Monitor {
   return new Monitor(options, base, Math.random, watchPaints());
 }
 
-function emptyBeacon(): Beacon {
-  return {
-    version: 1,
-    loads: {},
-    retries: {},
-    sources: {},
-    attempts: 0,
-    seconds: emptyHistogram(),
-  };
-}
-
 // All have as many bounds.
 function emptyHistogram(): Histogram {
   return { buckets: new Array<number>(BOUNDS.length + 1).fill(0), sum: 0, count: 0 };
@@ -152,8 +141,7 @@ function histogramOf(beacon: Beacon, name: "paints" | "sizes", source: BytesSour
 }
 
 function observe(histogram: Histogram, bounds: readonly number[], value: number): void {
-  const index = bounds.findIndex((bound) => value <= bound);
-  const bucket = index < 0 ? bounds.length : index;
+  const bucket = bounds.filter((bound) => value > bound).length;
   histogram.buckets[bucket] = (histogram.buckets[bucket] ?? 0) + 1;
   histogram.sum += value;
   histogram.count++;

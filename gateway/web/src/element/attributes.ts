@@ -38,6 +38,15 @@ export type AttributeProperties = Record<Exclude<Text, keyof Choices>, string | 
 } & Record<Camel<keyof typeof NUMBERS>, number> &
   Record<Name<typeof SWITCHES>, boolean>;
 
+/** Properties of the components of frameworks: any may be left out, and lists may be lists. */
+export type ComponentProperties = Omit<
+  Partial<{ [Name in keyof AttributeProperties]: NonNullable<AttributeProperties[Name]> | undefined }>,
+  "widths" | "formats"
+> & { widths?: List; formats?: List };
+
+/** A list as an attribute has it, or its members. */
+export type List = string | readonly (string | number)[] | undefined;
+
 type AttributeName =
   | (typeof SUBJECT)[number]
   | (typeof HANDED_ON)[number]

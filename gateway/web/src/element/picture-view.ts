@@ -127,7 +127,12 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
         wasGiven && target.complete
           ? await isWhole(target)
           : await put(target, signal, wasGiven ? undefined : source, sizes);
-      if (!isLoaded) return addressOf(target);
+      if (!isLoaded) {
+        const broken = target.currentSrc || target.src;
+        // Browsers draw a sign and the text for it, which need space.
+        if (!target.naturalWidth) clearSource(target);
+        return broken;
+      }
       shown = subject;
       return "";
     },
@@ -161,7 +166,3 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
 }
 
 const guarding = onDemand(() => import("./guard.js"));
-
-function addressOf(img: HTMLImageElement): string {
-  return img.currentSrc || img.src;
-}

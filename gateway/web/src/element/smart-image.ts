@@ -23,17 +23,15 @@ export interface SmartImageEventMap {
   statechange: CustomEvent<{ from: LoadState; to: LoadState }>;
 }
 
+type Listening = <K extends keyof SmartImageEventMap>(
+  type: K,
+  listener: (event: SmartImageEventMap[K]) => unknown,
+  options?: boolean | AddEventListenerOptions,
+) => void;
+
 interface TypedEvents {
-  addEventListener<K extends keyof SmartImageEventMap>(
-    type: K,
-    listener: (event: SmartImageEventMap[K]) => unknown,
-    options?: boolean | AddEventListenerOptions,
-  ): void;
-  removeEventListener<K extends keyof SmartImageEventMap>(
-    type: K,
-    listener: (event: SmartImageEventMap[K]) => unknown,
-    options?: boolean | EventListenerOptions,
-  ): void;
+  addEventListener: Listening;
+  removeEventListener: Listening;
 }
 
 // HTMLElement is missing on servers, which import this module to render pages.
@@ -60,7 +58,7 @@ export class SmartImageElement extends Base {
   }
   /** Expiry of the presigned URL in use, in Unix seconds; null for a permanent address. */
   get expiresAt(): number | null {
-    return this.#loader.expiresAt;
+    return this.#loader.ends;
   }
   get lastError(): LoadFailure | null {
     return this.#loader.lastError;

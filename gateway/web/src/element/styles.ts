@@ -17,7 +17,7 @@ i{padding:.6em;border:.2em solid #8888;border-top-color:var(--_ac);border-radius
 // :where() has no specificity: any rule of the page wins.
 const PICTURE = `
 :where(smart-image>picture){display:contents}
-:where(smart-image img:not([src],[srcset])){opacity:0}
+:where(smart-image img:not([src],[srcset])){contain:size;opacity:0}
 :where(smart-image img){display:block;grid-area:1/1;min-width:0;min-height:0;width:100%;height:100%;
 object-fit:var(--smart-image-fit,cover);object-position:var(--smart-image-position,50%);transition:var(--smart-image-transition,none)}
 `;
