@@ -103,7 +103,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     pytest-xdist runs a group in one process by that name, but sets an attribute for it that pytest 9.2 does not read.
     """
     for item in items:
-        if {"server_folder", "cos", "tier"}.intersection(getattr(item, "fixturenames", ())):
+        if {"server_folder", "cos", "tier", "stalling"}.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("servers")
     items.sort(key=lambda item: STARTED_FIRST.isdisjoint((item.path.parent.name, item.path.stem)))
     if not config.getoption("loadgroup", default=False):

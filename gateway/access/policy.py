@@ -52,11 +52,10 @@ def authorize(
     sender: Sender, image: SignedImage, renditions: Renditions, now: float
 ) -> tuple[AuthorizedImage, Permission]:
     """Return the image as what may be sent, and the sender's right to it. Raises as ``permit`` does."""
-    record = image.record
-    audience = (
-        Audience.EVERYBODY if image.public else renditions.audience(image.rendition, image_is_public=record.public)
-    )
-    return AuthorizedImage(image), permit(sender, record, audience, now)
+    if image.public:  # so ``Renditions.audience`` said when the image was signed
+        return AuthorizedImage(image), FOR_EVERYBODY
+    audience = renditions.audience(image.rendition, image_is_public=image.record.public)
+    return AuthorizedImage(image), permit(sender, image.record, audience, now)
 
 
 def check_owner(sender: Sender, record: ImageRecord, now: float) -> None:

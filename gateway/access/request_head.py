@@ -1,6 +1,7 @@
 """The head of a request: the part on which its answer may depend, and the credentials in its header fields."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
@@ -11,7 +12,8 @@ from gateway.errors import Unauthorized
 ORIGINAL_URI: Final = "X-Original-URI"
 
 
-class RequestHead(NamedTuple):
+@dataclass(slots=True)
+class RequestHead:
     """A client's request without its body, as it was received.
 
     path, query: without decoding. Signed links sign the exact path.

@@ -41,7 +41,8 @@ class AuthorizedLookup:
         address: that of the request that a proxy asks about, whose credentials it passes on. None: of ``request``.
         """
         address = address or Address(request.rel_url.raw_path, request.query)
-        head = head_of(request)._replace(path=address.path)  # as it was sent, because links sign the exact path
+        head = head_of(request)
+        head.path = address.path  # as it was sent, because links sign the exact path
         caller = self.authenticator.caller_of(head, LinkParameters.of(address.query), time.time())
         request[REQUEST_CONTEXT].caller = caller
         return caller
@@ -55,7 +56,7 @@ class AuthorizedLookup:
             resolved = self.resolver.get_cached(image_id) or await self.resolver.look_up(image_id)
         except ImageNotFound as error:
             raise refusal(self.caller_of(request)) from error
-        return self._authorized(partial(self.caller_of, request), resolved)
+        return self._authorized(partial(self.caller_of, request), resolved, time.time())
 
     async def check(self, caller: Caller, image_id: str, rendition: str | None) -> Permission:
         """Return the right of ``caller`` to view the image in ``rendition``. Raises what ``look_up`` raises.
@@ -86,8 +87,8 @@ class AuthorizedLookup:
     ) -> dict[str, Resolved[SignedImage] | GatewayError]:
         """Return for each id the image if the sender owns it, or the error that ``own`` would raise."""
 
-        def check(sender: Sender, found: Resolved[SignedImage]) -> Resolved[SignedImage]:
-            check_owner(sender, found.image.record, time.time())
+        def check(sender: Sender, found: Resolved[SignedImage], now: float) -> Resolved[SignedImage]:
+            check_owner(sender, found.image.record, now)
             return found
 
         return await self._each(request, image_ids, check)
@@ -95,8 +96,8 @@ class AuthorizedLookup:
     async def records(self, request: web.BaseRequest, image_ids: list[str]) -> dict[str, ImageRecord]:
         """Return the rows of those of ``image_ids`` that the sender may view."""
 
-        def check(sender: Sender, found: Resolved[SignedImage]) -> ImageRecord:
-            _check_row(sender, found.image.record, time.time())
+        def check(sender: Sender, found: Resolved[SignedImage], now: float) -> ImageRecord:
+            _check_row(sender, found.image.record, now)
             return found.image.record
 
         results = await self._each(request, image_ids, check)
@@ -114,23 +115,31 @@ class AuthorizedLookup:
         """Return an image whose row was read anew if the sender owns it. Raises as ``own`` does."""
         return authorize_owner(partial(self.caller_of, request), renewed, time.time())
 
-    def _authorized(self, sender: Sender, found: Resolved[SignedImage]) -> Resolved[AuthorizedImage]:
-        image, _ = authorize(sender, found.image, self.renditions.value, time.time())
+    def _authorized(self, sender: Sender, found: Resolved[SignedImage], now: float) -> Resolved[AuthorizedImage]:
+        image, _ = authorize(sender, found.image, self.renditions.value, now)
         return Resolved(image, found.from_cache)
 
     async def _each(
-        self, request: web.BaseRequest, image_ids: list[str], check: Callable[[Sender, Resolved[SignedImage]], Checked]
+        self,
+        request: web.BaseRequest,
+        image_ids: list[str],
+        check: Callable[[Sender, Resolved[SignedImage], float], Checked],
     ) -> dict[str, Checked | GatewayError]:
         """Return for each id what ``check`` returns, or the error that a request for it alone would get."""
         caller, results = self.caller_of(request), dict[str, Checked | GatewayError]()
-        for image_id, found in (await self.resolver.resolve_many(image_ids)).items():
+        all_found, now = await self.resolver.resolve_many(image_ids), time.time()
+
+        def sender() -> Caller:
+            return caller
+
+        for image_id, found in all_found.items():
             if isinstance(found, ImageNotFound):
                 results[image_id] = refusal(caller)
             elif isinstance(found, GatewayError):
                 results[image_id] = found
             else:
                 try:
-                    results[image_id] = check(lambda: caller, found)
+                    results[image_id] = check(sender, found, now)
                 except GatewayError as error:
                     results[image_id] = error
         return results

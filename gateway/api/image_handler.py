@@ -33,6 +33,7 @@ from gateway.delivery.request_context import RequestContext
 from gateway.errors import (
     DENIALS,
     AccelNotConfigured,
+    GatewayError,
     OriginUnavailable,
     Overloaded,
     TooManyVariants,
@@ -43,7 +44,8 @@ from gateway.objects.content import Content
 from gateway.objects.object_source import ObjectSource
 from gateway.objects.variant_source import RefusedVariants
 from gateway.origin.cos_errors import BodyLost, RowChanged
-from gateway.presign.signer import SignedImage
+from gateway.origin.origin_response import ObjectMetadata
+from gateway.presign.signer import AuthorizedImage, SignedImage
 from gateway.settings import Live, ServerSettings
 from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolver import UrlResolver
@@ -88,18 +90,28 @@ class Exchange:
         return NOTHING
 
 
+@dataclass(frozen=True, slots=True)
 class ImageMemory:
     """What is known of images without I/O (``KnownInMemory``): cached URLs, content, renditions that COS refused."""
 
-    def __init__(self, resolver: UrlResolver, source: ObjectSource, refused: RefusedVariants) -> None:
-        self.resolver = resolver
-        self.source = source
-        self.refused = refused
-        self.image = resolver.image_here
-        self.content = source.memory.content
-        self.keeps = source.keeps
-        self.is_refused = refused.holds
-        self.substitute_for = refused.substitute_for
+    resolver: UrlResolver
+    source: ObjectSource
+    refused: RefusedVariants
+
+    def image(self, image_id: str, rendition: str | None) -> SignedImage | None:
+        return self.resolver.image_here(image_id, rendition)
+
+    def content(self, image: AuthorizedImage) -> Content | None:
+        return self.source.memory.content(image)
+
+    def keeps(self, metadata: ObjectMetadata) -> bool:
+        return self.source.keeps(metadata)
+
+    def is_refused(self, image: SignedImage) -> bool:
+        return self.refused.holds(image)
+
+    def substitute_for(self, image: SignedImage, refusal: GatewayError | None) -> str | None:
+        return self.refused.substitute_for(image, refusal)
 
 
 @dataclass(frozen=True, slots=True)

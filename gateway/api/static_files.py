@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib import resources
 from typing import Any, Final
@@ -69,9 +69,9 @@ class StaticFile:
     content_type: str
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class StaticFiles:
-    """Serves the files of the web component (``<smart-image>``, for pages). Reads them once, at the first request.
+    """Serves the files of the web component (``<smart-image>``, for pages).
 
     makes_links: whether ``access.signed_links`` is configured.
     """
@@ -79,7 +79,6 @@ class StaticFiles:
     renditions: Live[Renditions]
     image_proxy: Live[ImageProxySettings]
     makes_links: bool
-    _files: Mapping[str, StaticFile] | None = field(default=None, init=False)
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_get("/static/config.json", self.config, name="static_config")
@@ -87,7 +86,7 @@ class StaticFiles:
 
     async def file(self, request: web.Request) -> web.Response:
         """Answer with a file, or 304. Raises ``RouteNotFound``."""
-        found = (await self._read()).get(request.match_info["name"])
+        found = (await asyncio.to_thread(_read_component)).get(request.match_info["name"])
         if found is None:
             raise RouteNotFound
         is_gzipped = _accepts_gzip(request)
@@ -100,7 +99,7 @@ class StaticFiles:
 
     async def config(self, request: web.Request) -> web.Response:
         """Answer what pages may know of the configuration: the path of the component, the styles and the features."""
-        files = await self._read()
+        files = await asyncio.to_thread(_read_component)
         entry = next((name for name in files if _ENTRY.fullmatch(name)), None)
         script = {"path": f"/static/{entry}", "integrity": files[entry].integrity} if entry is not None else None
         renditions, styles = self.renditions.value, sorted(self.renditions.value.styles)
@@ -122,11 +121,6 @@ class StaticFiles:
         body = json.dumps(description).encode()
         return _answer(request, body, _etag(body), _FOR_MINUTES, "application/json")
 
-    async def _read(self) -> Mapping[str, StaticFile]:
-        if self._files is None:
-            self._files = await asyncio.to_thread(_read_component)
-        return self._files
-
 
 def _answer(request: web.Request, body: bytes, etag: str, cache_control: str, content_type: str) -> web.Response:
     headers = {**_HEADERS, "ETag": etag, "Cache-Control": cache_control}
@@ -145,8 +139,9 @@ def _accepts_gzip(request: web.Request) -> bool:
     return False
 
 
-def _read_component() -> dict[str, StaticFile]:
-    """Return the files by name. Blocks."""
+@lru_cache(maxsize=1)
+def _read_component() -> Mapping[str, StaticFile]:
+    """Return the files by name. Blocks at the first call."""
     found = {}
     folder = resources.files("gateway").joinpath("web", "static")
     for file in folder.iterdir() if folder.is_dir() else ():

@@ -84,8 +84,14 @@ class ImageRecord:
     @property
     def object_version(self) -> str:
         """A hash of where the object is and of the row's version: rows of two tables may have equal versions."""
-        named = "\n".join((self.version or "", self.bucket, self.region, self.key))
-        return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
+        return _hashed(self.version, self.bucket, self.region, self.key)
+
+
+# Pages request the same few thousand images again and again.
+@lru_cache(maxsize=4096)
+def _hashed(version: str | None, bucket: str, region: str, key: str) -> str:
+    named = "\n".join((version or "", bucket, region, key))
+    return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
 
 
 _FIELDS: Final = len(fields(ImageRecord)) - 1  # of a row; the viewers are the last

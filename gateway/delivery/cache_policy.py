@@ -43,10 +43,8 @@ class CachePolicy(NamedTuple):
     def within(self, seconds: int) -> Self:
         """Return the policy of an answer that no cache may use after ``seconds``."""
         shared = None if self.shared_max_age is None else min(self.shared_max_age, seconds)
-        # Each redirect needs one: ``_replace`` takes twice as long.
-        return type(self)(
-            min(self.max_age, seconds), self.private_vary, False, self.has_tags, shared, unread=self.unread
-        )
+        max_age = min(self.max_age, seconds)
+        return type(self)(max_age, self.private_vary, has_tags=self.has_tags, shared_max_age=shared, unread=self.unread)
 
     def cache_control(self, *, public: bool) -> str:
         """Return Cache-Control. Shared caches keep public images alone."""

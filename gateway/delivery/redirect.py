@@ -1,6 +1,7 @@
 """Delivery by redirect: the client fetches the image from COS."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from gateway.delivery.cache_policy import CachePolicy
@@ -29,19 +30,23 @@ class ImageRedirect:
         """
         presigned = self.public_urls.presign(image, method=method, download=download)
         usable_for = self.lifetime.redirect_usable_for(presigned, now + self.clock.ahead())
-        return redirect_lines(presigned.url, image, policy.within(usable_for))
+        return redirect_lines(presigned.url, image, policy, usable_for)
 
 
-def redirect_lines(location: str, image: SignedImage, policy: CachePolicy) -> str:
-    """Return the header lines of a redirect."""
+def redirect_lines(location: str, image: SignedImage, policy: CachePolicy, usable_for: int | None = None) -> str:
+    """Return the header lines of a redirect, which no cache may use after ``usable_for`` seconds (None: no limit)."""
+    return fields({"Location": location}) + _cached_lines(policy, usable_for, image.public)
+
+
+# URLs that were signed together end together: their redirects of a second have the same lines.
+@lru_cache(maxsize=1024)
+def _cached_lines(policy: CachePolicy, usable_for: int | None, public: bool) -> str:
+    if usable_for is not None:
+        policy = policy.within(usable_for)
     # The address of a private image may contain a link's signature, which COS must not get as the Referer.
-    headers = {
-        "Location": location,
-        "Referrer-Policy": "no-referrer",
-        **cache_fields(policy, public=image.public),
-    }
+    headers = {"Referrer-Policy": "no-referrer", **cache_fields(policy, public=public)}
     if policy.unread:
         headers["Cache-Status"] = CACHE + UNREAD
-    if not image.public:
+    if not public:
         headers["Vary"] = policy.private_vary
     return fields(headers)

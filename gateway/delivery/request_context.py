@@ -12,7 +12,7 @@ from aiohttp import web
 from gateway.access.caller import Caller
 from gateway.access.request_head import RequestHead
 from gateway.delivery.cors import add_vary, allow
-from gateway.delivery.prepared_response import Prepared, PreparedResponse
+from gateway.delivery.prepared_response import Prepared
 from gateway.errors import GatewayError
 
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -110,8 +110,6 @@ class RequestContext:
         """Add the fields that every response carries. Call it right before the first byte is sent."""
         self.first_byte = elapsed = time.perf_counter() - self.started
         timing = f"gateway;dur={elapsed * 1000:.1f}"
-        if not isinstance(response, Prepared) and isinstance(response, PreparedResponse):  # the latter is slow: an ABC
-            response = response.whole
         if self.cors_origin is not None:
             allow(response, self.cors_origin)
         if isinstance(response, Prepared):  # it has header lines instead of a mapping

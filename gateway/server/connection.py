@@ -79,33 +79,27 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Answer a request at once if the connection is idle and the answer needs nothing but memory.
 
-        Otherwise aiohttp's task for the connection gets the request, as it gets every further request.
-        """
-        waiter, at_once = self._waiter, self._at_once
-        if waiter is None or at_once is None:
-            self._parse(data)
-            return
-        self._waiter = None  # aiohttp would wake its task
-        self._parse(data)
-        self._waiter = waiter
-        if self._messages and not waiter.done() and not self._is_answered(at_once):
-            waiter.set_result(None)
-
-    def _parse(self, data: bytes) -> None:
-        """Let aiohttp queue the requests in ``data``, up to the first that is malformed.
-
-        aiohttp's parser would fail at all that follows, too, and each failure would keep its bytes.
+        Otherwise aiohttp's task for the connection gets the request, as it gets every further request. Nothing is read
+        after a malformed request: aiohttp's parser would fail at all of it, and each failure would keep its bytes.
         """
         if self._is_malformed:
             return
+        waiter, self._waiter = self._waiter, None  # aiohttp would wake its task
         super().data_received(data)
-        if self._messages:
-            newest, body = self._messages[-1]
-            if not isinstance(newest, RawRequestMessage):
-                self._is_malformed = True
-                without_traceback(newest.exc)
-                self._end_body()
-            self._body = body
+        self._waiter = waiter
+        if not self._messages:
+            return
+        newest, body = self._messages[-1]
+        if not isinstance(newest, RawRequestMessage):
+            self._is_malformed = True
+            without_traceback(newest.exc)
+            self._end_body()
+        elif waiter is not None and not waiter.done() and self._is_answered(newest, body):
+            self._body = EMPTY_PAYLOAD
+            return
+        self._body = body
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _end_body(self) -> None:
         """End a body that is malformed. If its request has been answered, close: aiohttp would read on for seconds."""
@@ -142,14 +136,13 @@ class Connection(web.RequestHandler):
         elif self.transport is not None:
             self._loop.call_later(_LOOKED_AT, self._close_when_answered, current, since)
 
-    def _is_answered(self, at_once: AtOnce) -> bool:
+    def _is_answered(self, message: RawRequestMessage, body: StreamReader) -> bool:
         """Answer the only request that waits, and return True. If it cannot be answered at once, nothing is done."""
-        message, payload = self._messages[0]
-        transport = self._client_transport
+        transport, at_once = self._client_transport, self._at_once
         if (
-            len(self._messages) > 1
-            or payload is not EMPTY_PAYLOAD
-            or not isinstance(message, RawRequestMessage)
+            at_once is None
+            or len(self._messages) > 1
+            or body is not EMPTY_PAYLOAD
             or message.should_close
             or message.upgrade
             or transport.is_closing()

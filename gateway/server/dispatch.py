@@ -144,13 +144,15 @@ class Dispatch:
                 if failure is not None and failure.code is not None and is_of_a_user:
                     self._recent_errors.record(failure.code, context.image_id, context.request_id)
             if not response.prepared:
-                if not isinstance(response, PreparedResponse):
-                    response.headers.update(self._cors)
                 if context.is_denial:
                     await self._denial_delay.hold(context.started)
                     if direct is not None:
                         add_vary(response.headers, direct.authenticator.denials_vary)
-                context.stamp(response)
+                if isinstance(response, PreparedResponse):
+                    context.stamp(response.whole)
+                else:
+                    response.headers.update(self._cors)
+                    context.stamp(response)
             context.outcome = context.outcome or str(response.status)
             return response
         finally:
@@ -204,10 +206,11 @@ class Dispatch:
             current_request_id.reset(token)
 
     def _context(self, headers: Mapping[str, str]) -> RequestContext:
-        context = RequestContext(headers.get(_REQUEST_ID))
+        given_id = headers.get(_REQUEST_ID)
+        context = RequestContext(given_id)
         if self._direct is not None:
             context.cors_origin = self._direct.cors_origins.of(headers)
-        if self._canary is not None and context.request_id.startswith(PREFIX):
+        if given_id is not None and self._canary is not None and context.request_id.startswith(PREFIX):
             shown = self._canary.shown(context.request_id)
             if shown is not None:
                 context.is_canary, context.request_id = True, shown

@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 # Counted in place of a status if the client disconnected before its response was complete (nginx uses this number).
 CLIENT_DISCONNECTED: Final = "499"
 UNMATCHED: Final = "unmatched"  # the route of a request that the router has not seen, or not known
-# The addresses of images themselves, as the dispatch and the router name them.
 # Statuses whose reason the client does not get.
 _REFUSALS: Final = frozenset({401, 403, 404})
 _EXPECTED: Final = (GatewayError, ClientLeft, RelayAborted, web.HTTPException, web.RequestPayloadError)

@@ -1,6 +1,7 @@
 """The request log (``logging.access``): a line for each request, also for a failed request, written in batches."""
 
 import asyncio
+import json
 import logging
 import random
 import time
@@ -23,30 +24,13 @@ _MOST_WAITING: Final = 64
 _QUIET_ROUTES: Final = frozenset({"healthz", "readyz"})  # asked every few seconds, and counted by metrics
 _LONGEST_REASON: Final = 300  # characters
 _LONGEST_TRACEBACK: Final = 20_000  # characters
+_OF_EVERY_LINE: Final = frozenset({"event", "level", "logger", "timestamp"})
 
 
 def facts_of(context: RequestContext) -> dict[str, str | int | float]:
     """Return the facts of a request that has ended, by their names in the log. None holds a query or a credential."""
-    status, first_byte, origin_seconds = context.outcome, context.first_byte, context.origin_seconds()
-    facts: dict[str, str | int | float | None] = {
-        "request_id": context.request_id,
-        "trace_id": context.trace_id,
-        "method": context.method,
-        "route": context.route,
-        "image": context.image_id,
-        "client": context.client,
-        "caller": context.caller.kind if context.caller is not None else None,
-        "delivery": context.delivery,
-        "variant": context.variant,
-        "status": int(status) if status.isdigit() else status,
-        "bytes": context.size,
-        "seconds": round(context.seconds, 6),
-        "first_byte": round(first_byte, 6) if first_byte is not None else None,
-        "cache": context.cache,
-        "origin_seconds": round(origin_seconds, 6) if origin_seconds is not None else None,
-        **(_facts_of(context.failure) if context.failure is not None else {}),
-    }
-    return {name: value for name, value in facts.items() if value is not None}
+    line = json.loads(_as_json(context, "", None))
+    return {name: value for name, value in line.items() if name not in _OF_EVERY_LINE}
 
 
 class RequestLog:

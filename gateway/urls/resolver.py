@@ -111,10 +111,13 @@ class UrlResolver:
     def image_here(self, image_id: str, rendition: str | None = None) -> SignedImage | None:
         """Return the image of ``get_cached`` alone."""
         try:
-            image = self._usable_here(image_id if rendition is None else ImageVariant(image_id, rendition))
+            image = self.local.get(image_id if rendition is None else ImageVariant(image_id, rendition))
         except ImageMissing:
             self.metrics.url_cache_lookups.add(_LOCAL_UNKNOWN)
             raise ImageNotFound from None
+        # A clock that ran ahead signed the URL and is right again: COS refuses the URL, because it has not begun.
+        if image is not None and image.presigned.signed_at - BACKDATE > self.urls.now():
+            image = None
         if image is None and rendition is not None and not self.urls.signer.renditions.value.has(rendition):
             raise UnknownStyle  # a reload that removes a rendition drops its images here
         self.metrics.url_cache_lookups.add(_LOCAL_MISS if image is None else _LOCAL_HIT)
@@ -211,11 +214,6 @@ class UrlResolver:
 
     def _server_of(self, look_up: _LookUp) -> str:
         return self.shared.shards.address_of(look_up.variant.image_id) if self.shared is not None else ""
-
-    def _usable_here(self, variant: ImageVariant | str) -> SignedImage | None:
-        image = self.local.get(variant)
-        # A clock that ran ahead signed the URL and is right again: COS refuses the URL, because it has not begun.
-        return image if image is not None and image.presigned.signed_at - BACKDATE <= self.urls.now() else None
 
     def keep_local(self, image: SignedImage, mark: int) -> None:
         """Keep the image in this process, unless it was dropped since ``mark``."""
