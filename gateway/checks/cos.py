@@ -12,7 +12,7 @@ from gateway.catalog.record import ImageRecord
 from gateway.errors import CredentialsExpired, GatewayError
 from gateway.findings.finding import Finding, well
 from gateway.origin.client import OriginClient
-from gateway.origin.cos_errors import CosError, PresignedUrlRefused, is_refusal
+from gateway.origin.cos_errors import REFUSALS, CosError, PresignedUrlRefused
 from gateway.presign.hosts import Hosts
 from gateway.presign.signer import Signer
 from gateway.presign.style_variants import Renditions
@@ -189,7 +189,7 @@ def _of_refused(words: str, rows: Asked, asked: Asked, name: str, place: str) ->
 
 
 def _kind(answer: Answer) -> str:
-    return "cos_refuses" if isinstance(answer, CosError) and is_refusal(answer) else "cos_errors"
+    return "cos_refuses" if isinstance(answer, CosError) and answer.code in REFUSALS else "cos_errors"
 
 
 def key_problem(answer: Answer, key: str) -> str:

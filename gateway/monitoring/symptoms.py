@@ -14,6 +14,7 @@ from gateway.metrics.history import MISDIRECTED, History, Point, total
 from gateway.metrics.nginx_last_asked import NginxLastAsked
 from gateway.metrics.registry import OptionalGauge, gauge_value
 from gateway.monitoring.health import Health
+from gateway.origin.cos_errors import REFUSALS
 from gateway.presign.credentials.rotation import BucketCredentials
 from gateway.presign.url_lifetime import CLOCK_TOLERANCE, CosClock
 
@@ -21,9 +22,6 @@ _WINDOW: Final = 12  # points of five seconds: a minute
 _JUST_NOW: Final = 2  # points
 _BAD_SHARE: Final = 0.05
 _LATE: Final = 60  # seconds
-_REFUSALS: Final = frozenset(  # codes by which COS refuses every request of the gateway
-    {"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "RequestTimeTooSkewed", "SignatureDoesNotMatch"}
-)
 _OF_OBJECTS: Final[Mapping[str, str]] = {  # codes that are no failure of COS: the problem by code
     "NoSuchKey": "objects_missing",
     **dict.fromkeys(("ImageResolutionExceed", "ImageTooLarge", "InvalidImageFormat"), "objects_unprocessable"),
@@ -109,7 +107,7 @@ def _of_requests(points: Sequence[Point]) -> Iterable[Finding]:
     for name, count in (named or errors.most_common())[:3]:
         _, bucket, code = name.split(" ", 2)
         # An object that is missing is a 404, and an object that cannot be processed is sent as it is.
-        name = _OF_OBJECTS.get(code, "cos_refuses" if code in _REFUSALS else "cos_errors")
+        name = _OF_OBJECTS.get(code, "cos_refuses" if code in REFUSALS else "cos_errors")
         is_over = _bucket_has_recovered(points, bucket)
         has_recovered &= is_over or code in _OF_OBJECTS
         is_cause = code not in _OF_OBJECTS and count >= many and not is_over

@@ -94,6 +94,11 @@ def parse_error(status: int, date: str | None, body: bytes, request_id: str | No
     )
 
 
+REFUSALS: Final = frozenset(  # codes by which COS refuses every request of the gateway
+    {"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "RequestTimeTooSkewed", "SignatureDoesNotMatch"}
+)
+
+
 def is_refusal(error: CosError) -> bool | None:
     """Return whether COS refuses to serve the gateway, or None if the error says nothing about that."""
     is_refusal = CODES.get(error.code or "", _OF_STATUS).is_refusal

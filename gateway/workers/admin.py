@@ -71,6 +71,7 @@ class Admin:
         dropped_lines_counter(self._own, dropped_lines)
         self._name = f"{socket.gethostname()}:{os.getpid()}"  # as in the names of replicas
         self._symptoms = CurrentFindings()
+        self._own.register(self._symptoms)
         self.changes = ListForNginx(supervisor, calls, hurry)
         self.ports = PortMetrics(self._own)
 
@@ -114,7 +115,8 @@ class Admin:
     async def _readyz(self, _: web.Request) -> web.Response:
         reports = await self._reports.read(self._supervisor.answering())
         numbers = [slot.number for slot in self._supervisor.slots]
-        body = merged(reports, numbers, is_draining=self._supervisor.is_draining)
+        own = [finding.told() for finding in self._own_symptoms()]
+        body = merged(reports, numbers, own, is_draining=self._supervisor.is_draining)
         return json_response(503 if body["status"] == NOT_READY else 200, body)
 
     async def _metrics(self, _: web.Request) -> web.Response:

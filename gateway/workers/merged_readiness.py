@@ -93,12 +93,17 @@ class WorkerReports:
 
 
 def merged(
-    reports: Mapping[Worker, WorkerReport | None], numbers: Iterable[int], *, is_draining: bool
+    reports: Mapping[Worker, WorkerReport | None],
+    numbers: Iterable[int],
+    own: Sequence[dict[str, Any]] = (),
+    *,
+    is_draining: bool,
 ) -> Mapping[str, Any]:
     """Return the body of ``/readyz`` for the workers with these ``numbers``.
 
     A gateway that drains, and a worker without a report, are not ready. ``checks`` has the worst state of each
-    dependency, and ``reasons`` says why it is not ``ok``. ``findings`` has each finding of a worker once.
+    dependency, and ``reasons`` says why it is not ``ok``. ``findings`` has those of the supervisor (``own``), and each
+    finding of a worker once.
     """
     workers = {str(number): NOT_READY for number in numbers}
     checks: dict[str, str] = {}
@@ -115,7 +120,7 @@ def merged(
                 checks[name] = state
                 reasons |= {name: report.reasons[name]} if name in report.reasons else {}
     status = NOT_READY if is_draining else overall(workers.values())
-    told = list(findings.values())
+    told = [*own, *findings.values()]
     return {"status": status, "checks": checks, "reasons": reasons, "findings": told, "workers": workers}
 
 

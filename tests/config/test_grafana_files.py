@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from gateway.service.metrics import Metrics
-from tests.config.files import CONFIG, ROOT
+from tests.config.files import CONFIG, ROOT, read, read_yaml
 
 DASHBOARD = CONFIG / "grafana" / "dashboards" / "image-gateway.json"
 VARIABLES = {"$job": "image-gateway", "$instance": ".+", "$__rate_interval": "1m"}
@@ -109,6 +109,42 @@ def test_every_collector_of_the_gateway_is_shown_or_left_out_for_a_reason() -> N
     names = {metric.name for metric in Metrics().registry.collect() if metric.name.startswith("image_gateway_")}
     missing = {name.removeprefix("image_gateway_") for name in names if not re.search(rf"\b{name}(_|\b)", shown)}
     assert sorted(missing) == sorted(" ".join(left_out.values()).split())
+
+
+def test_the_dashboard_has_a_fixed_uid_and_its_variables() -> None:
+    board = dashboard()
+    assert board["uid"] == "image-gateway"
+    assert [variable["name"] for variable in board["templating"]["list"]] == ["datasource", "job", "instance"]
+    for panel in panels():
+        for owner in (panel, *panel["targets"]):
+            assert owner["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+        for target in panel["targets"]:
+            assert "$job" in target["expr"], panel["title"]
+
+
+def test_panels_have_ids_titles_descriptions_and_do_not_overlap() -> None:
+    everything = dashboard()["panels"]
+    assert len({panel["id"] for panel in everything}) == len(everything)
+    taken: set[tuple[int, int]] = set()
+    for panel in everything:
+        place = panel["gridPos"]
+        cells = {(place["x"] + column, place["y"] + line) for column in range(place["w"]) for line in range(place["h"])}
+        assert place["x"] + place["w"] <= 24
+        assert not cells & taken, panel["title"]
+        taken |= cells
+    assert all(panel["title"] and panel["description"].endswith(".") for panel in panels())
+
+
+def test_compose_provisions_the_dashboard_and_its_data_source() -> None:
+    (source,) = read_yaml("config/grafana/provisioning/datasources/prometheus.yml")["datasources"]
+    services = read_yaml("config/compose.yaml")["services"]
+    assert source["url"] == "http://prometheus:9090"
+    assert "prometheus" in services
+    (provider,) = read_yaml("config/grafana/provisioning/dashboards/image-gateway.yml")["providers"]
+    mounts = dict(mount.split(":")[:2] for mount in services["grafana"]["volumes"])
+    assert mounts["./grafana/dashboards"] == provider["options"]["path"]
+    assert mounts["./grafana/provisioning"] == "/etc/grafana/provisioning"
+    assert "grafana" in read("config/compose.yaml").partition("\nname:")[0], "the first lines say where it listens"
 
 
 PROMTOOL = shutil.which("promtool")

@@ -171,6 +171,13 @@ def test_nothing_but_the_autoscaler_decides_on_the_number_of_pods() -> None:
     assert "replicas" not in example
 
 
+def test_the_pods_are_spread_over_zones_and_machines() -> None:
+    keys = [constraint["topologyKey"] for constraint in pod()["topologySpreadConstraints"]]
+    assert keys == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+    for constraint in pod()["topologySpreadConstraints"]:
+        assert constraint["matchLabelKeys"] == ["pod-template-hash"]
+
+
 def test_the_pods_may_connect_anywhere_by_tls_alone() -> None:
     rules = of_kind("NetworkPolicy")["spec"]["egress"]
     anywhere = [port["port"] for rule in rules if "to" not in rule for port in rule["ports"]]

@@ -125,6 +125,7 @@ _fails(
     Refuse(status=429, code="TooManyRequests"),
     503,
     check=("fewer requests",),
+    remedy="fewer requests",
     advice="COS asks for fewer requests",
 )
 _fails(
@@ -144,6 +145,7 @@ _fails(
     502,
     light=("cos", "down", "ConnectionLost"),
     advice="the network from here to COS",
+    remedy="the network from here to COS",
     headline="^COS fails: no answer since ",
 )
 

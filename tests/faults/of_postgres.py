@@ -14,6 +14,7 @@ from gateway_dev.postgres_server import PostgresServer
 from tests.conftest import Images
 from tests.faults.scene import MANY, Injected, Scene, Sections, fault
 from tests.pgbouncer import running_pgbouncer
+from tests.stories.test_canary import TABLE_ANEW
 from tests.valve import Valve
 from tests.waiting import until, until_answered
 
@@ -312,8 +313,7 @@ _of_trigger(
 )
 _of_trigger(
     "table created anew",
-    "CREATE TABLE copied (LIKE images INCLUDING ALL); INSERT INTO copied SELECT * FROM images; "
-    "DROP TABLE images; ALTER TABLE copied RENAME TO images",
+    TABLE_ANEW,
     "no trigger on images notifies of changes",
 )
 

@@ -7,7 +7,7 @@ It also tests ``gateway/canary``, ``gateway/service/canary.py``, ``gateway/redis
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +29,7 @@ from gateway.metrics.canary import CanaryOutcome, Check
 from gateway.service.metrics import Metrics
 from gateway.settings import CanaryRowSettings, Live, PostgresSettings
 from tests.conftest import BUCKET, JWT_SECRET, Images, RunningGateway, StartGateway, token_for
+from tests.pgbouncer import running_pgbouncer
 from tests.reload.proofs import proves
 from tests.serving import serving
 from tests.stories.test_variants import photo
@@ -43,7 +44,7 @@ class Front:
     """A proxy before gateways, which can be told to answer something else.
 
     ``drops`` is a field of requests that it does not pass on, ``keeps`` are statuses of answers that it keeps by their
-    address.
+    address until it is purged.
     ``asked`` has the paths of requests, ``echoed`` the request ids that came back in an answer.
     """
 
@@ -74,6 +75,11 @@ class Front:
                 self.kept[request.path_qs] = response.status, body, response.headers
             return web.Response(status=response.status, body=body, headers=response.headers)
 
+    async def forget(self, _: web.Request) -> web.Response:
+        """Purge everything."""
+        self.kept.clear()
+        return web.Response()
+
 
 @asynccontextmanager
 async def running_front() -> AsyncIterator[Front]:
@@ -81,6 +87,7 @@ async def running_front() -> AsyncIterator[Front]:
     front = Front()
     app = web.Application()
     app.router.add_get("/{path:.*}", front.answer)
+    app.router.add_post("/purge", front.forget)
     async with serving(app) as front.url:
         yield front
 
@@ -315,6 +322,10 @@ async def test_a_reload_takes_a_changed_canary_and_ends_it(start_gateway: StartG
     assert up(gateway, front) == {}
 
 
+TABLE_ANEW: Final = (
+    "CREATE TABLE copied (LIKE images INCLUDING ALL); INSERT INTO copied SELECT * FROM images; "
+    "DROP TABLE images; ALTER TABLE copied RENAME TO images"
+)
 CHANGE: Final[dict[str, Any]] = {"id": "changing", "keys": ["changing/1.png", "changing/2.png"]}
 
 
@@ -357,6 +368,35 @@ async def test_a_front_that_ignores_purges_is_seen_by_a_change(changing: Running
     front.keeps = frozenset({200})
     await until(lambda: is_up(changing, front, "change") == 0)
     assert "the front ignores purges" in (await light(changing))["reason"]
+
+
+@pytest.mark.parametrize("fault", ["table created anew", "deaf gateway behind it", "LISTEN through a pooler"])
+async def test_a_change_that_a_purged_front_does_not_show_is_found(
+    start_gateway: StartGateway, images: Images, changing: RunningGateway, front: Front, tmp_path: Path, fault: str
+) -> None:
+    """The front keeps images until it is purged."""
+    purge = {"target": "webhook", "url": f"{front.url}/purge", "base_urls": [front.url]}
+    usual = {"canary": {**changing.sections["canary"], "every": 2}, "purge": purge}
+    await changing.close()
+    gateway = await start_gateway(**usual)
+    front.gateway, front.keeps = gateway.ports.public, frozenset({200})
+    await until(lambda: is_up(gateway, front, "change") == 1)
+    dsn = gateway.sections["postgres"]["dsn"]
+    async with AsyncExitStack() as stack:
+        if fault == "table created anew":
+            await images.execute(TABLE_ANEW)
+            stack.push_async_callback(asyncio.to_thread, images.table.create)
+        elif fault == "LISTEN through a pooler":
+            pooler = stack.enter_context(running_pgbouncer(dsn, tmp_path / "pgbouncer"))
+            await gateway.close()
+            gateway = await start_gateway(**usual, postgres={"listen_dsn": pooler.dsn})
+            front.gateway = gateway.ports.public
+        else:
+            deaf = {"postgres": {"listen": False}, "redis": {"prefix": "other:"}, "url_prerefresh": {"enabled": False}}
+            front.gateway = (await start_gateway(**deaf)).ports.public
+        await until(lambda: is_up(gateway, front, "change") == 0)
+        assert "a gateway behind it does not hear of changes" in (await light(gateway))["reason"]
+        await gateway.close()
 
 
 async def test_a_row_that_another_process_changes_meanwhile_shows_nothing_of_the_front(front: Front) -> None:

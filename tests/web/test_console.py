@@ -89,6 +89,7 @@ async def console(browser: Browser, request: pytest.FixtureRequest, tmp_path: Pa
     page.on("pageerror", lambda error: console.errors.append(str(error)))
     page.on("console", lambda message: console.errors.append(message.text) if message.type == "error" else None)
     yield console
+    await page.unroute_all(behavior="wait")
     await context.close()
     assert [line for line in console.errors if not line.startswith("Failed to load resource")] == []
 
@@ -204,7 +205,6 @@ async def test_the_charts_draw_the_points_of_the_chosen_time_with_one_cursor(
         await page.wait_for_function(f"(before) => ({drawn})().every((chart, at) => chart !== before[at])", arg=before)
     await page.select_option("#language", "zh")
     await console.look_on_a_phone("charts-zh")
-    await page.unroute_all(behavior="wait")
 
 
 async def test_a_chart_shows_a_value_that_has_no_neighbour_and_fails_alone(
@@ -244,7 +244,6 @@ async def test_a_chart_shows_a_value_that_has_no_neighbour_and_fails_alone(
     await expect(page.locator("#charts .legend").nth(0)).to_have_text(re.compile(r"^requests[\d.]+/s$"))
     await expect(page.locator("#charts .legend").nth(2)).to_have_text(re.compile(r"^hits[\d.]+ %$"))
     await expect(page.locator("#charts .legend").nth(5)).to_contain_text(re.compile(r"from memory[\d.]+ [kM]B/s"))
-    await page.unroute_all(behavior="wait")
 
 
 @pytest.mark.parametrize("file", ["uPlot.js", "charts.js"])
@@ -391,7 +390,6 @@ async def test_events_are_listed_and_drawn_and_seconds_are_not_thousands_of_ms(
     await expect(lines.first).to_have_text(re.compile(r"^\d\d:\d\d:\d\d the configuration was reloaded: -$"))
     await expect(lines.last).to_have_text(re.compile(r"^\d\d:\d\d:\d\d the gateway started, version "))
     await page.wait_for_function(f"(before) => ({drawn})() !== before", arg=before)
-    await page.unroute_all(behavior="wait")
 
 
 async def test_the_console_of_another_program_shows_its_commands_and_none_of_a_server(
@@ -419,7 +417,6 @@ async def test_the_console_of_another_program_shows_its_commands_and_none_of_a_s
         ]
     )
     await expect(console.page.locator("#symptoms a")).to_have_count(3)
-    await console.page.unroute_all(behavior="wait")
 
 
 async def test_a_gateway_that_stopped_is_said_and_seen_again_when_it_is_back(
@@ -475,7 +472,6 @@ async def test_credentials_that_end_have_a_light(console: ConsolePage, start_gat
     await expect(light).to_have_class("warning")
     said = "Not all is well: credentials (static) ending STS does not answer"
     await expect(console.page.locator("#sentence")).to_have_text(said)
-    await console.page.unroute_all(behavior="wait")
 
 
 async def test_failing_requests_are_the_sentence_and_the_errors_lead_to_their_explanation(

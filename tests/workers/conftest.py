@@ -33,9 +33,9 @@ AS_ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 # with the texts of its first argument, a JSON array; then it accepts and is silent. The second argument is "hangs" for
 # a process that sends no signs of life, "slow" for a process whose answers take longer than a second, and "drips" for a
 # process whose later answers come byte by byte. At the order to reload it says that its list of changes is another,
-# and that it is ready.
+# and that it is ready; "stuck" ends then, as a process does whose event loop is stuck.
 FAKE_WORKER = """
-import json, socket, sys, threading, time
+import json, os, socket, sys, threading, time
 channel = socket.socket(fileno=int(sys.argv[-1]))
 admin = socket.socket(fileno=json.loads(channel.recv(1 << 20).partition(b"\\n")[0])["admin"])
 admin.listen()
@@ -62,6 +62,7 @@ channel.send(b"HEARD=1\\nREADY=1\\n")
 threading.Thread(target=show_life, daemon=True).start()
 while order := channel.recv(4096):
     if b"reload" in order:
+        sys.argv[2] == "stuck" and os._exit(70)
         channel.send(b"HEARD=1\\nREADY=1\\n")
 """
 

@@ -14,7 +14,7 @@ from gateway.workers.worker_calls import Answer
 from gateway.workers.workers_history import Totals, WorkersHistory
 from tests.serving import serving
 from tests.waiting import until
-from tests.workers.conftest import STARTED, fake_workers, get_json, kill
+from tests.workers.conftest import STARTED, fake_workers, get_json, get_text, kill
 
 CONSOLE = "/api/v1/monitoring/console"
 FAILS = {"name": "requests_fail", "level": "bad", "values": {"failed": 3}, "since": 50, "replicas": ["other"]}
@@ -45,6 +45,21 @@ async def test_a_worker_that_does_not_answer_is_a_problem_with_the_time_since_wh
         ("reloaded", "other"),
         ("worker_ended", None),
     ]
+
+
+async def test_a_worker_whose_event_loop_was_stuck_is_found_by_readiness_metrics_and_console() -> None:
+    ready = json.dumps({"status": "ready", "checks": {}})
+    async with (
+        fake_workers([ready, "", answer()], life="stuck") as (supervisor, admin),
+        serving(admin.app()) as address,
+    ):
+        await supervisor.reload()
+        await until(lambda: supervisor.restarts and supervisor.ready(), seconds=STARTED)
+        (found,) = (await get_json(f"{address}/readyz"))["findings"]
+        assert (found["finding"], found["what"][-18:]) == ("loop_stuck", "1 since the start.")
+        assert 'finding="loop_stuck",level="warning"' in await get_text(f"{address}/metrics")
+        _, stuck, _ = (await get_json(f"{address}{CONSOLE}"))["data"]["symptoms"]
+        assert (stuck["name"], stuck["values"]) == ("loop_stuck", {"count": 1})
 
 
 @pytest.mark.parametrize(
