@@ -20,6 +20,7 @@ from gateway_dev.playground import FAULTS
 from gateway_dev.processes import wait_until
 from gateway_dev.stack import ADMIN_TOKEN
 from tests.test_documents import build_site
+from tests.waiting import until
 from tests.web.conftest import on_one_loop
 from tests.web.test_looks import AXE, SCHEMES
 
@@ -202,7 +203,7 @@ async def test_the_first_page_of_the_documents_has_a_picture_that_loses_cos_and_
     await page.wait_for_url("**/site/")
     picture, told = page.locator(".film smart-image"), page.locator(".film output")
     state = "(image, state) => image.state === state"
-    await page.wait_for_function("document.querySelector('.film smart-image')?.state === 'loaded'")
+    await until(lambda: picture.evaluate(state, "loaded"), what="the picture in place of the film")
     assert await page.locator(".film picture source[srcset*='film']").count() == 0, "it has taken the film's place"
     await page.get_by_role("button", name="Take COS away").click()
     await expect(told).to_contain_text(re.compile(r"Attempt \d failed"), timeout=SECONDS)
