@@ -40,10 +40,9 @@ class ReplayPositions:
         self.losses = 0
 
     def changed(self, image_ids: Iterable[str], position: int) -> None:
-        """Remember that the images changed before ``position``."""
+        """Remember that the images changed before ``position``, which may have been read before a later one."""
         for image_id in image_ids:
-            self._positions.pop(image_id, None)
-            self._positions[image_id] = position
+            self._positions[image_id] = max(position, self._positions.pop(image_id, 0))
         while len(self._positions) > _MOST:
             self._of_all = max(self._of_all, self._positions.pop(next(iter(self._positions))))
 
