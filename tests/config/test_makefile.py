@@ -20,8 +20,10 @@ def run_make(tmp_path: Path, script: str, *arguments: str, **environment: str) -
     for name in ("python", "coverage"):
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
-    (tmp_path / "installed").touch()
-    command = ["make", "--silent", f"BIN={tmp_path}", f"STAMP={tmp_path}/installed", *arguments]
+    built = {"STAMP": tmp_path / "installed", "SITE": tmp_path / "site"}
+    for file in built.values():
+        file.touch()
+    command = ["make", "--silent", f"BIN={tmp_path}", *(f"{name}={file}" for name, file in built.items()), *arguments]
     environment["PATH"] = os.environ["PATH"]  # without MAKEFLAGS, which `make test` sets
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True, text=True).stdout
 
