@@ -303,8 +303,11 @@ class Events:
         """Restart Redis with what it had some seconds before."""
 
         def restart() -> None:
-            for image_id in self._world.redis.restart():
+            lost = self._world.redis.restart()
+            for image_id in lost:
                 self._world.heard[image_id].clear()
+            for host in self._world.hosts:
+                host.lose_purges(lost)
 
         self._for(value, self._world.redis.take_snapshot, restart)
 

@@ -1,7 +1,7 @@
 """The world of a run: servers, gateways, an nginx, clients, faults, and the checks after every answer."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from random import Random
 from typing import Any, Final
 
@@ -82,6 +82,10 @@ class Host:
             for image_id, commit in self._unqueued:
                 self._world.heard[image_id].append((commit, self.able_since, self))
             self._unqueued.clear()
+
+    def lose_purges(self, image_ids: Collection[str]) -> None:
+        """Note that Redis has lost their purges, also those of what it may just have queued."""
+        self._unqueued = [each for each in self._unqueued if each[0] not in image_ids]
 
     def start(self) -> None:
         """Start a process here."""
