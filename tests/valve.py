@@ -147,9 +147,9 @@ class Valve:
                 relay.to_server.transport.abort()
 
     def _ends(self) -> list[TransportSocket]:
-        """Return the sockets that clients are connected to."""
+        """Return the sockets that clients are connected to, without those that are closed."""
         ends: list[TransportSocket] = [relay.to_client.get_extra_info("socket") for relay in self._relays.values()]
-        return ends
+        return [end for end in ends if end.fileno() >= 0]
 
     async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):

@@ -76,8 +76,13 @@ class ConsolePage:
 
 
 @on_one_loop()
-async def console(browser: Browser, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ConsolePage]:
-    """A new page. An error in its console, such as a refusal by its policy, fails the test.
+async def console(
+    browser: Browser,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    start_gateway: StartGateway,
+) -> AsyncIterator[ConsolePage]:
+    """A new page, which ends before the gateways. Errors in its console, as by its policy, fail the test.
 
     Screenshots take a sixth of the processor time of these tests. To look at them, name a folder with ``--basetemp``,
     and run the tests in one process.
