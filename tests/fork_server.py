@@ -6,6 +6,7 @@ and the descriptor for its output. What comes back is the id of the process in a
 """
 
 import asyncio
+import contextlib
 import gc
 import importlib
 import json
@@ -49,7 +50,8 @@ class ForkedProcess:
     def send_signal(self, signum: signal.Signals) -> None:
         """Send a signal, unless the process has ended."""
         if self.returncode is None:
-            os.kill(self.pid, signum)
+            with contextlib.suppress(ProcessLookupError):  # its end has not been read yet
+                os.kill(self.pid, signum)
 
     def kill(self) -> None:
         """Send SIGKILL."""

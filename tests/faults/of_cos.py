@@ -19,7 +19,7 @@ from tests.certificates import server_context, write_certificate
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY
 from tests.faults.scene import Injected, Scene, Sections, fault
 from tests.stories.test_credential_sources import ENTRY_KEY, cvm_role, services_of
-from tests.waiting import until
+from tests.waiting import until, until_asked
 
 OF_COS: Final[list[Injected]] = []
 _fault: Final = partial(fault, OF_COS)
@@ -203,8 +203,10 @@ async def _(scene: Scene) -> AsyncIterator[None]:
 )
 async def _(scene: Scene) -> AsyncIterator[None]:
     scene.valve.close()
-    began = time.monotonic()
     asked = asyncio.create_task(scene.ask("/i/a", "/i/b", "/i/c"))
+    for image_id in "abc":
+        await until_asked(scene.cos, f"objects/{image_id}.png")
+    began = time.monotonic()
     await until(lambda: time.monotonic() - began > 1.1)
     scene.valve.open()
     assert await asked == [200] * 3
