@@ -219,8 +219,8 @@ async def test_a_missing_picture_in_a_line_of_text_moves_nothing(tab: Tab, size:
     await tab.state("one", "failed")
     await tab.until("one.shadowRoot.querySelector('[part=message]').textContent.length > 1")
     await tab.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    # As browsers count shifts of the layout: from 3 pixels on. Between the failure and its event a busy browser may draw
-    # one frame with its own sign of a broken image.
+    # As browsers count shifts of the layout: from 3 pixels on. Between the failure and its event a browser may
+    # draw one frame with its own sign of a broken image.
     for places in zip(*await tab.evaluate("places"), strict=True):
         assert sum(place - min(places) >= 3 for place in places) <= 1
 
