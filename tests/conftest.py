@@ -83,7 +83,17 @@ KEPT_KEYS = {b"image:refresh:queue", b"image:refresh:dead", b"image:purge:queue"
 _WORTH_TELLING = 60  # seconds of tests; after fewer, the durations of single tests tell enough
 # Folders and modules whose tests take longest: started last, such a test would keep a worker busy when the others have
 # ended.
-STARTED_FIRST = {"workers", "nginx", "njs", "stories", "web", "test_denial_timing", "test_refresh_worker", "test_wheel"}
+STARTED_FIRST = {
+    "workers",
+    "nginx",
+    "njs",
+    "simulation",
+    "stories",
+    "web",
+    "test_denial_timing",
+    "test_refresh_worker",
+    "test_wheel",
+}
 
 
 @pytest.hookimpl(wrapper=True)

@@ -24,6 +24,8 @@ from tests.waiting import until
 
 BYPASSED = {"proxy_cache_key ": "proxy_cache_bypass 1; proxy_cache_key "}
 _CONNECTIONS = 40  # a denial takes 25 ms, and the requests of a connection are answered in turn
+# All control and punctuation characters; of letters, digits and bytes beyond ASCII, which are alike, some of each kind.
+_INSERTED = bytes(byte for byte in range(128) if not chr(byte).isalnum()) + b"09aefgiksxAFK\x80\xa0\xbf\xc3\xe2\xf0\xff"
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,9 @@ class Cached:
         }
 
     def targets(self) -> Iterator[bytes]:
-        """Yield the address with each byte inserted at each place."""
+        """Yield the address with each of ``_INSERTED`` at each place."""
         for at in range(1, len(self.address) + 1):
-            for byte in range(256):
+            for byte in _INSERTED:
                 yield self.address[:at] + bytes([byte]) + self.address[at:]
 
 
@@ -101,7 +103,7 @@ async def stored_by(nginx: Nginx, cached: Cached) -> dict[bytes, set[bytes]]:
 
 async def expect_own_answers(gateway: RunningGateway, stored: dict[bytes, set[bytes]]) -> None:
     """Expect that each key has what the gateway answers to it: the key is an address, and what else decides."""
-    assert len(stored) > 500
+    assert len(stored) > 200
     own = await _own_etags(gateway.ports.public, stored)
     assert [key for key, etag in zip(stored, own, strict=True) if stored[key] != {etag}] == []
 
