@@ -6,7 +6,6 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any, Final
 
 import aiopg
@@ -14,6 +13,7 @@ import psycopg2
 from psycopg2.extensions import parse_dsn
 
 from gateway.concurrency.time_limits import loop_timeout
+from gateway.net.ip_address import parse_ip
 
 # Returns the addresses of a host name; raises ``OSError`` if it has none.
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
@@ -160,7 +160,7 @@ class ServerAddresses:
     async def _addresses_of(self, host: str) -> Sequence[str] | OSError:
         """Return the addresses of a host, "" for a socket, or the error of the look-up."""
         if not _is_name(host):
-            return [host if _is_address(host) else ""]
+            return ["" if parse_ip(host) is None else host]
         try:
             return await self._resolve(host)
         except OSError as error:
@@ -188,12 +188,4 @@ def _setting(parameters: Mapping[str, object], name: str) -> str:
 
 def _is_name(host: str) -> bool:
     """Whether a host is neither a socket nor an address. An empty host is the default socket."""
-    return bool(host) and not host.startswith(("/", "@")) and not _is_address(host)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
+    return bool(host) and not host.startswith(("/", "@")) and parse_ip(host) is None
