@@ -232,33 +232,26 @@ class UrlEntries:
         """Return the entries without their images: enough to see which to renew, and far cheaper than decoding them."""
         return {variant: _header_of(answer) for variant, answer in (await self._read(variants)).items()}
 
-    async def keep(
-        self, made: Sequence[Made], hits: Mapping[ImageVariant, float] = _NO_HITS
-    ) -> dict[ImageVariant, bool]:
+    async def keep(self, made: Sequence[Made], hits: Mapping[ImageVariant, float] = _NO_HITS) -> None:
         """Keep each image for as long as its URL may be used, unless the entry there is good and ends later.
 
-        An image dropped since its row was read is not kept. Return for each image whether it was kept. The images kept
-        are indexed and queued for their renewal in the same step, images with more ``hits`` for an earlier one. Raises
-        ``CacheUnavailable`` after the other shards are written, if the server of a shard fails.
+        An image dropped since its row was read is not kept. The images kept are indexed and queued for their renewal in
+        the same step, images with more ``hits`` for an earlier one. Raises ``CacheUnavailable`` after the other shards
+        are written, if the server of a shard fails.
         """
         now = self.now()
-        kept: dict[ImageVariant, bool] = {}
         for some in in_groups(made, _KEPT_AT_ONCE):
-            kept |= await self._keep(some, hits, now)
-        return kept
+            await self._keep(some, hits, now)
 
-    async def _keep(
-        self, entries: Sequence[Made], hits: Mapping[ImageVariant, float], now: float
-    ) -> dict[ImageVariant, bool]:
+    async def _keep(self, entries: Sequence[Made], hits: Mapping[ImageVariant, float], now: float) -> None:
         by_variant = {
             ImageVariant(made.image.record.image_id, made.image.rendition): made
             for made in entries
             if self.codec.is_current(made.image)
         }
-        groups = self.shards.split(by_variant)
         commands: dict[Shard, list[Command]] = {}
         slices = TimeSlices()
-        for shard, own in groups.items():
+        for shard, own in self.shards.split(by_variant).items():
             rows: list[EntryRow] = []
             for variant in own:
                 await slices.pause()
@@ -279,12 +272,7 @@ class UrlEntries:
                 rows=rows,
             )
             commands[shard] = [keeping]
-        answers = (await self.shards.run(commands)).complete()
-        return {
-            variant: bool(done)
-            for shard, [group] in answers.items()
-            for variant, done in zip(groups[shard], group, strict=True)
-        }
+        (await self.shards.run(commands)).complete()
 
     async def drop(self, image_ids: Sequence[str]) -> None:
         """Replace the entries of changed or deleted images by tombstones: a concurrent write cannot restore them.

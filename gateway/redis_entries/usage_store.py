@@ -95,10 +95,12 @@ class UsageStore:
 
     async def remove(self, variants: Sequence[ImageVariant]) -> None:
         """Remove everything stored about the variants."""
-        answers = await self.shards.run_split(
-            variants, lambda shard, own: [("ZREM", key, *map(encode_variant, own)) for key in _keys(shard)]
-        )
-        answers.complete()
+
+        def removing(shard: Shard, own: Sequence[ImageVariant]) -> list[Command]:
+            keys, words = (shard.used, shard.hits, shard.refreshes, shard.expiry), [*map(encode_variant, own)]
+            return [("ZREM", key, *words) for key in keys]
+
+        (await self.shards.run_split(variants, removing)).complete()
 
     async def hottest(self, most: int) -> list[str]:
         """Return the ids of up to ``most`` images, the most used first. The uses of every style count.
@@ -149,10 +151,6 @@ class UsageStore:
         """
         [taken] = await self.shards.run_on(shard, ("ZPOPMIN", shard.used, most))
         return len(taken), _variants_in(word for word, _ in taken)
-
-
-def _keys(shard: Shard) -> tuple[str, ...]:
-    return shard.used, shard.hits, shard.refreshes, shard.expiry
 
 
 def _variants_in(words: Iterable[bytes]) -> list[ImageVariant]:
