@@ -125,10 +125,8 @@ class PostgresCatalog:
 
     async def find_aliases(self, aliases: Sequence[str]) -> Mapping[str, str]:
         """Return the ids of rows that can be served, by alias, from the server that is written to."""
-        if (by_alias := self.query.by_alias) is None:
-            return {}
         async with self._cursor(writable=True) as cursor:
-            await self._execute(cursor, f"{by_alias} = ANY(%s)", (list(aliases),))
+            await self._execute(cursor, f"{self.query.by_alias} = ANY(%s)", (list(aliases),))
             return dict(await cursor.fetchall())
 
     async def aliases_of(self, image_ids: Sequence[str]) -> Mapping[str, str]:

@@ -66,7 +66,7 @@ class UsageStore:
             ],
         )
         return {
-            variant: Usage(int(_count(hits)), int(_count(refreshes)), _time(used))
+            variant: Usage(int(_count(hits)), int(_count(refreshes)), _count(used) or None)
             for variant, (hits, refreshes, used) in found.items()
         }
 
@@ -171,7 +171,3 @@ def _lines(counted: Mapping[ImageVariant, Usage], name: str) -> str:
 def _count(score: float | None) -> float:
     """Return the count, or 0 for a value that no gateway wrote."""
     return score if score is not None and 0 <= score < math.inf else 0.0
-
-
-def _time(score: float | None) -> float | None:
-    return score if score is not None and math.isfinite(score) else None
