@@ -72,27 +72,6 @@ return counts
 """,
 )
 
-# Set the times of words (with ``only_if_queued`` 1, of queued ones), without failed attempts, and not dead.
-_SET_TIMES: Final = Script(
-    keys="queue attempts dead",
-    arguments="only_if_queued",
-    rows="word due_at",
-    body="""
-local any_failed = redis.call('EXISTS', attempts, dead) > 0
-for _, row in ipairs(rows) do
-    if only_if_queued == '1' then
-        redis.call('ZADD', queue, 'XX', row.due_at, row.word)
-    else
-        redis.call('ZADD', queue, row.due_at, row.word)
-    end
-    if any_failed then
-        redis.call('HDEL', attempts, row.word)
-        redis.call('HDEL', dead, row.word)
-    end
-end
-""",
-)
-
 # Return the number of attempts, with this one, kept for ``life`` seconds. What is not a number counts as 0.
 _COUNT_ATTEMPT: Final = Script(
     keys="attempts",
@@ -203,9 +182,10 @@ class LeasedQueue:
         commands: dict[Shard, list[Command]] = {}
         for shard, items in self._shards.split(due).items():
             for some in in_groups(items, _AT_ONCE):
-                rows = [(encode_variant(item), due[item]) for item in some]
-                call = _SET_TIMES.command(**self._keys[shard]._asdict(), only_if_queued=int(only_if_queued), rows=rows)
-                commands.setdefault(shard, []).append(call)
+                keys, words = self._keys[shard], [encode_variant(item) for item in some]
+                times = chain.from_iterable(zip((due[item] for item in some), words, strict=True))
+                setting = ("ZADD", keys.queue, *(["XX"] if only_if_queued else []), *times)
+                commands.setdefault(shard, []).extend([setting, *(("HDEL", key, *words) for key in keys[1:])])
         (await self._shards.run(commands)).complete()
 
     async def look(self, now: float, shards: Iterable[Shard] | None = None) -> Mapping[Shard, QueueState]:
