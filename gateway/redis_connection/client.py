@@ -202,7 +202,7 @@ async def check_settings(shards: Shards, settings: RedisSettings) -> None:
     """
     key = f"{shards.prefix}shards"
     # The name of the key is the same for every number of shards, so it is in no shard.
-    place = Shard(0, shards.prefix, slot_of(key))
+    place = Shard(shards.prefix, slot_of(key))
     try:
         if len(shards.servers.all) == 1 and not settings.names_a_cluster:
             # In different slots, so that a node of a Cluster refuses them.

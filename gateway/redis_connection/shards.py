@@ -52,10 +52,9 @@ class Shard:
     queue, attempts, dead: the queue of renewals.
     """
 
-    __slots__ = ("attempts", "dead", "expiry", "hits", "number", "prefix", "queue", "refreshes", "slot", "used")
+    __slots__ = ("attempts", "dead", "expiry", "hits", "prefix", "queue", "refreshes", "slot", "used")
 
-    def __init__(self, number: int, prefix: str, slot: int) -> None:
-        self.number = number
+    def __init__(self, prefix: str, slot: int) -> None:
         self.prefix = prefix
         self.slot = slot
         self.used, self.expiry, self.hits, self.refreshes = (
@@ -126,7 +125,7 @@ class Shards:
         self.servers = servers
         self.prefix = prefix
         prefixes = [f"{prefix}{{s{number:02}}}:" for number in range(count)] if count > 1 else [prefix]
-        self.all = tuple(Shard(number, prefix, slot_of(prefix)) for number, prefix in enumerate(prefixes))
+        self.all = tuple(Shard(prefix, slot_of(prefix)) for prefix in prefixes)
         self.first = self.all[0]
         self._mask = count - 1
 
