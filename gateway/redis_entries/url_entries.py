@@ -169,25 +169,14 @@ class EntryLookUp(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class EntryRules:
-    """Rules of ``UrlEntries``: which URLs it uses and renews, and how long a dropped image leaves a mark (tombstone).
-
-    renews: an entry is queued for its renewal.
-    with_links: links are signed, so an entry without the count of killed links is not used.
-    tombstone_ttl: for how many seconds a dropped image leaves a tombstone. It must be longer than a renewal takes from
-    reading the row to writing the entry.
-    """
-
-    renews: bool = True
-    with_links: bool = False
-    tombstone_ttl: float = 30.0
-
-
-@dataclass(frozen=True, slots=True)
 class UrlEntries:
     """Reads and writes the presigned URLs in Redis, which replicas share. An entry is kept while its URL may be used.
 
     codec: decides whether a gateway with the same secret and configuration wrote an entry. No other entry is used.
+    renews: an entry is queued for its renewal.
+    with_links: links are signed, so an entry without the count of killed links is not used.
+    tombstone_ttl: for how many seconds a dropped image leaves a mark (tombstone). It must be longer than a renewal
+        takes from reading the row to writing the entry.
 
     What is asked about several shards is answered by those whose server answers. Raises ``CacheUnavailable`` if none
     does.
@@ -196,12 +185,14 @@ class UrlEntries:
     shards: Shards
     codec: EntryCodec
     lifetime: Lifetime
-    rules: EntryRules = EntryRules()
     now: Callable[[], float] = time.time
+    renews: bool = True
+    with_links: bool = False
+    tombstone_ttl: float = 30.0
 
     @property
     def _tombstone_life(self) -> int:
-        return int(self.rules.tombstone_ttl * 1000)
+        return int(self.tombstone_ttl * 1000)
 
     async def find(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, EntryLookUp]:
         """Return the cached entries of ``variants``.
@@ -257,7 +248,7 @@ class UrlEntries:
                 await slices.pause()
                 image, seen = by_variant[variant]
                 usable_for = image.presigned.expires_at - self.lifetime.margin(image.presigned) - math.ceil(now)
-                due = self.lifetime.due_at(image.presigned, hits.get(variant, 0)) if self.rules.renews else ""
+                due = self.lifetime.due_at(image.presigned, hits.get(variant, 0)) if self.renews else ""
                 rows.append(EntryRow(self.codec.encode(image), seen, usable_for, encode_variant(variant), due))
             keeping = KEEP_ENTRIES.command(
                 used=shard.used,
@@ -332,7 +323,7 @@ class UrlEntries:
             image = self.codec.decode(value, variant)
         except ValueError:
             image = None
-        if image is None or (image.record.links_killed is None and self.rules.with_links):
+        if image is None or (image.record.links_killed is None and self.with_links):
             carried = _CARRIED.search(answer)
             seen = Tombstone(carried[1]) if carried is not None else NO_TOMBSTONE
             return EntryLookUp(None, seen, _header_of(answer).expires_at, is_foreign=True)
