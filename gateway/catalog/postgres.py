@@ -372,7 +372,10 @@ class PostgresCatalog:
     async def _cursor(
         self, operation: str = "SELECT", table: str | None = None, *, writable: bool = False, seconds: float = math.inf
     ) -> AsyncIterator[Cursor]:
-        """Yield a cursor for ``seconds``, if ``writable`` of the server that is written to. Default: the images."""
+        """Yield a cursor for ``seconds`` at most, if ``writable`` of the server that is written to.
+
+        table: what is read or written. None: the images.
+        """
         pool = self.primary.pool if writable and self.primary is not None else self.pool
         seconds = min(seconds, self.timeout)
         async with self._translated_errors(seconds, writable=writable):
