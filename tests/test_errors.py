@@ -5,9 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+import gateway.catalog.postgres  # noqa: F401 - its outcomes, too
 from gateway import errors
-from gateway.catalog.database_report import HeldLock
-from gateway.catalog.postgres import CatalogLocked
 from gateway.errors import GatewayError
 from gateway.redis_connection.client import WrongRedis
 
@@ -32,8 +31,6 @@ def example(outcome: type[GatewayError]) -> GatewayError:
             return errors.RangeNotSatisfiable(1000)
         case _ if outcome is WrongRedis:
             return WrongRedis(SECRETS, SECRETS)
-        case _ if outcome is CatalogLocked:
-            return CatalogLocked(HeldLock(SECRETS, 1))
         case _ if issubclass(outcome, errors.InvalidRequest):
             return outcome()
         case _:

@@ -20,7 +20,7 @@ from gateway.presign.url_lifetime import CheckedSigner, Lifetime
 from gateway.redis_connection.client import open_redis
 from gateway.redis_connection.guarded_client import GuardedRedis
 from gateway.redis_connection.shards import Shards
-from gateway.redis_entries.url_entries import EntryCodec, EntryMac, EntryRules, UrlEntries
+from gateway.redis_entries.url_entries import EntryCodec, EntryMac, UrlEntries
 from gateway.redis_entries.usage_store import Usage, UsageStore
 from gateway.redis_queue.leased_queue import LeasedQueue, QueueLimits
 from gateway.service.metrics import Metrics
@@ -217,7 +217,7 @@ def make_tier(
     metrics, lifetime = Metrics(), lifetime_of(ttl, ttl // 60, ttl // 4)
     of_urls = url_cache(ttl, window=ttl // 12)
     signer = signer_of(Credentials("x", "y"), metrics, clock, of_urls, renditions=renditions)
-    cache = UrlEntries(shards, EntryCodec(MAC, signer), lifetime, EntryRules(renews=renews), clock)
+    cache = UrlEntries(shards, EntryCodec(MAC, signer), lifetime, clock, renews=renews)
     usage = UsageStore(shards)
     queue = LeasedQueue(shards, "refresh", limits=Live(QueueLimits(lambda: 60, 3, 10)))
     settings_of_the_cache = url_cache(ttl, max_size=max_size)

@@ -18,7 +18,6 @@ import aiopg
 import psycopg2
 from psycopg2.extensions import Notify
 
-from gateway.catalog.heartbeat_sender import HeartbeatSender
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.metrics import CatalogMetrics
 from gateway.catalog.pool import open_connection
@@ -46,6 +45,11 @@ _WITHIN: Final = 0.2  # seconds from an id that comes too late to the call of ``
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between two tries to connect
 _NEVER: Final = float("-inf")
 _MOST_TAKEN: Final = 500  # notifications handled together
+# The commit of a notification waits for the commits of all others: an abandoned statement must not wait for long. It
+# need not wait until it is on the disk, or on a standby. A pooler in transaction mode would keep settings of a session.
+_NOTIFY: Final = (
+    "SET LOCAL lock_timeout = 3000; SET LOCAL synchronous_commit TO off; SELECT pg_notify(%s, %s)"  # in milliseconds
+)
 
 
 class Notifications:
@@ -124,6 +128,45 @@ class HeartbeatLost(Exception):
     """The connection to Postgres works, but none of the gateway's heartbeats arrives on it."""
 
 
+class _HeartbeatSender:
+    """Sends heartbeats on a connection of its own, so that they come back only where the changes of others come, too.
+
+    A pooler in transaction mode gives a notification to the connection that sends it, and to no other.
+
+    connect: opens a connection, whose statements have a time limit.
+    problem: why the newest heartbeat has not been sent. None: Postgres has accepted it.
+    """
+
+    def __init__(self, connect: Callable[[], AbstractAsyncContextManager[aiopg.Connection]]) -> None:
+        self.problem: str | None = None
+        self._connect = connect
+        self._payload = ""
+        self._is_due = asyncio.Event()
+
+    def send(self, payload: str) -> None:
+        """Send ``payload`` when the connection is free, in place of an earlier one that waits. Does not wait."""
+        self._payload = payload
+        self.problem = self.problem or "Postgres does not answer"
+        self._is_due.set()
+
+    async def run(self) -> None:
+        """Send until cancelled. After an error, connect again, and send the newest heartbeat again."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                async with self._connect() as connection, connection.cursor() as cursor:
+                    while True:
+                        await self._is_due.wait()
+                        self._is_due.clear()
+                        await cursor.execute(_NOTIFY, (CHANNEL, self._payload))
+                        self.problem, pause = None, _FIRST_PAUSE
+            except (psycopg2.Error, OSError) as error:
+                self.problem = " ".join(str(error).split()) or "Postgres does not answer"
+                self._is_due.set()
+            await asyncio.sleep(pause)
+            pause = min(_LONGEST_PAUSE, pause * 2)
+
+
 @dataclass(slots=True)
 class ChangeFeed:
     """Listens to Postgres for changed rows, on its own connection. Reconnects when it ends or no heartbeat returns.
@@ -194,7 +237,7 @@ class ChangeFeed:
         # Nothing is ever put there: it ends when the connection is lost.
         lost = asyncio.create_task(cursor.connection.notifies.get(), name="change-feed-connection")
         lost.add_done_callback(lambda _: arrived.set())
-        sender = HeartbeatSender(partial(self.connection, "image-gateway-heartbeats"), CHANNEL)
+        sender = _HeartbeatSender(partial(self.connection, "image-gateway-heartbeats"))
         try:
             async with background("change-feed-heartbeats", sender.run()):
                 while not lost.done():
@@ -248,7 +291,7 @@ class ChangeFeed:
                 tested()
 
 
-def _why_lost(sender: HeartbeatSender) -> str:
+def _why_lost(sender: _HeartbeatSender) -> str:
     if sender.problem is not None:
         return f"no heartbeat was sent within {LEASE:g} s: {sender.problem}"
     return f"{NOT_PASSED_ON}: no heartbeat came back within {LEASE:g} s"

@@ -76,7 +76,7 @@ FROM wanted JOIN pg_class c ON c.oid = wanted.oid JOIN pg_namespace n ON n.oid =
 """
 # Reads wait for no other lock of a table. A lock that is waited for holds up reads that come later.
 # The table may be a view: so also the locks of other tables, behind those of the table itself.
-_HELD_LOCK: Final = r"""
+HELD_LOCK: Final = r"""
 SELECT format('%%I.%%I', n.nspname, c.relname), l.granted, l.pid, a.usename, a.application_name, a.state,
     extract(epoch FROM clock_timestamp() - a.state_change)::bigint,
     b.pid, b.usename, b.application_name, b.state, extract(epoch FROM clock_timestamp() - b.state_change)::bigint
@@ -118,25 +118,16 @@ class FoundTable:
         return f"CREATE POLICY image_gateway_reads ON {table} FOR SELECT TO {user} USING (true)"
 
 
-@dataclass(frozen=True, slots=True)
-class HeldLock:
-    """A lock in Postgres that a query waits for, as text. ``pid``: the session that has to end; None if not known."""
-
-    QUERY: ClassVar = _HELD_LOCK
-    text: str
-    pid: int | None
-
-    @classmethod
-    def of(cls, row: Sequence[Any] | None) -> "HeldLock":
-        """Return a row of ``QUERY``; None if it found none."""
-        if row is None:
-            return cls("free again, or not visible to this user", None)
-        table, is_granted, *session = row
-        holder, blocker = session[:5], session[5:]
-        if is_granted:
-            return cls(f"{_session(holder)} holds AccessExclusiveLock of {table}", holder[0])
-        reason = f"for which {_session(blocker)} does not end"
-        return cls(f"{_session(holder)} waits for AccessExclusiveLock of {table}, {reason}", blocker[0])
+def held_lock(row: Sequence[Any] | None) -> str:
+    """Return a row of ``HELD_LOCK`` as text. None: the query found no lock."""
+    if row is None:
+        return "free again, or not visible to this user"
+    table, is_granted, *session = row
+    holder, blocker = session[:5], session[5:]
+    if is_granted:
+        return f"{_session(holder)} holds AccessExclusiveLock of {table}"
+    reason = f"for which {_session(blocker)} does not end"
+    return f"{_session(holder)} waits for AccessExclusiveLock of {table}, {reason}"
 
 
 def _session(session: Sequence[Any]) -> str:

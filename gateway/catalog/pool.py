@@ -40,8 +40,11 @@ class Cursor(aiopg.Cursor):
 
     Neither Postgres nor PgBouncer notices that a client left while its query waits, so closing the connection would
     free nothing: a new connection for the next query would be one more at the server.
+
+    limit: SQL before each query that limits its time.
     """
 
+    limit = ""
     statement: "asyncio.Task[None] | None" = None
 
     async def execute(self, operation: str, parameters: Any = None, *, timeout: float | None = None) -> None:

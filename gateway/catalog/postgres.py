@@ -13,14 +13,15 @@ import psycopg2
 
 from gateway.catalog import triggers
 from gateway.catalog.database_report import (
+    HELD_LOCK,
     DatabaseReport,
     FoundTable,
-    HeldLock,
+    held_lock,
     inspect_database,
     report_without_connect,
 )
 from gateway.catalog.metrics import CatalogMetrics
-from gateway.catalog.pool import Pool, open_pool
+from gateway.catalog.pool import Cursor, Pool, open_pool
 from gateway.catalog.query import (
     ID_TYPE,
     KILL_LINKS,
@@ -69,14 +70,6 @@ class CatalogQueryRefused(CatalogUnavailable):
     """Postgres answers that the query cannot work: a table, a column or a grant is missing."""
 
 
-class CatalogLocked(CatalogUnavailable):
-    """A query has waited too long for a lock in Postgres."""
-
-    def __init__(self, lock: HeldLock) -> None:
-        super().__init__(f"a query waited for a lock: {lock.text}")
-        self.lock = lock
-
-
 @dataclass(slots=True, eq=False)
 class PostgresCatalog:
     """Reads the rows of images from the application's Postgres. Every call may raise ``CatalogUnavailable``.
@@ -94,7 +87,7 @@ class PostgresCatalog:
     observe: ObserveQuery | None = None
     primary: Primary | None = None
     # What held up the last query, and no query has been answered since.
-    _lock: HeldLock | None = field(default=None, init=False)
+    _lock: str | None = field(default=None, init=False)
     # A connection leads to one server, and a server's position never goes back.
     _replayed: WeakKeyDictionary[aiopg.Connection, int] = field(default_factory=WeakKeyDictionary, init=False)
     _id_type: str | None = field(default=None, init=False)
@@ -113,7 +106,7 @@ class PostgresCatalog:
     async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
         """Return the records of ``image_ids``, and the reasons why rows are unusable, in one query."""
         try:
-            async with self._translated_errors(), self._cursor_for(image_ids) as cursor:
+            async with self._cursor_for(image_ids) as cursor:
                 id_type = self._id_type or await self._fetch_id_type(cursor)
                 valid = valid_ids(image_ids, id_type)
                 if len(valid) < len(image_ids) and id_type == self._id_type:
@@ -132,22 +125,20 @@ class PostgresCatalog:
 
     async def find_aliases(self, aliases: Sequence[str]) -> Mapping[str, str]:
         """Return the ids of rows that can be served, by alias, from the server that is written to."""
-        if (by_alias := self.query.by_alias) is None:
-            return {}
-        async with self._translated_errors(writable=True), self._cursor(writable=True) as cursor:
-            await self._execute(cursor, f"{by_alias} = ANY(%s)", (list(aliases),))
+        async with self._cursor(writable=True) as cursor:
+            await self._execute(cursor, f"{self.query.by_alias} = ANY(%s)", (list(aliases),))
             return dict(await cursor.fetchall())
 
     async def aliases_of(self, image_ids: Sequence[str]) -> Mapping[str, str]:
         """Return the aliases of rows with any status, by id, from the server that is written to."""
-        async with self._translated_errors(writable=True), self._cursor(writable=True) as cursor:
+        async with self._cursor(writable=True) as cursor:
             id_type = await self._fetch_id_type(cursor)
             await self._execute_by_id(cursor, self.query.aliases_by_id, id_type, valid_ids(image_ids, id_type))
             return dict(await cursor.fetchall())
 
     async def inspect(self, image_id: str) -> InspectedRow | None:
         """Return, for an operator, the row of ``image_id`` and why it is not served, or None without such a row."""
-        async with self._translated_errors(), self._cursor_for([image_id]) as cursor:
+        async with self._cursor_for([image_id]) as cursor:
             id_type = await self._fetch_id_type(cursor)
             await self._execute_by_id(cursor, self.query.inspect_by_id, id_type, valid_ids([image_id], id_type))
             row = await cursor.fetchone()
@@ -169,10 +160,9 @@ class PostgresCatalog:
         Raises ``CatalogQueryRefused`` if the query cannot work, and ``CatalogUnavailable`` if Postgres does not answer
         within a second and a half: who asks for readiness does not wait longer.
         """
-        seconds = min(self.timeout, _PROBE_TIMEOUT)
-        async with self._translated_errors(seconds), loop_timeout(seconds), self._cursor() as cursor:
+        async with self._cursor(seconds=_PROBE_TIMEOUT) as cursor:
             id_type = await self._fetch_id_type(cursor)
-            await self._execute_by_id(cursor, self.query.by_id, id_type, [], _limit(seconds))
+            await self._execute_by_id(cursor, self.query.by_id, id_type, [])
             self._id_type, self._lock = id_type, None
 
     async def probe(self) -> None:
@@ -181,7 +171,7 @@ class PostgresCatalog:
         Raises ``DependencyDegraded`` if it does not: then nothing fails, and images are unknown.
         """
         await self.try_query()
-        async with self._translated_errors(_PROBE_TIMEOUT), loop_timeout(_PROBE_TIMEOUT), self._cursor() as cursor:
+        async with self._cursor(seconds=_PROBE_TIMEOUT) as cursor:
             names = self.query.table, LINKS_TABLE if self.query.with_links else None
             await self._execute(cursor, FoundTable.QUERY, names)
             found = [FoundTable(*row) for row in await cursor.fetchall()]
@@ -194,7 +184,7 @@ class PostgresCatalog:
 
     async def report(self) -> DatabaseReport:
         try:
-            async with self._translated_errors(), self._cursor() as cursor:
+            async with self._cursor() as cursor:
                 return await inspect_database(cursor, self.query.settings, with_links=self.query.with_links)
         except CatalogUnavailable as error:
             if (report := report_without_connect(self.query.settings, str(error))) is None:
@@ -204,7 +194,7 @@ class PostgresCatalog:
     async def triggers(self) -> list[TriggerReport]:
         """Return a report on each table of which changed rows must be notified, from the server that notifies."""
         reports = []
-        async with self._translated_errors(writable=True), self._cursor(writable=True) as cursor:
+        async with self._cursor(writable=True) as cursor:
             for table in watched_tables(self.query.settings):
                 await self._execute(cursor, triggers.QUERY, (table.quoted,))
                 found, relation = [triggers.Trigger(*row) for row in await cursor.fetchall()], None
@@ -223,19 +213,19 @@ class PostgresCatalog:
         if self.primary is None:
             return
         self.primary.positions.lost()
-        async with self._translated_errors(writable=True), self._cursor(writable=True) as cursor:
+        async with self._cursor(writable=True) as cursor:
             self.primary.positions.all_changed(await read_position(cursor))
 
     async def sample_images(self) -> list[ImageRecord]:
         """Return an image of each bucket among the table's first 100,000 rows, without counts of killed links."""
-        async with self._translated_errors(), self._cursor() as cursor:
+        async with self._cursor() as cursor:
             await self._execute(cursor, self.query.sample)
             rows = await cursor.fetchall()
         return list(self._read(rows, {}).records.values())
 
     async def random_images(self, count: int) -> list[ImageRecord]:
         """Return at most ``count`` images of random rows (of a view's first 100,000). Unusable rows are left out."""
-        async with self._translated_errors(), self._cursor() as cursor:
+        async with self._cursor() as cursor:
             await self._execute(cursor, SIZE, (self.query.table,))
             size = await cursor.fetchone()
             rows: list[Row] = []
@@ -250,9 +240,7 @@ class PostgresCatalog:
                 images.append(self._record(row))
         return images
 
-    async def _select(
-        self, cursor: aiopg.Cursor, image_ids: Sequence[str], id_type: str
-    ) -> tuple[list[Row], dict[str, str]]:
+    async def _select(self, cursor: Cursor, image_ids: Sequence[str], id_type: str) -> tuple[list[Row], dict[str, str]]:
         """Return the rows of ``image_ids``, and why some cannot be read: one makes Postgres refuse the whole query.
 
         Raises the error of Postgres if no row can be read, or if many rows cannot: then the table is at fault.
@@ -309,7 +297,7 @@ class PostgresCatalog:
 
     async def kill_links(self, image_id: str) -> int:
         """Kill every signed link to the image, and return how often its links have been killed."""
-        async with self._translated_errors(writable=True), self._cursor("INSERT", LINKS_TABLE, writable=True) as cursor:
+        async with self._cursor("INSERT", LINKS_TABLE, writable=True) as cursor:
             await self._execute(cursor, KILL_LINKS, (image_id,))
             (killed,) = await cursor.fetchone()
             if self.primary is not None:
@@ -318,21 +306,21 @@ class PostgresCatalog:
 
     async def touch_canary(self) -> str | None:
         """Give the canary's own row its other key, and return that; None if there is no such row."""
-        async with self._translated_errors(writable=True), self._cursor("UPDATE", writable=True) as cursor:
+        async with self._cursor("UPDATE", writable=True) as cursor:
             await self._execute(cursor, "SELECT image_gateway_touch()")
             (key,) = await cursor.fetchone()
         return str(key) if key is not None else None
 
     async def links_killed(self, image_id: str) -> int:
         """Return how often the links of the image have been killed, which may have no row any more."""
-        async with self._translated_errors(writable=True), self._cursor(table=LINKS_TABLE, writable=True) as cursor:
+        async with self._cursor(table=LINKS_TABLE, writable=True) as cursor:
             await self._execute(cursor, LINKS_KILLED, (image_id,))
             row = await cursor.fetchone()
         return int(row[0]) if row is not None else 0
 
     async def try_links(self) -> None:
         """Return if the table of killed links can be read and written. Raises ``CatalogUnavailable``."""
-        async with self._translated_errors(writable=True), self._cursor(table=LINKS_TABLE, writable=True) as cursor:
+        async with self._cursor(table=LINKS_TABLE, writable=True) as cursor:
             await self._execute(cursor, LINKS_GRANTED, (LINKS_TABLE, LINKS_TABLE))
             (granted,) = await cursor.fetchone()
         if granted is None:
@@ -340,7 +328,7 @@ class PostgresCatalog:
         if not granted:
             raise CatalogUnavailable(f"SELECT, INSERT and UPDATE on {LINKS_TABLE} are not all granted")
 
-    async def _fetch_id_type(self, cursor: aiopg.Cursor) -> str:
+    async def _fetch_id_type(self, cursor: Cursor) -> str:
         table, column = self.query.table, self.query.settings.columns.id
         await self._execute(cursor, ID_TYPE, (table, column))
         if (row := await cursor.fetchone()) is None:
@@ -348,14 +336,14 @@ class PostgresCatalog:
         return str(row[0])
 
     @asynccontextmanager
-    async def _cursor_for(self, image_ids: Sequence[str]) -> AsyncIterator[aiopg.Cursor]:
+    async def _cursor_for(self, image_ids: Sequence[str]) -> AsyncIterator[Cursor]:
         """Yield a cursor at a server that has the changes of these images which were notified, or read before."""
         if self.primary is None:
             async with self._cursor() as cursor:
                 yield cursor
             return
         needed = self.primary.positions.of(image_ids)
-        async with loop_timeout(self.timeout):
+        async with self._translated_errors(self.timeout), loop_timeout(self.timeout):
             async with self._cursor() as cursor:
                 replayed = self._replayed.get(cursor.connection, 0)
                 if replayed < needed:
@@ -368,41 +356,42 @@ class PostgresCatalog:
                 if needed < NOWHERE:  # changes that were not heard may have been read, which the standby has not
                     self.primary.positions.changed(image_ids, await read_position(cursor))
 
-    async def _execute(
-        self, cursor: aiopg.Cursor, sql: str, parameters: Sequence[Any] | None = None, limit: str | None = None
-    ) -> None:
-        limit = limit or _limit(self.timeout)
+    async def _execute(self, cursor: Cursor, sql: str, parameters: Sequence[Any] | None = None) -> None:
         try:
-            await cursor.execute(limit + sql, parameters)
+            await cursor.execute(cursor.limit + sql, parameters)
         except psycopg2.errors.LockNotAvailable:
-            await cursor.execute(limit + HeldLock.QUERY, (self.query.table,))
-            self._lock = HeldLock.of(await cursor.fetchone())
-            raise CatalogLocked(self._lock) from None
+            await cursor.execute(cursor.limit + HELD_LOCK, (self.query.table,))
+            self._lock = f"a query waited for a lock: {held_lock(await cursor.fetchone())}"
+            raise CatalogUnavailable(self._lock) from None
 
-    async def _execute_by_id(
-        self, cursor: aiopg.Cursor, sql: str, id_type: str, image_ids: Sequence[str], limit: str | None = None
-    ) -> None:
+    async def _execute_by_id(self, cursor: Cursor, sql: str, id_type: str, image_ids: Sequence[str]) -> None:
         """Execute a query of rows by id. The ids are cast to the column's type, so that its index is used."""
-        await self._execute(cursor, f"{sql} = ANY(%s::{id_type}[])", (list(image_ids),), limit)
+        await self._execute(cursor, f"{sql} = ANY(%s::{id_type}[])", (list(image_ids),))
 
     @asynccontextmanager
     async def _cursor(
-        self, operation: str = "SELECT", table: str | None = None, *, writable: bool = False
-    ) -> AsyncIterator[aiopg.Cursor]:
-        """Yield a cursor, if ``writable`` of the server that is written to. ``table``: None is that of the images."""
+        self, operation: str = "SELECT", table: str | None = None, *, writable: bool = False, seconds: float = math.inf
+    ) -> AsyncIterator[Cursor]:
+        """Yield a cursor for ``seconds`` at most, if ``writable`` of the server that is written to.
+
+        table: what is read or written. None: the images.
+        """
         pool = self.primary.pool if writable and self.primary is not None else self.pool
-        with self.observe(operation, table or self.query.settings.table) if self.observe else nullcontext():
-            async with loop_timeout(self.timeout), pool.cursor() as cursor:
-                yield cursor
+        seconds = min(seconds, self.timeout)
+        async with self._translated_errors(seconds, writable=writable):
+            with self.observe(operation, table or self.query.settings.table) if self.observe else nullcontext():
+                async with loop_timeout(seconds), pool.cursor() as cursor:
+                    cursor.limit = _limit(seconds)
+                    yield cursor
 
     @asynccontextmanager
-    async def _translated_errors(self, seconds: float | None = None, *, writable: bool = False) -> AsyncIterator[None]:
+    async def _translated_errors(self, seconds: float, *, writable: bool = False) -> AsyncIterator[None]:
         try:
             yield
         except TimeoutError as error:
             # Of two servers, the one that was asked.
             of = f" of postgres.{'listen_dsn' if writable else 'dsn'}" if self.primary is not None else ""
-            what = f"no answer{of} within {seconds or self.timeout:g} s{self._why_slow()}"
+            what = f"no answer{of} within {seconds:g} s{self._why_slow()}"
             raise CatalogUnavailable(what) from error
         except psycopg2.ProgrammingError as error:
             self._id_type = None
@@ -414,7 +403,7 @@ class PostgresCatalog:
     def _why_slow(self) -> str:
         """Return what is known about a server that does not answer."""
         if self._lock is not None:
-            return f"; {CatalogLocked(self._lock)}"
+            return f"; {self._lock}"
         pool = self.pool
         if abandoned := pool.connections()["abandoned"]:
             return f"; {abandoned} of {pool.size} connections wait for a server, or a full pooler, that does not answer"

@@ -41,7 +41,7 @@ class CatalogQuery:
     with_links: also read how often an image's signed links were killed (made invalid), from ``config/sql/links.sql``.
 
     by_id: selects rows by id. Its text ends before the operator: the caller appends ``= ANY(…)``.
-    by_alias: selects alias and id by alias, without the operator. None: no column has aliases.
+    by_alias: selects alias and id by alias, without the operator.
     aliases_by_id: selects id and alias of rows with any status that have an alias, as ``by_id``.
     inspect_by_id: the same with any status. The last columns: the status, when it was deleted, whether it is served.
     sample: a row for each bucket and region among the first rows, without the gateway's own table.
@@ -78,9 +78,10 @@ class CatalogQuery:
         select = self._select + (killed if with_links else "")
         self.by_id = f"{select} FROM {self.table} WHERE {servable} AND {image_id}"
         self.inspect_by_id = f"{select}, {status}, {deleted_at}, {servable} FROM {self.table} WHERE {image_id}"
-        named = f"{_column(columns.alias)}, {_column(columns.id)}"
-        by_alias = f'SELECT {named} FROM {self.table} WHERE {servable} AND "{columns.alias}"'  # noqa: S608
-        self.by_alias = by_alias if columns.alias is not None else None
+        self.by_alias = (
+            f"SELECT {_column(columns.alias)}, {_column(columns.id)} FROM {self.table} "  # noqa: S608
+            f"WHERE {servable} AND {_column(columns.alias, '{}')}"
+        )
         self.aliases_by_id = (
             f"SELECT {_column(columns.id)}, {_column(columns.alias)} FROM {self.table} "  # noqa: S608
             f"WHERE {_column(columns.alias)} IS NOT NULL AND {image_id}"

@@ -1,6 +1,7 @@
 """A row of the application's table, and the checks of its values."""
 
 import hashlib
+import posixpath
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -188,13 +189,7 @@ def check_object_key(key: str) -> str:
         raise ValueError("the key is not valid Unicode") from None
     if not 1 <= size <= 850:
         raise ValueError(f"the key has {size} bytes, COS accepts 1 to 850")
-    segments: list[str] = []
-    for part in key.split("/"):
-        if part == "..":
-            del segments[-1:]
-        elif part not in ("", "."):
-            segments.append(part)
-    if not segments:
+    if posixpath.normpath(f"/./{key}") == "/":
         raise ValueError("the key names the bucket, not an object")
     return key
 

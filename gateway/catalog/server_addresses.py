@@ -6,14 +6,15 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any, Final
 
 import aiopg
 import psycopg2
 from psycopg2.extensions import parse_dsn
 
+from gateway.concurrency.single_flight import SingleFlight
 from gateway.concurrency.time_limits import loop_timeout
+from gateway.net.ip_address import parse_ip
 
 # Returns the addresses of a host name; raises ``OSError`` if it has none.
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
@@ -77,13 +78,11 @@ class ServerAddresses:
         self.servers: Sequence[Server] = () if self._has_names else [Server(host, "", port) for host, port in places]
         self._turn = 0
         self._fresh_until = float("-inf")
-        self._look_up_task: asyncio.Task[None] | None = None
+        self._look_ups: SingleFlight[str, None] = SingleFlight("postgres-addresses")
 
     async def aclose(self) -> None:
         """End a look-up that still runs."""
-        if self._look_up_task is not None:
-            self._look_up_task.cancel()
-            await asyncio.gather(self._look_up_task, return_exceptions=True)
+        await self._look_ups.close()
 
     async def connect(self, connect: Callable[[], Awaitable[aiopg.Connection]]) -> aiopg.Connection:
         """Return what ``connect`` opens with ``parameters``, which is called until a server accepts, once for each.
@@ -112,14 +111,9 @@ class ServerAddresses:
         """Look the hosts up, unless that was done lately. Raises ``OSError`` without an address or when it is late."""
         if not self._has_names or time.monotonic() < self._fresh_until:
             return
-        task = self._look_up_task
-        if task is None or task.done():
-            task = self._look_up_task = asyncio.create_task(self._look_up(), name="postgres-addresses")
-            # The error is retrieved, so that asyncio does not warn if every caller has given up.
-            task.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
             async with loop_timeout(self.timeout):
-                await asyncio.shield(task)
+                await self._look_ups.run(self._name, self._look_up)
         except TimeoutError:
             raise TimeoutError(f"the hosts of {self._name} were not looked up within {self.timeout:g} s") from None
 
@@ -160,7 +154,7 @@ class ServerAddresses:
     async def _addresses_of(self, host: str) -> Sequence[str] | OSError:
         """Return the addresses of a host, "" for a socket, or the error of the look-up."""
         if not _is_name(host):
-            return [host if _is_address(host) else ""]
+            return ["" if parse_ip(host) is None else host]
         try:
             return await self._resolve(host)
         except OSError as error:
@@ -188,12 +182,4 @@ def _setting(parameters: Mapping[str, object], name: str) -> str:
 
 def _is_name(host: str) -> bool:
     """Whether a host is neither a socket nor an address. An empty host is the default socket."""
-    return bool(host) and not host.startswith(("/", "@")) and not _is_address(host)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
+    return bool(host) and not host.startswith(("/", "@")) and parse_ip(host) is None

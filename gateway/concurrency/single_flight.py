@@ -20,7 +20,7 @@ class SingleFlight(Generic[K, V]):
     joined: how many callers found their call already running.
     """
 
-    def __init__(self, name: str, joined: Counter, *, cancel_without_callers: bool = False) -> None:
+    def __init__(self, name: str, joined: Counter | None = None, *, cancel_without_callers: bool = False) -> None:
         self._name = name
         self._joined = joined
         self._cancel_without_callers = cancel_without_callers
@@ -30,7 +30,7 @@ class SingleFlight(Generic[K, V]):
 
     async def run(self, key: K, work: Callable[[], Coroutine[Any, Any, V]]) -> V:
         """Return the result of ``work()``, or of the call already running for ``key``. Raises that call's errors."""
-        if key in self._calls:
+        if self._joined is not None and key in self._calls:
             self._joined.inc()
         task = self.start(key, work)
         self._callers[task] += 1

@@ -201,9 +201,8 @@ async def check_settings(shards: Shards, settings: RedisSettings) -> None:
     keeps that of the settings, in ``image:shards``.
     """
     key = f"{shards.prefix}shards"
-    tag = re.search(r"\{(.+?)\}", key)
     # The name of the key is the same for every number of shards, so it is in no shard.
-    place = Shard(0, shards.prefix, slot_of(tag[1] if tag else key))
+    place = Shard(shards.prefix, slot_of(key))
     try:
         if len(shards.servers.all) == 1 and not settings.names_a_cluster:
             # In different slots, so that a node of a Cluster refuses them.

@@ -45,12 +45,6 @@ class Address(NamedTuple):
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
-    @classmethod
-    def read(cls, text: str) -> "Address":
-        """Return the address that ``str`` made the text of."""
-        host, _, port = text.rpartition(":")
-        return cls(host.strip("[]"), int(port))
-
 
 @dataclass(frozen=True, slots=True)
 class _View:
@@ -81,7 +75,7 @@ class ClusterServers:
         self._owners: dict[int, GuardedRedis] = {}
         self._problem = "no node of the Cluster has been asked"
         self._breaker = CircuitBreaker()  # of the map of slots: only its log is used
-        self._is_stale = asyncio.Event()
+        self._is_stale = asyncio.Event()  # lets ``watch`` read the map of slots again
 
     @property
     def all(self) -> Sequence[GuardedRedis]:
@@ -100,17 +94,13 @@ class ClusterServers:
             if first <= slot <= last:
                 self._owners[slot] = owner = self.node(nodes[0])
                 return owner
-        self.mark_stale()
+        self._is_stale.set()
         raise CacheUnavailable(f"CLUSTERDOWN slot {slot} has no node")
 
     def node(self, address: Address) -> GuardedRedis:
         if (node := self._nodes.get(address)) is None:
-            node = self._nodes[address] = self._open_node(address, self.mark_stale)
+            node = self._nodes[address] = self._open_node(address, self._is_stale.set)
         return node
-
-    def mark_stale(self) -> None:
-        """Let ``watch`` read the map of slots again."""
-        self._is_stale.set()
 
     async def watch(self) -> None:
         """Read the map of slots whenever it may have changed, until cancelled."""
@@ -144,14 +134,14 @@ class ClusterServers:
         if not views:
             self._problem = "; ".join(sorted(problems))
             self._breaker.failed(self._problem, at_once=True)
-            self.mark_stale()
+            self._is_stale.set()
             return False
         self._breaker.answered()
         view = max(views, key=lambda view: (view.is_ok, view.epoch))
         self._view, self._owners = view, {}
         if not view.slots:
             self._problem = "CLUSTERDOWN no node has any slot"
-            self.mark_stale()
+            self._is_stale.set()
             return False
         known = {address for _, _, nodes in view.slots for address in nodes}
         await self._close(self._nodes.keys() - known - set(self._seeds))
@@ -166,11 +156,12 @@ class ClusterServers:
         target, is_asking = server, False
         for _ in range(_MOST_REDIRECTS):
             if isinstance(redirect, AskError):
-                target = self.node(_reached_at(redirect.host, redirect.port, Address.read(target.address).host))
+                asked_host = target.address.rpartition(":")[0].strip("[]")
+                target = self.node(_reached_at(redirect.host, redirect.port, asked_host))
                 is_asking = not isinstance(redirect, MovedError)
                 if not is_asking:  # for all later commands of the slot
                     self._owners[redirect.slot_id] = target
-                    self.mark_stale()
+                    self._is_stale.set()
             else:
                 await asyncio.sleep(_TRY_AGAIN_AFTER)
             # Without ASKING, a node that the slot moves to says that the slot is not there yet.

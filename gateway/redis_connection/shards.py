@@ -30,6 +30,7 @@ class Named(Protocol):
 N = TypeVar("N", bound=Named)
 
 SLOTS: Final = 16384
+_HASH_TAG: Final = re.compile(r"\{(.+?)\}")
 
 # By the end of its name, the type of each key that is not about one image, for as long as gateways run.
 _TYPES: Final = {
@@ -51,10 +52,9 @@ class Shard:
     queue, attempts, dead: the queue of renewals.
     """
 
-    __slots__ = ("attempts", "dead", "expiry", "hits", "number", "prefix", "queue", "refreshes", "slot", "used")
+    __slots__ = ("attempts", "dead", "expiry", "hits", "prefix", "queue", "refreshes", "slot", "used")
 
-    def __init__(self, number: int, prefix: str, slot: int) -> None:
-        self.number = number
+    def __init__(self, prefix: str, slot: int) -> None:
         self.prefix = prefix
         self.slot = slot
         self.used, self.expiry, self.hits, self.refreshes = (
@@ -124,11 +124,8 @@ class Shards:
     def __init__(self, servers: Servers, prefix: str, count: int = 1) -> None:
         self.servers = servers
         self.prefix = prefix
-        if count == 1:
-            self.all: Sequence[Shard] = (Shard(0, prefix, 0),)
-        else:
-            tags = [f"s{number:02}" for number in range(count)]
-            self.all = tuple(Shard(n, f"{prefix}{{{tag}}}:", slot_of(tag)) for n, tag in enumerate(tags))
+        prefixes = [f"{prefix}{{s{number:02}}}:" for number in range(count)] if count > 1 else [prefix]
+        self.all = tuple(Shard(prefix, slot_of(prefix)) for prefix in prefixes)
         self.first = self.all[0]
         self._mask = count - 1
 
@@ -262,5 +259,6 @@ def decode_variant(word: bytes) -> ImageVariant:
 
 
 def slot_of(key: str) -> int:
-    """Return the slot of a key without a hash tag, or of a hash tag: CRC-16 (Redis Cluster specification)."""
-    return binascii.crc_hqx(key.encode(), 0) % SLOTS
+    """Return the slot of a key, by the hash tag in it if there is one: CRC-16 (Redis Cluster specification)."""
+    tag = _HASH_TAG.search(key)
+    return binascii.crc_hqx((tag[1] if tag else key).encode(), 0) % SLOTS

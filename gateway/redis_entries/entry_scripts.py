@@ -22,8 +22,7 @@ class EntryRow(NamedTuple):
     due: float | str
 
 
-# Keep entries, and in the same step enter the kept entries into the indexes and the refresh queue. Return 1 for each
-# entry that was kept, else 0.
+# Keep entries, and in the same step enter the kept entries into the indexes and the refresh queue.
 #
 # A URL is never replaced by a URL that ends earlier, not even by another replica: two replicas may write in any order.
 # A URL that ends later than ``latest_end``, the latest end of a URL signed by now, was signed by a clock that ran
@@ -37,7 +36,6 @@ KEEP_ENTRIES: Final = Script(
     rows=" ".join(EntryRow._fields),
     body=r"""
 local any_failed = redis.call('EXISTS', attempts, dead) > 0
-local done = {}
 for i, key in ipairs(entries) do
     local row = rows[i]
     local value, ends = row.value, tonumber(string.match(row.value, '^(%d+) '))
@@ -53,7 +51,6 @@ for i, key in ipairs(entries) do
             may = dropped == row.seen and not is_later
         end
     end
-    done[i] = may and 1 or 0
     if may then
         if row.seen ~= '' then
             value = value .. '\n' .. row.seen
@@ -72,7 +69,6 @@ for i, key in ipairs(entries) do
 end
 redis.call('EXPIRE', expiry, index_life)
 redis.call('EXPIRE', used, index_life)
-return done
 """,
 )
 

@@ -169,25 +169,14 @@ class EntryLookUp(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class EntryRules:
-    """Rules of ``UrlEntries``: which URLs it uses and renews, and how long a dropped image leaves a mark (tombstone).
-
-    renews: an entry is queued for its renewal.
-    with_links: links are signed, so an entry without the count of killed links is not used.
-    tombstone_ttl: for how many seconds a dropped image leaves a tombstone. It must be longer than a renewal takes from
-    reading the row to writing the entry.
-    """
-
-    renews: bool = True
-    with_links: bool = False
-    tombstone_ttl: float = 30.0
-
-
-@dataclass(frozen=True, slots=True)
 class UrlEntries:
     """Reads and writes the presigned URLs in Redis, which replicas share. An entry is kept while its URL may be used.
 
     codec: decides whether a gateway with the same secret and configuration wrote an entry. No other entry is used.
+    renews: an entry is queued for its renewal.
+    with_links: links are signed, so an entry without the count of killed links is not used.
+    tombstone_ttl: for how many seconds a dropped image leaves a mark (tombstone). It must be longer than a renewal
+        takes from reading the row to writing the entry.
 
     What is asked about several shards is answered by those whose server answers. Raises ``CacheUnavailable`` if none
     does.
@@ -196,12 +185,14 @@ class UrlEntries:
     shards: Shards
     codec: EntryCodec
     lifetime: Lifetime
-    rules: EntryRules = EntryRules()
     now: Callable[[], float] = time.time
+    renews: bool = True
+    with_links: bool = False
+    tombstone_ttl: float = 30.0
 
     @property
     def _tombstone_life(self) -> int:
-        return int(self.rules.tombstone_ttl * 1000)
+        return int(self.tombstone_ttl * 1000)
 
     async def find(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, EntryLookUp]:
         """Return the cached entries of ``variants``.
@@ -232,39 +223,32 @@ class UrlEntries:
         """Return the entries without their images: enough to see which to renew, and far cheaper than decoding them."""
         return {variant: _header_of(answer) for variant, answer in (await self._read(variants)).items()}
 
-    async def keep(
-        self, made: Sequence[Made], hits: Mapping[ImageVariant, float] = _NO_HITS
-    ) -> dict[ImageVariant, bool]:
+    async def keep(self, made: Sequence[Made], hits: Mapping[ImageVariant, float] = _NO_HITS) -> None:
         """Keep each image for as long as its URL may be used, unless the entry there is good and ends later.
 
-        An image dropped since its row was read is not kept. Return for each image whether it was kept. The images kept
-        are indexed and queued for their renewal in the same step, images with more ``hits`` for an earlier one. Raises
-        ``CacheUnavailable`` after the other shards are written, if the server of a shard fails.
+        An image dropped since its row was read is not kept. The images kept are indexed and queued for their renewal in
+        the same step, images with more ``hits`` for an earlier one. Raises ``CacheUnavailable`` after the other shards
+        are written, if the server of a shard fails.
         """
         now = self.now()
-        kept: dict[ImageVariant, bool] = {}
         for some in in_groups(made, _KEPT_AT_ONCE):
-            kept |= await self._keep(some, hits, now)
-        return kept
+            await self._keep(some, hits, now)
 
-    async def _keep(
-        self, entries: Sequence[Made], hits: Mapping[ImageVariant, float], now: float
-    ) -> dict[ImageVariant, bool]:
+    async def _keep(self, entries: Sequence[Made], hits: Mapping[ImageVariant, float], now: float) -> None:
         by_variant = {
             ImageVariant(made.image.record.image_id, made.image.rendition): made
             for made in entries
             if self.codec.is_current(made.image)
         }
-        groups = self.shards.split(by_variant)
         commands: dict[Shard, list[Command]] = {}
         slices = TimeSlices()
-        for shard, own in groups.items():
+        for shard, own in self.shards.split(by_variant).items():
             rows: list[EntryRow] = []
             for variant in own:
                 await slices.pause()
                 image, seen = by_variant[variant]
                 usable_for = image.presigned.expires_at - self.lifetime.margin(image.presigned) - math.ceil(now)
-                due = self.lifetime.due_at(image.presigned, hits.get(variant, 0)) if self.rules.renews else ""
+                due = self.lifetime.due_at(image.presigned, hits.get(variant, 0)) if self.renews else ""
                 rows.append(EntryRow(self.codec.encode(image), seen, usable_for, encode_variant(variant), due))
             keeping = KEEP_ENTRIES.command(
                 used=shard.used,
@@ -279,12 +263,7 @@ class UrlEntries:
                 rows=rows,
             )
             commands[shard] = [keeping]
-        answers = (await self.shards.run(commands)).complete()
-        return {
-            variant: bool(done)
-            for shard, [group] in answers.items()
-            for variant, done in zip(groups[shard], group, strict=True)
-        }
+        (await self.shards.run(commands)).complete()
 
     async def drop(self, image_ids: Sequence[str]) -> None:
         """Replace the entries of changed or deleted images by tombstones: a concurrent write cannot restore them.
@@ -344,7 +323,7 @@ class UrlEntries:
             image = self.codec.decode(value, variant)
         except ValueError:
             image = None
-        if image is None or (image.record.links_killed is None and self.rules.with_links):
+        if image is None or (image.record.links_killed is None and self.with_links):
             carried = _CARRIED.search(answer)
             seen = Tombstone(carried[1]) if carried is not None else NO_TOMBSTONE
             return EntryLookUp(None, seen, _header_of(answer).expires_at, is_foreign=True)

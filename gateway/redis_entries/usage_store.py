@@ -66,7 +66,7 @@ class UsageStore:
             ],
         )
         return {
-            variant: Usage(int(_count(hits)), int(_count(refreshes)), _time(used))
+            variant: Usage(int(_count(hits)), int(_count(refreshes)), _count(used) or None)
             for variant, (hits, refreshes, used) in found.items()
         }
 
@@ -95,10 +95,12 @@ class UsageStore:
 
     async def remove(self, variants: Sequence[ImageVariant]) -> None:
         """Remove everything stored about the variants."""
-        answers = await self.shards.run_split(
-            variants, lambda shard, own: [("ZREM", key, *map(encode_variant, own)) for key in _keys(shard)]
-        )
-        answers.complete()
+
+        def removing(shard: Shard, own: Sequence[ImageVariant]) -> list[Command]:
+            keys, words = (shard.used, shard.hits, shard.refreshes, shard.expiry), [*map(encode_variant, own)]
+            return [("ZREM", key, *words) for key in keys]
+
+        (await self.shards.run_split(variants, removing)).complete()
 
     async def hottest(self, most: int) -> list[str]:
         """Return the ids of up to ``most`` images, the most used first. The uses of every style count.
@@ -151,10 +153,6 @@ class UsageStore:
         return len(taken), _variants_in(word for word, _ in taken)
 
 
-def _keys(shard: Shard) -> tuple[str, ...]:
-    return shard.used, shard.hits, shard.refreshes, shard.expiry
-
-
 def _variants_in(words: Iterable[bytes]) -> list[ImageVariant]:
     """Return the variants that the words name, without the words of other programs."""
     variants: list[ImageVariant] = []
@@ -173,7 +171,3 @@ def _lines(counted: Mapping[ImageVariant, Usage], name: str) -> str:
 def _count(score: float | None) -> float:
     """Return the count, or 0 for a value that no gateway wrote."""
     return score if score is not None and 0 <= score < math.inf else 0.0
-
-
-def _time(score: float | None) -> float | None:
-    return score if score is not None and math.isfinite(score) else None

@@ -72,27 +72,6 @@ return counts
 """,
 )
 
-# Set the times of words (with ``only_if_queued`` 1, of queued ones), without failed attempts, and not dead.
-_SET_TIMES: Final = Script(
-    keys="queue attempts dead",
-    arguments="only_if_queued",
-    rows="word due_at",
-    body="""
-local any_failed = redis.call('EXISTS', attempts, dead) > 0
-for _, row in ipairs(rows) do
-    if only_if_queued == '1' then
-        redis.call('ZADD', queue, 'XX', row.due_at, row.word)
-    else
-        redis.call('ZADD', queue, row.due_at, row.word)
-    end
-    if any_failed then
-        redis.call('HDEL', attempts, row.word)
-        redis.call('HDEL', dead, row.word)
-    end
-end
-""",
-)
-
 # Return the number of attempts, with this one, kept for ``life`` seconds. What is not a number counts as 0.
 _COUNT_ATTEMPT: Final = Script(
     keys="attempts",
@@ -177,7 +156,6 @@ class LeasedQueue:
     What concerns several shards is done in the shards whose server answers before ``CacheUnavailable`` is raised.
 
     name: the second part of the names of the keys.
-    homes: the shards that have items. None: all, each the items of its images. What belongs to no home is in the first.
     horizon: an item due more than so many seconds from now is due now: no gateway queues for later.
     """
 
@@ -187,14 +165,11 @@ class LeasedQueue:
         name: str,
         *,
         limits: Live[QueueLimits],
-        homes: Sequence[Shard] | None = None,
         random: Callable[[], float] = random.random,
         horizon: float = _HORIZON,
     ) -> None:
         self._shards = shards
-        self._keys = {
-            shard: QueueKeys(*(shard.key(name, part) for part in QueueKeys._fields)) for shard in homes or shards.all
-        }
+        self._keys = {shard: QueueKeys(*(shard.key(name, part) for part in QueueKeys._fields)) for shard in shards.all}
         self._horizon = horizon
         self.limits = limits
         self._random = random
@@ -205,11 +180,12 @@ class LeasedQueue:
         ``only_if_queued``: a claimed item that was removed since its claim stays removed.
         """
         commands: dict[Shard, list[Command]] = {}
-        for shard, items in self._split(due).items():
+        for shard, items in self._shards.split(due).items():
             for some in in_groups(items, _AT_ONCE):
-                rows = [(encode_variant(item), due[item]) for item in some]
-                call = _SET_TIMES.command(**self._keys[shard]._asdict(), only_if_queued=int(only_if_queued), rows=rows)
-                commands.setdefault(shard, []).append(call)
+                keys, words = self._keys[shard], [encode_variant(item) for item in some]
+                times = chain.from_iterable(zip((due[item] for item in some), words, strict=True))
+                setting = ("ZADD", keys.queue, *(["XX"] if only_if_queued else []), *times)
+                commands.setdefault(shard, []).extend([setting, *(("HDEL", key, *words) for key in keys[1:])])
         (await self._shards.run(commands)).complete()
 
     async def look(self, now: float, shards: Iterable[Shard] | None = None) -> Mapping[Shard, QueueState]:
@@ -259,7 +235,7 @@ class LeasedQueue:
     async def remove(self, items: Sequence[ImageVariant]) -> None:
         """Take the items out of the queue, and off the dead list."""
         commands: dict[Shard, list[Command]] = {}
-        for shard, own in self._split(items).items():
+        for shard, own in self._shards.split(items).items():
             keys, words = self._keys[shard], [encode_variant(item) for item in own]
             commands[shard] = [("ZREM", keys.queue, *words), *(("HDEL", key, *words) for key in keys[1:])]
         (await self._shards.run(commands)).complete()
@@ -267,7 +243,7 @@ class LeasedQueue:
     async def postpone(self, items: Sequence[ImageVariant], now: float, seconds: float) -> None:
         """Queue claimed items again for within ``seconds``, without counting an attempt."""
         commands: dict[Shard, list[Command]] = {}
-        for shard, own in self._split(items).items():
+        for shard, own in self._shards.split(items).items():
             due = ((now + seconds * (0.5 + self._random() / 2), encode_variant(item)) for item in own)
             commands[shard] = [("ZADD", self._keys[shard].queue, "XX", *chain.from_iterable(due))]
         (await self._shards.run(commands)).complete()
@@ -277,7 +253,7 @@ class LeasedQueue:
 
         The backoff is exponential with full jitter, and lasts at most ten leases.
         """
-        shard, word = self._shard_of(item), encode_variant(item)
+        shard, word = self._shards.of(item.image_id), encode_variant(item)
         keys, limits = self._keys[shard], self.limits.value
         call = _COUNT_ATTEMPT.command(attempts=keys.attempts, word=word, life=_ATTEMPTS_LIFE)
         [attempts] = await self._shards.run_on(shard, call)
@@ -313,7 +289,7 @@ class LeasedQueue:
                 if garbage:
                     await self._shards.run_on(shard, ("HDEL", self._keys[shard].dead, *garbage))
             return moved
-        for shard, items in self._split(chosen).items():
+        for shard, items in self._shards.split(chosen).items():
             words = [encode_variant(item) for item in items]
             [entries] = await self._shards.run_on(shard, ("HMGET", self._keys[shard].dead, *words))
             dead = [word for word, entry in zip(words, entries, strict=True) if entry is not None]
@@ -341,13 +317,13 @@ class LeasedQueue:
 
     async def due_at(self, item: ImageVariant) -> float | None:
         """Return when the item is due, or None when it is not queued, or at an infinite time."""
-        shard = self._shard_of(item)
+        shard = self._shards.of(item.image_id)
         [score] = await self._shards.run_on(shard, ("ZSCORE", self._keys[shard].queue, encode_variant(item)))
         return float(score) if score is not None and math.isfinite(score) else None
 
     async def dead_entry(self, item: ImageVariant) -> DeadEntry | None:
         """Return the item's entry in the dead list."""
-        shard = self._shard_of(item)
+        shard = self._shards.of(item.image_id)
         [entry] = await self._shards.run_on(shard, ("HGET", self._keys[shard].dead, encode_variant(item)))
         return DeadEntry.decode(item, entry) if entry is not None else None
 
@@ -372,16 +348,6 @@ class LeasedQueue:
         """Return the answer of each shard to its command. Raises ``CacheUnavailable`` if any of them fails."""
         answers = await self._shards.run({shard: [command(keys)] for shard, keys in self._keys.items()})
         return {shard: answer for shard, [answer] in answers.complete().items()}
-
-    def _shard_of(self, item: ImageVariant) -> Shard:
-        shard = self._shards.of(item.image_id)
-        return shard if shard in self._keys else self._shards.first
-
-    def _split(self, items: Iterable[ImageVariant]) -> dict[Shard, list[ImageVariant]]:
-        groups: dict[Shard, list[ImageVariant]] = {}
-        for item in items:
-            groups.setdefault(self._shard_of(item), []).append(item)
-        return groups
 
     def _read_claims(self, flat: Sequence[Any], *, instead_of_infinity: float) -> tuple[list[Claim], list[bytes]]:
         """Return words, each followed by its score, as claims, and the words that cannot be decoded."""

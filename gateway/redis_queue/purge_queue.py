@@ -136,9 +136,10 @@ class PurgeQueue(LeasedQueue):
     def __init__(
         self, shards: Shards, *, per_second: float, max_queued: int = 1_000_000, max_dead: int = _MAX_DEAD
     ) -> None:
-        self._home = home = shards.first
         limits = Live(QueueLimits(lambda: _LEASE, _MAX_ATTEMPTS, max_dead))
-        super().__init__(shards, "purge", limits=limits, homes=(home,), horizon=LATEST_DUE)
+        alone = Shards(shards.servers, shards.first.prefix)
+        super().__init__(alone, "purge", limits=limits, horizon=LATEST_DUE)
+        self._home = home = alone.first
         self._queue, self._attempts, self._dead = self._keys[home]
         self._pace = home.key("purge", "pace")
         self._interval = 1 / per_second

@@ -74,8 +74,7 @@ class InvalidationChannel:
                         raise
                 is_due.clear()
                 await is_due.wait()
-            except CacheUnavailable as error:
-                logger.debug("other replicas are not told yet: %s", error)
+            except CacheUnavailable:
                 await asyncio.sleep(_SWEEP_PAUSE)
 
     async def ask(self, question: str) -> None:
@@ -145,7 +144,6 @@ class InvalidationChannel:
                     await self._receive(subscription, server, log, use_new_url)
             except (CacheUnavailable, *REDIS_ERRORS) as error:
                 self._note(message_of(error) or "no answer")
-                logger.debug("not listening to the other replicas: %s", error)
             except Exception:  # else this replica would miss every purge until a restart
                 self._note("an unexpected error: the log has it")
                 logger.exception("listening to the other replicas failed")

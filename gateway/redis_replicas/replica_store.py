@@ -8,7 +8,6 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from gateway.findings.finding import Finding
 from gateway.metrics.events import MOST_SHARED, Event
 from gateway.net.printable import printable
-from gateway.redis_connection.guarded_client import Script
 from gateway.redis_connection.shards import Shards
 
 Part = TypeVar("Part", Finding, Event)
@@ -72,22 +71,6 @@ class ReplicaPoint:
 _POINT: Final = TypeAdapter(ReplicaPoint)
 
 
-# Replace the point ``before``, or "", by a new one. Remove points ``life`` seconds older, and beyond ``most``.
-_PUBLISH: Final = Script(
-    keys="replicas",
-    arguments="before point at most life",
-    body="""
-if before ~= '' then
-    redis.call('ZREM', replicas, before)
-end
-redis.call('ZADD', replicas, at, point)
-redis.call('ZREMRANGEBYSCORE', replicas, '-inf', at - life)
-redis.call('ZREMRANGEBYRANK', replicas, 0, -most - 1)
-redis.call('EXPIRE', replicas, life)
-""",
-)
-
-
 class ReplicaStore:
     """Shares the state of each gateway (replica) through Redis, so that the console of each shows all.
 
@@ -102,12 +85,16 @@ class ReplicaStore:
 
     async def publish(self, point: ReplicaPoint) -> None:
         """Replace the last point of this replica, and remove the replicas that have ended."""
-        before, new = self._published or b"", point.encode()
-        self._published = new  # also if no answer comes: Redis may have added it
-        call = _PUBLISH.command(
-            replicas=self._key, before=before, point=new, at=point.at, most=_MOST_REPLICAS, life=_LIFE
+        before, self._published = self._published, point.encode()  # also if no answer comes: Redis may have added it
+        key, new = self._key, self._published
+        await self._shards.run_on(
+            self._place,
+            ("ZADD", key, point.at, new),  # first: a reader in between sees both
+            *([("ZREM", key, before)] if before not in (None, new) else []),
+            ("ZREMRANGEBYSCORE", key, "-inf", point.at - _LIFE),
+            ("ZREMRANGEBYRANK", key, 0, -_MOST_REPLICAS - 1),
+            ("EXPIRE", key, _LIFE),
         )
-        await self._shards.run_on(self._place, call)
 
     async def withdraw(self) -> None:
         """Remove the last point of this replica."""

@@ -18,7 +18,7 @@ from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_connection.shards import Shards
 from gateway.redis_entries.daily_statistics import DailyStatistics
 from gateway.redis_entries.metadata_store import MetadataStore
-from gateway.redis_entries.url_entries import EntryCodec, EntryMac, EntryRules, UrlEntries
+from gateway.redis_entries.url_entries import EntryCodec, EntryMac, UrlEntries
 from gateway.redis_entries.usage_store import UsageStore
 from gateway.redis_queue.leased_queue import LeasedQueue, QueueLimits
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
@@ -42,15 +42,18 @@ class RedisStores:
     def __init__(self, live: Live[Settings], gauges: RedisGauges, signing: Signing, shards: Shards) -> None:
         settings, renditions, url_cache = live.value, signing.renditions, live.map(lambda settings: settings.url_cache)
         secrets_of_entries = live.map(lambda settings: entry_secrets(settings.redis, settings.cos))
-        rules = EntryRules(
+        self.shards = shards
+        self.mac = EntryMac(secrets_of_entries, settings.sources, signing.hosts.named)
+        codec = EntryCodec(self.mac, signing.signer)
+        self.entries = UrlEntries(
+            shards,
+            codec,
+            signing.lifetime,
+            signing.clock.now,
             renews=settings.url_prerefresh.enabled,
             with_links=settings.access.signed_links is not None,
             tombstone_ttl=2 * settings.postgres.timeout + 20,
         )
-        self.shards = shards
-        self.mac = EntryMac(secrets_of_entries, settings.sources, signing.hosts.named)
-        codec = EntryCodec(self.mac, signing.signer)
-        self.entries = UrlEntries(shards, codec, signing.lifetime, rules, signing.clock.now)
         self.usage = UsageStore(shards)
         self.queue = LeasedQueue(shards, "refresh", limits=live.map(partial(_queue_limits, signing)))
         self.maintenance = SharedMaintenance(shards, self.entries, self.usage, self.queue, renditions, url_cache)

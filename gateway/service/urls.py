@@ -65,7 +65,9 @@ class Urls:
         self.usage = UsageCounter(uses, report_images=daily.add_images if daily is not None else None, now=now)
         self.aliases: Aliases | None = None
         if live.value.postgres.columns.alias is not None:
-            self.aliases = Aliases(catalog, resolver, url_cache, UNKNOWN_TTL, self.local.now)
+            self.aliases = Aliases(
+                catalog.find_aliases, catalog.aliases_of, resolver, url_cache, UNKNOWN_TTL, self.local.now
+            )
 
     async def aclose(self) -> None:
         """Cancel running look-ups and reads."""

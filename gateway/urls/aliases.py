@@ -1,13 +1,12 @@
 """Aliases: texts of the application that are further addresses of images, such as a slug or a former path."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from gateway.catalog.record import Catalog
 from gateway.concurrency.grouped_calls import GroupedCalls
 from gateway.errors import CatalogUnavailable, ImageNotFound, InvalidAlias
 from gateway.settings import Live, UrlCacheSettings
@@ -18,14 +17,8 @@ _LONGEST: Final = 850  # bytes of UTF-8, as the longest key of COS
 _UNKNOWN_SHARE: Final = 10  # unknown aliases have one place for so many of known ones
 
 
-class AliasCatalog(Catalog, Protocol):
-    """Reads which image has an alias, as ``PostgresCatalog`` does. It may raise ``CatalogUnavailable``."""
-
-    async def find_aliases(self, aliases: Sequence[str]) -> Mapping[str, str]:
-        """Return the ids of the images that may be served, by their aliases."""
-
-    async def aliases_of(self, image_ids: Sequence[str]) -> Mapping[str, str]:
-        """Return the aliases of rows by the ids of their images, also of rows that are not served."""
+# May raise ``CatalogUnavailable``.
+Query: TypeAlias = Callable[[Sequence[str]], Awaitable[Mapping[str, str]]]
 
 
 def alias_in(path: str) -> str:
@@ -49,9 +42,13 @@ class Aliases:
     What was found needs no invalidation: an image is used only if its row, as the resolver has it, still has the alias.
     So an alias that moves to another row is that row's as soon as the change is heard. An unknown alias is remembered
     for ``unknown_ttl`` seconds.
+
+    ids_of: returns the ids of the images that may be served, by their aliases.
+    aliases_of: returns the aliases of rows by the ids of their images, also of rows that are not served.
     """
 
-    catalog: AliasCatalog
+    ids_of: Query
+    aliases_of: Query
     resolver: UrlResolver
     settings: Live[UrlCacheSettings]
     unknown_ttl: float
@@ -81,7 +78,7 @@ class Aliases:
         """Return the aliases by which images were found last, and those that their rows have now. Raises nothing."""
         found = {image_id: {self._aliases[image_id]} for image_id in image_ids if image_id in self._aliases}
         with suppress(CatalogUnavailable):
-            for image_id, alias in (await self.catalog.aliases_of(image_ids)).items():
+            for image_id, alias in (await self.aliases_of(image_ids)).items():
                 found.setdefault(image_id, set()).add(alias)
         return found
 
@@ -91,7 +88,7 @@ class Aliases:
 
     async def _look_up(self, wanted: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], str | Exception]:
         began = self.now()
-        found = await self.catalog.find_aliases(list({alias for alias, _ in wanted}))
+        found = await self.ids_of(list({alias for alias, _ in wanted}))
         results: dict[tuple[str, int], str | Exception] = {}
         for key in wanted:
             alias, _ = key

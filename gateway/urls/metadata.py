@@ -1,10 +1,10 @@
 """Metadata of images: sizes from the row where it has them, else from COS, which is asked once and remembered."""
 
 import asyncio
-import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Final, NamedTuple
 
@@ -14,8 +14,6 @@ from gateway.concurrency.single_flight import SingleFlight
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_entries.metadata_store import INCOMPLETE_LIFE, MetadataStore
 from gateway.urls.metrics import UrlMetrics
-
-logger = logging.getLogger(__name__)
 
 # COS charges for each image that it describes, and anyone can ask for the metadata of all public images.
 PER_MINUTE: Final = 600
@@ -102,13 +100,10 @@ class MetadataLookup:
         return found
 
     async def _in_redis(self, records: Sequence[ImageRecord]) -> dict[str, ImageMetadata]:
-        if self.store is None or not records:
-            return {}
-        try:
-            found = await self.store.get_many(records)
-        except CacheUnavailable as error:
-            logger.debug("redis unavailable: %s", error)
-            return {}
+        found: dict[str, ImageMetadata] = {}
+        if self.store is not None and records:
+            with suppress(CacheUnavailable):
+                found = await self.store.get_many(records)
         for record in records:
             if (metadata := found.get(record.image_id)) is not None:
                 if self._lacks_placeholder(record, metadata):
@@ -140,10 +135,8 @@ class MetadataLookup:
             return metadata
         self._keep(record, metadata)
         if self.store is not None:
-            try:
+            with suppress(CacheUnavailable):
                 await self.store.put(record, metadata)
-            except CacheUnavailable as error:
-                logger.debug("redis unavailable: %s", error)
         return metadata
 
     def _keep(self, record: ImageRecord, metadata: ImageMetadata) -> None:

@@ -1,8 +1,8 @@
 """The resolver: image id -> signed image, by the local tier, Redis, or the catalog and the signer."""
 
-import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
@@ -21,8 +21,6 @@ from gateway.urls.local_tier import ImageMissing, LocalState, LocalTier
 from gateway.urls.metrics import UrlMetrics
 from gateway.urls.new_variants import NewVariant, NewVariants
 from gateway.urls.outage import CachedEntry, Outage, read_row, unread_for
-
-logger = logging.getLogger(__name__)
 
 _LOCAL_HIT, _LOCAL_MISS, _LOCAL_UNKNOWN = ("local", "hit"), ("local", "miss"), ("local", "unknown")
 _NOT_FOUND = EntryLookUp()
@@ -103,13 +101,13 @@ class UrlResolver:
             "look-up", self._look_up_many, self.metrics.coalesced_requests, part_of=self._server_of
         )
 
-    def get_cached(self, image_id: str, rendition: str | None = None) -> Resolved[SignedImage] | None:
-        """Return the image cached here, or None (``look_up``). Raises ``UnknownStyle`` or ``ImageNotFound``."""
-        image = self.image_here(image_id, rendition)
+    def get_cached(self, image_id: str) -> Resolved[SignedImage] | None:
+        """Return the original cached here, or None (``look_up``). Raises ``ImageNotFound``."""
+        image = self.image_here(image_id)
         return Resolved(image, True) if image is not None else None
 
     def image_here(self, image_id: str, rendition: str | None = None) -> SignedImage | None:
-        """Return the image of ``get_cached`` alone."""
+        """Return the image cached here, or None (``look_up``). Raises ``UnknownStyle`` or ``ImageNotFound``."""
         try:
             image = self.local.get(image_id if rendition is None else ImageVariant(image_id, rendition))
         except ImageMissing:
@@ -294,10 +292,8 @@ class UrlResolver:
         if self.shared is None:
             return {}, {}
         found: _Found = {}
-        try:
+        with suppress(CacheUnavailable):
             found = await self.shared.find(variants)
-        except CacheUnavailable as error:
-            logger.debug("redis unavailable: %s", error)
         results, usable = Counter(error=len(variants) - len(found)), {}
         for variant, there in found.items():
             if there.image is not None and self._is_trusted(there.image):
@@ -345,7 +341,5 @@ class UrlResolver:
         for each in made:
             self.keep_local(each.image, mark)
         if self.shared is not None:
-            try:
+            with suppress(CacheUnavailable):
                 await self.shared.keep(made)
-            except CacheUnavailable as error:
-                logger.debug("redis unavailable: %s", error)

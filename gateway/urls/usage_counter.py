@@ -1,9 +1,9 @@
 """How often images are requested: counted in memory, written to Redis once a second."""
 
-import logging
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -13,8 +13,6 @@ from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_connection.shards import Shard
 from gateway.redis_entries.usage_store import Usage, UsageBatch, UsageStore
-
-logger = logging.getLogger(__name__)
 
 _MAX_VARIANTS = 50_000
 _BATCH_SIZE = 200  # variants; a script blocks Redis for about a third of a millisecond, and the loop for less than one
@@ -31,9 +29,6 @@ class _Backlog:
 
     waiting: dict[ImageVariant, Usage] = field(default_factory=dict)
     unconfirmed: UsageBatch | None = None
-
-    def is_unconfirmed(self, variant: ImageVariant) -> bool:
-        return self.unconfirmed is not None and variant in self.unconfirmed.counted
 
     def unwritten(self, variant: ImageVariant, *, with_unconfirmed: bool = False) -> Usage:
         waiting = self.waiting.get(variant, _NO_USAGE)
@@ -106,13 +101,12 @@ class UsageCounter:
         """Return the numbers in Redis plus the numbers not written yet, without the accesses since the last flush."""
         backlogs = {variant: self._backlog_of(variant) for variant in variants}
         # While a batch is being written, the count in Redis may or may not include it, so it is read again later.
-        unsure, batches = {variant for variant in variants if backlogs[variant].is_unconfirmed(variant)}, self._batches
+        written, batches = [backlog.unconfirmed for backlog in backlogs.values()], self._batches
+        unsure = {variant for batch in written if batch is not None for variant in batch.counted}
         counts: dict[ImageVariant, int] = {}
         if self._store is not None:
-            try:
+            with suppress(CacheUnavailable):
                 counts = await self._store.access_counts(variants)
-            except CacheUnavailable as error:
-                logger.debug("access counts are those of this process: %s", error)
         totals: dict[ImageVariant, int] = {}
         for variant, backlog in backlogs.items():
             if variant in counts:
@@ -164,9 +158,7 @@ class UsageCounter:
             for batch in batches:
                 if batch.shard not in failed:
                     self._backlogs[batch.shard].unconfirmed = None
-            for error in failed.values():
-                logger.debug("usage counts wait for redis: %s", error)
-            held_up |= failed.keys()
+            held_up.update(failed)
 
     def _next_batches(self, store: UsageStore, held_up: Collection[Shard]) -> list[UsageBatch]:
         """Return what is unconfirmed, and batches of shards without, of up to ``_BATCH_SIZE`` variants together."""

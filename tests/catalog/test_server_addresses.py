@@ -126,7 +126,7 @@ async def test_a_name_that_is_unknown_makes_the_catalog_unavailable_and_is_asked
 
 async def test_nothing_runs_on_when_the_pool_closes(named_dsn: str, resolver: Resolver) -> None:
     def look_ups() -> list[Any]:
-        return [task for task in asyncio.all_tasks() if task.get_name() == "postgres-addresses"]
+        return [task for task in asyncio.all_tasks() if task.get_name().startswith("postgres-addresses")]
 
     resolver.is_free.clear()
     async with opening(named_dsn, resolver) as catalog:

@@ -457,7 +457,7 @@ async def test_several_shards_on_one_server(redis_url: str, redis_client: "redis
         tier = make_tier(shards, clock, max_size=1000)
         ids = [f"id-{number}" for number in range(30)]
         await one_round(tier, ids)
-        assert redis_client.exists(f"image:{{s{shards.of('id-9').number:02}}}:url:id-9")
+        assert redis_client.exists(f"{shards.of('id-9').prefix}url:id-9")
         small = make_tier(shards, clock, max_size=8)
         for _ in shards.all:  # it looks at a shard at a time
             await small.maintenance.trim()
@@ -477,7 +477,7 @@ def test_the_shard_of_an_image_is_the_end_of_the_checksum_of_its_id() -> None:
         "image:{s41}:",
         "image:{s26}:",
     ]
-    sizes = Counter(shards.of(f"image-{number:08}").number for number in range(100_000))
+    sizes = Counter(shards.of(f"image-{number:08}") for number in range(100_000))
     assert len(sizes) == 64
     assert max(sizes.values()) < 1.1 * 100_000 / 64
 

@@ -247,7 +247,11 @@ async def half_away(redis_url: str, redis_client: "redis.Redis", clock: Clock) -
 def ids_of(tier: Tier, *numbers: int) -> list[str]:
     """Return three images of each of the shards."""
     ids = [f"id-{number}" for number in range(100)]
-    return [image_id for number in numbers for image_id in [x for x in ids if tier.shards.of(x).number == number][:3]]
+    return [
+        image_id
+        for number in numbers
+        for image_id in [x for x in ids if tier.shards.of(x) is tier.shards.all[number]][:3]
+    ]
 
 
 async def test_a_server_that_is_away_takes_its_images_with_it_alone(half_away: Tier) -> None:

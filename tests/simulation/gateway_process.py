@@ -40,7 +40,7 @@ from gateway.purge.target import Target
 from gateway.purge.worker import PurgeWorker
 from gateway.redis_connection.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.redis_connection.shards import OneServer, Shards
-from gateway.redis_entries.url_entries import EntryCodec, EntryMac, EntryRules, UrlEntries
+from gateway.redis_entries.url_entries import EntryCodec, EntryMac, UrlEntries
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
 from gateway.service.metrics import Metrics
 from gateway.service.urls import rows_missed
@@ -165,9 +165,8 @@ class Gateway:
         signer = Signer(
             _CREDENTIALS, _HOSTS, Live(url_cache()), renditions=_RENDITIONS, metrics=_METRICS.presign, now=clocks.cos
         )
-        rules = EntryRules(tombstone_ttl=2 * TIMEOUT + 20)
         codec = EntryCodec(EntryMac(_SECRETS, str(settings.sources)), signer)
-        entries = UrlEntries(shards, codec, lifetime, rules, clocks.cos)
+        entries = UrlEntries(shards, codec, lifetime, clocks.cos, tombstone_ttl=2 * TIMEOUT + 20)
         name = secrets.token_hex(8)
         self.log = ChangeLog([Source.ROWS, Source.REPLICAS], name, steady())
         self.nginx_list = NginxList(self.log, name, lambda: self.setup.settings, clocks.wall() - steady())

@@ -94,7 +94,9 @@ class Redis:
             entries, (latest, _, _, *values) = keys[5:], values
             width = len(EntryRow._fields)
             rows = [EntryRow(*values[start : start + width]) for start in range(0, len(values), width)]
-            return [self._keep(key, row, float(latest)) for key, row in zip(entries, rows, strict=True)]
+            for key, row in zip(entries, rows, strict=True):
+                self._keep(key, row, float(latest))
+            return None
         if script == DROP_ENTRIES.lua:
             tombstone, milliseconds, *_ = values
             for key in keys[4:]:
@@ -109,21 +111,20 @@ class Redis:
             return None
         raise LookupError(script)
 
-    def _keep(self, key: str, row: EntryRow, latest: float) -> int:
+    def _keep(self, key: str, row: EntryRow, latest: float) -> None:
         there, entry, seen = self.get(key), row.value, row.seen
         if there is not None:
             if there.startswith(b"-"):
                 if there != seen:
-                    return 0
+                    return
             else:
                 there_end, own_end = _END.match(there), _END.match(entry)
                 dropped = _DROPPED.search(there)
                 if (dropped[1] if dropped else b"") != seen:
-                    return 0
+                    return
                 if there_end and own_end and int(own_end[1]) < int(there_end[1]) <= latest:
-                    return 0
+                    return
         self._values[key] = (entry + b"\n" + seen if seen else entry, self.now() + max(1, row.usable_for))
-        return 1
 
     def get(self, key: str) -> bytes | None:
         """Return the value under a key."""

@@ -49,7 +49,9 @@ def slugs(tier: Tier) -> Slugs:
 async def aliases(tier: Tier, slugs: Slugs) -> AsyncIterator[Aliases]:
     resolver = tier.resolver(catalog=slugs)
     tier.log.add_cache(resolver)
-    made = Aliases(slugs, resolver, Live(UrlCacheSettings(max_size=MAX_SIZE)), 3, boot_time)
+    made = Aliases(
+        slugs.find_aliases, slugs.aliases_of, resolver, Live(UrlCacheSettings(max_size=MAX_SIZE)), 3, boot_time
+    )
     yield made
     await made.close()
     await resolver.close()
