@@ -72,7 +72,7 @@ class Admin:
         self._name = f"{socket.gethostname()}:{os.getpid()}"  # as in the names of replicas
         self._symptoms = CurrentFindings()
         self._own.register(self._symptoms)
-        self.changes = ListForNginx(supervisor, calls, hurry)
+        self._changes = ListForNginx(supervisor, calls, hurry)
         self.ports = PortMetrics(self._own)
 
     def app(self, names: Iterable[str] = ()) -> web.Application:
@@ -85,7 +85,7 @@ class Admin:
         app.router.add_get(_CONSOLE, self._console, allow_head=False)
         for path in (_RUNNING, f"{_RUNNING}/{{id}}"):
             app.router.add_get(path, self._running, allow_head=False)
-        app.router.add_get(CHANGES, self.changes.answer, allow_head=False)
+        app.router.add_get(CHANGES, self._changes.answer, allow_head=False)
         for path in _FOR_ALL:
             app.router.add_post(path, self._by_all)
         app.router.add_post("/api/v1/cache/purge", self._purge)

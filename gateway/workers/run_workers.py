@@ -107,7 +107,7 @@ async def admin_port(front: Admin, admin: AdminSettings) -> AsyncIterator[str]:
     await runner.setup()
     try:
         port = Endpoint(admin.host, admin.port, ADMIN_KEEPALIVE, ADMIN_CONNECTIONS, "admin", "admin", closes_idle=True)
-        site = Site(runner, port, _STALL, front.ports, front.changes.at_once)
+        site = Site(runner, port, _STALL, front.ports)
         await site.start()
         yield site.name
     finally:
