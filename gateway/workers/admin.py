@@ -29,12 +29,13 @@ from gateway.metrics.events import together as events_together
 from gateway.metrics.findings import CurrentFindings
 from gateway.metrics.history import INTERVAL
 from gateway.metrics.registry import dropped_lines_counter
+from gateway.monitoring.health import Readiness
 from gateway.process.logs import dropped_lines
 from gateway.server.host_guard import HostGuard
 from gateway.server.metrics import PortMetrics
 from gateway.workers.changes_for_nginx import CHANGES, HURRY, ListForNginx
 from gateway.workers.labelled_metrics import about_workers, labelled
-from gateway.workers.merged_readiness import NOT_READY, WorkerReports, merged
+from gateway.workers.merged_readiness import WorkerReports, merged
 from gateway.workers.supervisor import Supervisor
 from gateway.workers.worker import Worker
 from gateway.workers.worker_calls import Answer, WorkerCalls
@@ -92,9 +93,6 @@ class Admin:
         app.router.add_route("*", "/{path:.*}", self._by_one)
         return app
 
-    async def close(self) -> None:
-        await self._reports.close()
-
     async def record_history(self) -> None:
         """Record a point for the console's charts every five seconds, until cancelled."""
         wait = INTERVAL
@@ -117,7 +115,7 @@ class Admin:
         numbers = [slot.number for slot in self._supervisor.slots]
         own = [finding.told() for finding in self._own_symptoms()]
         body = merged(reports, numbers, own, is_draining=self._supervisor.is_draining)
-        return json_response(503 if body["status"] == NOT_READY else 200, body)
+        return json_response(503 if body["status"] == Readiness.NOT_READY else 200, body)
 
     async def _metrics(self, _: web.Request) -> web.Response:
         workers = self._supervisor.answering()

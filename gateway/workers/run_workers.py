@@ -53,7 +53,6 @@ async def run_workers(
         silence = max(_LEAST_SILENCE, manager.watchdog or _SILENCE)
         supervisor = Supervisor(count, start, command.first(), silence=silence, grace=server.shutdown_grace)
         front = Admin(supervisor, await stack.enter_async_context(worker_calls()))
-        stack.push_async_callback(front.close)
         admin_url = await stack.enter_async_context(admin_port(front, admin))
         starting = asyncio.create_task(stack.enter_async_context(supervisor.running()), name="start-workers")
         if not await _has_started(starting, supervisor, signals):
