@@ -59,8 +59,7 @@ async def open_service(
         changes = Changes(live, metrics.heartbeat_age)
         access = await opened(open_access(live, metrics.access, changes.rights_changed))
         signing = await opened(open_signing(live, metrics.presign))
-        receivers = metrics.redis
-        stores = await opened(open_stores(live, metrics.catalog, receivers, signing, requests.tracing))
+        stores = await opened(open_stores(live, metrics.catalog, metrics.monitoring, signing, requests.tracing))
         await stores.check()
         purges = make_purge_intake(settings, metrics.purge, stores)
         urls = await opened(aclosing(Urls(live, metrics.urls, signing, stores, purges, changes)))
