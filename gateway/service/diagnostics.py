@@ -9,7 +9,7 @@ from functools import partial
 from gateway.concurrency.background import background
 from gateway.metrics.history import History
 from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
-from gateway.monitoring.health import Health
+from gateway.monitoring.health import Health, Probe
 from gateway.monitoring.metrics import MonitoringMetrics, measure_loop_lag
 from gateway.monitoring.symptoms import CurrentSymptoms
 from gateway.monitoring.this_replica import ThisReplica, keep_recording
@@ -89,24 +89,23 @@ def _health(
         await urls.changes.probe()
         trigger_watch.check()
 
-    probes = {"postgres": catalog.probe, "cos": buckets.probe}
-    if urls.changes.log.heartbeats:
-        probes["changes"] = changes
-    if redis is not None:
-        probes["redis"] = redis.probe.run
-    health = Health(
+    def probes() -> dict[str, Probe]:
+        credentials, keys = signing.credentials, access.key_set.value
+        found: dict[str, Probe] = {"postgres": catalog.probe, "cos": buckets.probe}
+        if urls.changes.log.heartbeats:
+            found["changes"] = changes
+        if redis is not None:
+            found["redis"] = redis.probe.run
+        if credentials.can_end:
+            found["credentials"] = credentials.check_life
+        if keys is not None:
+            found["jwks"] = keys.probe
+        return found
+
+    return Health(
         probes,
         metrics,
         may_serve=lambda: buckets.may_serve,
         serves_without_stores=lambda: live.value.server.ready_without_stores and urls.resolver.serves_from_memory(),
         needs_rows=lambda: not live.value.server.ready_without_rows,
     )
-
-    def look_again(*_: Settings) -> None:
-        credentials, keys = signing.credentials, access.key_set.value
-        health.set_probe("credentials", credentials.check_life if credentials.can_end else None)
-        health.set_probe("jwks", keys.probe if keys is not None else None)
-
-    look_again()
-    live.watch(look_again)
-    return health
