@@ -1,11 +1,13 @@
-"""The part that shows operators how the gateway does: readiness, the history of the console."""
+"""The part that shows operators how the gateway does: readiness, the history of the console, the canary."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from gateway.access.canary_mark import CanaryMark
 from gateway.concurrency.background import background
 from gateway.metrics.history import History
 from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
@@ -19,6 +21,8 @@ from gateway.process.logs import worker_number
 from gateway.service.access import Access
 from gateway.service.images import Images
 from gateway.service.metrics import Metrics
+from gateway.service.signing import Signing
+from gateway.service.stores import Stores, shared_secret
 from gateway.service.urls import Urls, rows_missed
 from gateway.settings import Live, Settings
 from gateway.urls.on_demand_refresh import correct_clock
@@ -109,3 +113,29 @@ def _health(
         serves_without_stores=lambda: live.value.server.ready_without_stores and urls.resolver.serves_from_memory(),
         needs_rows=lambda: not live.value.server.ready_without_rows,
     )
+
+
+@asynccontextmanager
+async def open_canary(
+    live: Live[Settings], metrics: Metrics, signing: Signing, stores: Stores, origin: OriginClient
+) -> AsyncIterator[CanaryMark]:
+    """Ask in the background, after a reload as it says. Yield what knows the canary's requests from those of users.
+
+    Without the section ``canary``, nothing is asked, and the modules of the canary are not imported.
+    """
+    changed = asyncio.Event()
+    live.watch(lambda old, new: changed.set() if old.canary != new.canary else None)
+
+    async def keep_asking() -> None:
+        while True:
+            changed.clear()
+            async with AsyncExitStack() as stack:
+                if live.value.canary is not None:
+                    from gateway.service.canary import asking
+
+                    await stack.enter_async_context(asking(live, metrics, signing, stores, origin))
+                await changed.wait()
+            metrics.canary.clear()
+
+    async with background("canary", keep_asking()):
+        yield CanaryMark(live.map(shared_secret))

@@ -29,7 +29,6 @@ from gateway.metrics.events import together as events_together
 from gateway.metrics.findings import CurrentFindings
 from gateway.metrics.history import INTERVAL
 from gateway.metrics.registry import dropped_lines_counter
-from gateway.monitoring.health import Readiness
 from gateway.process.logs import dropped_lines
 from gateway.server.host_guard import HostGuard
 from gateway.server.metrics import PortMetrics
@@ -115,7 +114,7 @@ class Admin:
         numbers = [slot.number for slot in self._supervisor.slots]
         own = [finding.told() for finding in self._own_symptoms()]
         body = merged(reports, numbers, own, is_draining=self._supervisor.is_draining)
-        return json_response(503 if body["status"] == Readiness.NOT_READY else 200, body)
+        return json_response(503 if body["status"] == "not_ready" else 200, body)
 
     async def _metrics(self, _: web.Request) -> web.Response:
         workers = self._supervisor.answering()

@@ -8,24 +8,23 @@ worker is degraded.
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Literal
 from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, Field, ValidationError
 
-from gateway.monitoring.health import Readiness, State
 from gateway.workers.worker import Worker
 from gateway.workers.worker_calls import WorkerCalls
 
 _WAIT: Final = 2.4  # seconds for the answers of all workers
 _REMEMBERED: Final = 30.0  # seconds that an answer counts while the next one does not come
-_STATES: Final = tuple(State)  # the worst is the last
+_STATES: Final = ("ok", "degraded", "down")  # the worst is the last
 
 
 class WorkerReport(BaseModel):
     """A worker's answer to ``/readyz``, received at ``at`` (monotonic seconds)."""
 
-    status: Readiness
+    status: Literal["ready", "degraded", "not_ready"]
     checks: dict[str, str]
     reasons: dict[str, str] = {}
     findings: list[dict[str, Any]] = []
@@ -50,8 +49,8 @@ class WorkerReports:
             report = self._latest.get(worker)
             if report is not None and report.at < time.monotonic() - _REMEMBERED:
                 report = None
-            elif report is not None and answer is None and report.status == Readiness.READY:
-                report = report.model_copy(update={"status": Readiness.DEGRADED})
+            elif report is not None and answer is None and report.status == "ready":
+                report = report.model_copy(update={"status": "degraded"})
             reports[worker] = report
         return reports
 
@@ -69,7 +68,7 @@ def merged(
     report, are not ready. ``checks`` has the worst state of each dependency, and ``reasons`` says why it is not ``ok``.
     ``findings`` has those of the supervisor (``own``), and each finding of a worker once.
     """
-    workers = {str(number): Readiness.NOT_READY for number in numbers}
+    workers: dict[str, str] = {str(number): "not_ready" for number in numbers}
     checks: dict[str, str] = {}
     reasons: dict[str, str] = {}
     findings: dict[tuple[Any, Any], dict[str, Any]] = {}
@@ -84,10 +83,10 @@ def merged(
                 checks[name] = state
                 reasons |= {name: report.reasons[name]} if name in report.reasons else {}
     differing = set(workers.values())
-    status = differing.pop() if len(differing) == 1 else Readiness.DEGRADED
+    status = differing.pop() if len(differing) == 1 else "degraded"
     told = [*own, *findings.values()]
     return {
-        "status": Readiness.NOT_READY if is_draining or not workers else status,
+        "status": "not_ready" if is_draining or not workers else status,
         "checks": checks,
         "reasons": reasons,
         "findings": told,
