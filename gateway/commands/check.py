@@ -12,6 +12,7 @@ import click
 
 from gateway.canary.client import open_front_client
 from gateway.checks.configuration import (
+    check_names,
     diagnose_credentials,
     diagnose_fallback,
     diagnose_open_files,
@@ -23,7 +24,6 @@ from gateway.checks.database import DatabaseCheck
 from gateway.checks.deep_probes import Subject, Verdict, run_probes
 from gateway.checks.deep_session import open_deep_session
 from gateway.checks.fronts import diagnose_canary, diagnose_negotiation, diagnose_purge
-from gateway.checks.names import check_names
 from gateway.checks.nginx import check_nginx
 from gateway.checks.redis import check_redis
 from gateway.commands.check_running import NGINX_STATUS, find_running
