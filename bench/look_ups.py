@@ -88,7 +88,7 @@ async def _opened(settings: Settings) -> AsyncIterator[Urls]:
     live, metrics = Live(settings), Metrics()
     async with (
         open_signing(live, metrics.presign) as signing,
-        open_stores(live, metrics.catalog, metrics.redis, signing) as stores,
+        open_stores(live, metrics.catalog, metrics.monitoring, signing) as stores,
         aclosing(Urls(live, metrics.urls, signing, stores, None, Changes(live))) as urls,
     ):
         yield urls

@@ -16,7 +16,7 @@ async def open_cached_urls(settings: Settings) -> AsyncIterator[tuple[Signing, R
     metrics = Metrics()
     async with (
         open_signing(Live(settings), metrics.presign) as signing,
-        open_stores(Live(settings), metrics.catalog, metrics.redis, signing) as stores,
+        open_stores(Live(settings), metrics.catalog, metrics.monitoring, signing) as stores,
     ):
         if stores.redis is None:
             raise ValueError("url_cache.enabled is off")

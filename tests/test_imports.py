@@ -99,7 +99,6 @@ ALLOWED: dict[str, set[str]] = {
     # the parent of worker processes, which opens nothing that they do
     "workers": BASE
     | {
-        "gateway.changes.nginx_list",
         "gateway.process.logs",
         "gateway.process.signals",
         "gateway.process.stuck_loop",
@@ -107,7 +106,6 @@ ALLOWED: dict[str, set[str]] = {
         "gateway.server.host_guard",
         "gateway.api.json_bodies",
         "gateway.delivery.request_context",
-        "gateway.delivery.prepared_response",
     }
     | {"gateway.server.acceptor", "gateway.server.file_limit", "gateway.server.metrics"},
 }

@@ -5,6 +5,7 @@ import itertools
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -110,8 +111,7 @@ class Canary:
                 self._proven |= proven
                 if not is_own_turn and outcomes:
                     self._note(outcomes)
-            except CacheUnavailable as error:
-                logger.debug("the rounds of the canary are not shared: %s", error)
+            except CacheUnavailable:
                 if not (is_own_turn := self.asks_alone):
                     self.outcomes.put(self.part, ())  # another worker knows
         if not is_own_turn:
@@ -120,10 +120,8 @@ class Canary:
         self._proven |= {outcome.check for outcome in outcomes if outcome.is_up}
         self._note(outcomes)
         if self.rounds is not None:
-            try:
+            with suppress(CacheUnavailable):
                 await self.rounds.publish(outcomes, self._proven)
-            except CacheUnavailable as error:
-                logger.debug("what the canary saw is not shared: %s", error)
 
     def _note(self, outcomes: Sequence[CanaryOutcome]) -> None:
         """Keep the outcomes, and log each change."""

@@ -61,7 +61,7 @@ async def open_dependencies(settings: Settings) -> AsyncIterator[Dependencies]:
     live, metrics = Live(settings), Metrics()
     async with (
         open_signing(live, metrics.presign) as signing,
-        open_stores(live, metrics.catalog, metrics.redis, signing) as stores,
+        open_stores(live, metrics.catalog, metrics.monitoring, signing) as stores,
     ):
         yield Dependencies(live, metrics, signing, stores)
 

@@ -5,7 +5,6 @@ import enum
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 
 from gateway.errors import DependencyDegraded, DependencyDown, GatewayError
@@ -58,10 +57,11 @@ class Health:
     both are down, it is degraded if ``serves_without_stores`` returns true. It is not ready while Postgres is down if
     ``needs_rows`` returns true, while it drains, and before ``may_serve`` returns true.
 
+    probes: returns the probe of each dependency, by the settings of now.
     seconds: how long the last probe of each dependency took.
     """
 
-    probes: Mapping[str, Probe]
+    probes: Callable[[], Mapping[str, Probe]]
     metrics: MonitoringMetrics
     _: KW_ONLY
     may_serve: Callable[[], bool] = lambda: True
@@ -81,19 +81,11 @@ class Health:
         """Report ``not_ready`` from now on: the gateway finishes the requests in flight and stops."""
         self.is_draining = True
 
-    def set_probe(self, name: str, probe: Probe | None) -> None:
-        """Probe the dependency by ``probe`` from now on. None ends its probes."""
-        others = {known: other for known, other in self.probes.items() if known != name}
-        if probe is None and name in self.probes:
-            with suppress(KeyError):  # it was never probed
-                self.metrics.dependency_up.remove(name)
-        self.probes = others if probe is None else others | {name: probe}
-        self._checked_at = float("-inf")
-
     async def report(self) -> Report:
-        """Return the state, at most a second old."""
+        """Return the state, at most a second old, of all dependencies that there are now."""
         async with self._lock:
-            if self.monotonic() - self._checked_at >= _MAX_AGE:
+            is_of_now = self._states.keys() == self.probes().keys()  # a reload may change which there are
+            if not is_of_now or self.monotonic() - self._checked_at >= _MAX_AGE:
                 await self.probe_all()
                 self._checked_at = self.monotonic()
         return self.latest
@@ -113,16 +105,18 @@ class Health:
         down = {name for name, state in self._states.items() if state is State.DOWN}
         if self.is_draining or not self.may_serve():
             return Readiness.NOT_READY
-        if _STORES & self.probes.keys() <= down and not self.serves_without_stores():
+        if _STORES & self.probes().keys() <= down and not self.serves_without_stores():
             return Readiness.NOT_READY
         if "postgres" in down and self.needs_rows():
             return Readiness.NOT_READY
         return Readiness.READY if set(self._states.values()) <= {State.OK} else Readiness.DEGRADED
 
     async def probe_all(self) -> None:
-        probes = self.probes  # a reload may replace them meanwhile
+        probes = self.probes()
         states = await asyncio.gather(*(self._try(name, probe) for name, probe in probes.items()))
-        found = {name: state for name, state in zip(probes, states, strict=True) if name in self.probes}
+        found = dict(zip(probes, states, strict=True))
+        for name in self._states.keys() - found.keys():
+            self.metrics.dependency_up.remove(name)
         for name, (state, _) in found.items():
             self.metrics.dependency_up.labels(dependency=name).set(state is State.OK)
         self._states = {name: state for name, (state, _) in found.items()}

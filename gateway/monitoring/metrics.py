@@ -1,4 +1,4 @@
-"""The metrics of what watches the gateway: the lag of the event loop, the change trigger, the state of dependencies."""
+"""The metrics of what watches the gateway: the loop's lag, the change trigger, Redis, the state of dependencies."""
 
 import asyncio
 from typing import Final
@@ -11,7 +11,7 @@ _LAG_INTERVAL: Final = 0.05  # seconds; twenty wake-ups a second cost less than 
 
 
 class MonitoringMetrics:
-    """Metrics of the event loop's delay, of Postgres's change trigger, and of the state of each dependency."""
+    """Metrics of the event loop's delay, of Postgres's change trigger, of Redis, and of each dependency's state."""
 
     def __init__(self, registry: Registry) -> None:
         self.event_loop_lag = registry.histogram(
@@ -26,6 +26,14 @@ class MonitoringMetrics:
             "dependency_up",
             "1 if the last check of the dependency, which does what requests do, succeeded, else 0.",
             ("dependency",),
+        )
+        self.invalidation_receivers = registry.optional_gauge(
+            "invalidation_receivers",
+            "Processes that receive the invalidations of this one, itself included; absent while that is not known.",
+        )
+        self.redis_evicts = registry.optional_gauge(
+            "redis_evicts_unending",
+            "1 if Redis, when full, also evicts keys without an end, else 0; absent while that is not known.",
         )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.errors import DependencyDegraded
-from gateway.metrics.registry import OptionalGauge
+from gateway.monitoring.metrics import MonitoringMetrics
 from gateway.redis_connection.client import WrongRedis, check_settings
 from gateway.redis_connection.guarded_client import CacheUnavailable, Command, message_of
 from gateway.redis_connection.shards import Shard, Shards
@@ -42,25 +42,13 @@ class NodeState:
 
 
 @dataclass(frozen=True, slots=True)
-class RedisGauges:
-    """Gauges that the probe sets, NaN while their value is not known.
-
-    receivers: processes that receive invalidations.
-    evicts: 1 if any server evicts keys without an end, else 0.
-    """
-
-    receivers: OptionalGauge
-    evicts: OptionalGauge
-
-
-@dataclass(frozen=True, slots=True)
 class RedisProbe:
     """Readiness probe of Redis: runs the scripts of requests on each server with keys, and publishes a test message."""
 
     shards: Shards
     channel: InvalidationChannel
     settings: RedisSettings
-    gauges: RedisGauges
+    metrics: MonitoringMetrics
     _name: str = field(default_factory=lambda: secrets.token_hex(4), init=False)
 
     async def run(self) -> None:
@@ -68,21 +56,22 @@ class RedisProbe:
         try:
             problems = await self._refusals()
         except CacheUnavailable:
-            self.gauges.receivers.set(None)
+            self.metrics.invalidation_receivers.set(None)
             raise
         if deafness := await self.channel.problem():
             problems.append(f"invalidations of other replicas are not received: {deafness}")
+        receivers = self.metrics.invalidation_receivers
         try:
-            self.gauges.receivers.set(await self.channel.publish([]))  # after the first subscription, which is counted
+            receivers.set(await self.channel.publish([]))  # after the first subscription, which is counted
         except CacheUnavailable as error:
-            self.gauges.receivers.set(0)
+            receivers.set(0)
             problems.append(f"invalidations cannot be sent: {error}")
         if problems:
             raise DependencyDegraded("; ".join(problems))
 
     async def _refusals(self) -> list[str]:
         states = await self.try_nodes()
-        self.gauges.evicts.set(max(state.evicts_unending for state in states) if states else None)
+        self.metrics.redis_evicts.set(max(state.evicts_unending for state in states) if states else None)
         problems = [f"{state.address} {state.problem}".strip() for state in states if state.problem]
         if not any(state.is_readable for state in states):
             raise CacheUnavailable("; ".join(problems))

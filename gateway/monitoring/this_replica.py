@@ -8,6 +8,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import KW_ONLY, InitVar, dataclass, field, replace
 
 from prometheus_client import Counter
@@ -116,10 +117,8 @@ class ThisReplica:
             return
         point = await self.look()
         symptoms = tuple(symptom for symptom in point.symptoms if symptom.name != "draining")
-        try:
+        with suppress(CacheUnavailable):
             await self.store.publish(replace(point, symptoms=symptoms))
-        except CacheUnavailable as error:
-            logger.debug("point not published: %s", error)
 
     def _compare_dead_lists(self) -> None:
         """Note an event if entries have left a dead list: an operator may have released them by any tool."""
@@ -132,12 +131,9 @@ class ThisReplica:
             self._dead[event] = dead
 
     async def withdraw(self) -> None:
-        if self.store is None:
-            return
-        try:
-            await self.store.withdraw()
-        except CacheUnavailable as error:
-            logger.debug("point not removed: %s", error)
+        if self.store is not None:
+            with suppress(CacheUnavailable):
+                await self.store.withdraw()
 
 
 async def keep_recording(replica: ThisReplica, background_errors: Counter) -> None:

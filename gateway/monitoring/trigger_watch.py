@@ -17,10 +17,6 @@ _RETRY_INTERVAL = 10.0  # seconds after a look that Postgres did not answer
 _LEAST_PAUSE = 1.0  # seconds between two looks that somebody asks for
 
 
-def _now() -> float:
-    return asyncio.get_running_loop().time()
-
-
 async def _nothing() -> None:
     """Do nothing about a gap: this process serves no images."""
 
@@ -44,7 +40,6 @@ class TriggerWatch:
     interval: float = _INTERVAL
     least_pause: float = _LEAST_PAUSE
     has_looked: asyncio.Event = field(default_factory=asyncio.Event, init=False)
-    _looked_at: float = field(default=float("-inf"), init=False)
     _is_answered: bool = field(default=True, init=False)
     _look_soon: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _looking: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
@@ -59,10 +54,10 @@ class TriggerWatch:
             except Exception:  # otherwise the checks would end
                 errors.inc()
                 logger.exception("looking for the change trigger failed")
+            await asyncio.sleep(self.least_pause)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.interval if self._is_answered else min(_RETRY_INTERVAL, self.interval)):
                     await self._look_soon.wait()
-                    await asyncio.sleep(self._looked_at + self.least_pause - _now())
 
     def look_soon(self) -> None:
         """Look at once, or a second after the last look. Does not wait for the result."""
@@ -87,7 +82,6 @@ class TriggerWatch:
                 self._is_answered = False
                 logger.debug("not looked for the change trigger: %s", error)
             finally:
-                self._looked_at = _now()
                 self.has_looked.set()
             return self._latest_problem()
 

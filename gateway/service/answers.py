@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 from gateway.concurrency.background import background
@@ -68,9 +68,8 @@ async def _answer(waiting: "asyncio.Queue[Question]", service: Service, question
     while True:
         question = await waiting.get()
         try:
-            await questions.answer(question, await answer_of(service, question.image_id))
-        except CacheUnavailable as error:
-            logger.debug("a question is not answered: %s", error)
+            with suppress(CacheUnavailable):
+                await questions.answer(question, await answer_of(service, question.image_id))
         except Exception:  # otherwise this process would answer no other question
             service.metrics.registry.background_errors.labels(task="answers").inc()
             logger.exception("a question is not answered")

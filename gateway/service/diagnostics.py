@@ -1,15 +1,17 @@
-"""The part that shows operators how the gateway does: readiness, the history of the console."""
+"""The part that shows operators how the gateway does: readiness, the history of the console, the canary."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from gateway.access.canary_mark import CanaryMark
 from gateway.concurrency.background import background
 from gateway.metrics.history import History
 from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
-from gateway.monitoring.health import Health
+from gateway.monitoring.health import Health, Probe
 from gateway.monitoring.metrics import MonitoringMetrics, measure_loop_lag
 from gateway.monitoring.symptoms import CurrentSymptoms
 from gateway.monitoring.this_replica import ThisReplica, keep_recording
@@ -19,6 +21,8 @@ from gateway.process.logs import worker_number
 from gateway.service.access import Access
 from gateway.service.images import Images
 from gateway.service.metrics import Metrics
+from gateway.service.signing import Signing
+from gateway.service.stores import Stores, shared_secret
 from gateway.service.urls import Urls, rows_missed
 from gateway.settings import Live, Settings
 from gateway.urls.on_demand_refresh import correct_clock
@@ -89,12 +93,20 @@ def _health(
         await urls.changes.probe()
         trigger_watch.check()
 
-    probes = {"postgres": catalog.probe, "cos": buckets.probe}
-    if urls.changes.log.heartbeats:
-        probes["changes"] = changes
-    if redis is not None:
-        probes["redis"] = redis.probe.run
-    health = Health(
+    def probes() -> dict[str, Probe]:
+        credentials, keys = signing.credentials, access.key_set.value
+        found: dict[str, Probe] = {"postgres": catalog.probe, "cos": buckets.probe}
+        if urls.changes.log.heartbeats:
+            found["changes"] = changes
+        if redis is not None:
+            found["redis"] = redis.probe.run
+        if credentials.can_end:
+            found["credentials"] = credentials.check_life
+        if keys is not None:
+            found["jwks"] = keys.probe
+        return found
+
+    return Health(
         probes,
         metrics,
         may_serve=lambda: buckets.may_serve,
@@ -102,11 +114,28 @@ def _health(
         needs_rows=lambda: not live.value.server.ready_without_rows,
     )
 
-    def look_again(*_: Settings) -> None:
-        credentials, keys = signing.credentials, access.key_set.value
-        health.set_probe("credentials", credentials.check_life if credentials.can_end else None)
-        health.set_probe("jwks", keys.probe if keys is not None else None)
 
-    look_again()
-    live.watch(look_again)
-    return health
+@asynccontextmanager
+async def open_canary(
+    live: Live[Settings], metrics: Metrics, signing: Signing, stores: Stores, origin: OriginClient
+) -> AsyncIterator[CanaryMark]:
+    """Ask in the background, after a reload as it says. Yield what knows the canary's requests from those of users.
+
+    Without the section ``canary``, nothing is asked, and the modules of the canary are not imported.
+    """
+    changed = asyncio.Event()
+    live.watch(lambda old, new: changed.set() if old.canary != new.canary else None)
+
+    async def keep_asking() -> None:
+        while True:
+            changed.clear()
+            async with AsyncExitStack() as stack:
+                if live.value.canary is not None:
+                    from gateway.service.canary import asking
+
+                    await stack.enter_async_context(asking(live, metrics, signing, stores, origin))
+                await changed.wait()
+            metrics.canary.clear()
+
+    async with background("canary", keep_asking()):
+        yield CanaryMark(live.map(shared_secret))

@@ -10,7 +10,6 @@ from gateway.metrics.findings import CurrentFindings
 from gateway.metrics.history import MISDIRECTED, Counted
 from gateway.metrics.registry import Registry, dropped_lines_counter
 from gateway.monitoring.metrics import MonitoringMetrics
-from gateway.monitoring.redis_probe import RedisGauges
 from gateway.monitoring.symptoms import Gauges
 from gateway.origin.metrics import OriginMetrics
 from gateway.presign.metrics import PresignMetrics
@@ -48,17 +47,6 @@ class Metrics:
             "Seconds since this gateway sent the newest of its heartbeats that came back, among the notifications of "
             "changed rows ('rows') and the messages of replicas ('replicas').",
             ("from",),
-        )
-        self.redis = RedisGauges(
-            receivers=registry.optional_gauge(
-                "invalidation_receivers",
-                "Processes that receive the invalidations of this one, itself included; absent while that is not "
-                "known.",
-            ),
-            evicts=registry.optional_gauge(
-                "redis_evicts_unending",
-                "1 if Redis, when full, also evicts keys without an end, else 0; absent while that is not known.",
-            ),
         )
         self.trace_spans = registry.counter(
             "trace_spans", "Spans of traces that were exported or, in a failed batch, dropped, by result.", ("result",)
@@ -101,7 +89,7 @@ class Metrics:
             dead=self.urls.refresh_dead,
             purge_lag=self.purge.purge_lag,
             purge_dead=self.purge.purge_dead,
-            redis_evicts=self.redis.evicts,
+            redis_evicts=self.monitoring.redis_evicts,
             nginx=self.nginx.nginx_asked,
             canary=self.canary,
         )

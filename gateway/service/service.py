@@ -8,9 +8,8 @@ from gateway.access.canary_mark import CanaryMark
 from gateway.process.reloader import Reloader
 from gateway.purge.intake import PurgeIntake
 from gateway.service.access import Access, open_access
-from gateway.service.canary_part import open_canary
 from gateway.service.changes import Changes
-from gateway.service.diagnostics import Diagnostics, open_diagnostics
+from gateway.service.diagnostics import Diagnostics, open_canary, open_diagnostics
 from gateway.service.images import Images, open_cos
 from gateway.service.metrics import Metrics
 from gateway.service.purges import make_purge_intake, open_purge_target, purging
@@ -59,8 +58,7 @@ async def open_service(
         changes = Changes(live, metrics.heartbeat_age)
         access = await opened(open_access(live, metrics.access, changes.rights_changed))
         signing = await opened(open_signing(live, metrics.presign))
-        receivers = metrics.redis
-        stores = await opened(open_stores(live, metrics.catalog, receivers, signing, requests.tracing))
+        stores = await opened(open_stores(live, metrics.catalog, metrics.monitoring, signing, requests.tracing))
         await stores.check()
         purges = make_purge_intake(settings, metrics.purge, stores)
         urls = await opened(aclosing(Urls(live, metrics.urls, signing, stores, purges, changes)))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from gateway.catalog.metrics import CatalogMetrics
 from gateway.catalog.postgres import CatalogQueryRefused, PostgresCatalog, open_catalog
 from gateway.errors import CatalogUnavailable
-from gateway.monitoring.redis_probe import RedisGauges, RedisProbe
+from gateway.monitoring.metrics import MonitoringMetrics
+from gateway.monitoring.redis_probe import RedisProbe
 from gateway.redis_connection.client import WrongRedis, open_redis
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_connection.shards import Shards
@@ -39,7 +40,7 @@ _FIRST_QUERY_TIMEOUT = 2.0  # seconds that a start waits for Postgres
 class RedisStores:
     """The objects that use Redis. ``daily`` is None without ``url_stats.enabled``. ``mac`` protects ``entries``."""
 
-    def __init__(self, live: Live[Settings], gauges: RedisGauges, signing: Signing, shards: Shards) -> None:
+    def __init__(self, live: Live[Settings], probed: MonitoringMetrics, signing: Signing, shards: Shards) -> None:
         settings, renditions, url_cache = live.value, signing.renditions, live.map(lambda settings: settings.url_cache)
         secrets_of_entries = live.map(lambda settings: entry_secrets(settings.redis, settings.cos))
         self.shards = shards
@@ -63,7 +64,7 @@ class RedisStores:
         self.daily = DailyStatistics(shards, url_stats) if url_stats.value.enabled else None
         self.channel = InvalidationChannel(shards)
         self.questions = ReplicaQuestions(shards, self.channel)
-        self.probe = RedisProbe(shards, self.channel, settings.redis, gauges)
+        self.probe = RedisProbe(shards, self.channel, settings.redis, probed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class Stores:
 async def open_stores(
     live: Live[Settings],
     metrics: CatalogMetrics,
-    redis_gauges: RedisGauges,
+    probed: MonitoringMetrics,
     signing: Signing,
     tracing: "Spans | None" = None,
 ) -> AsyncIterator[Stores]:
@@ -117,7 +118,7 @@ async def open_stores(
             yield Stores(catalog, None)
             return
         async with open_redis(settings.redis, tracing.redis if tracing is not None else None) as shards:
-            yield Stores(catalog, RedisStores(live, redis_gauges, signing, shards))
+            yield Stores(catalog, RedisStores(live, probed, signing, shards))
 
 
 def entry_secrets(redis: RedisSettings, cos: CosSettings) -> tuple[str, str | None]:

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import yaml
 from pydantic import SecretStr, ValidationError
@@ -52,15 +52,15 @@ class _Variables(EnvSettingsSource):
 
 def load_settings(file: Path | None) -> Settings:
     """Return the settings of ``file`` (None: no file), secrets directory and environment. Raises ``SettingsError``."""
-    document = _read_yaml(file) if file is not None else _Document({}, {})
+    values, lines = _read_yaml(file) if file is not None else ({}, {})
     problems = list(_unusable_variables(os.environ))
     secrets = _read_secrets(os.environ.get(SECRETS_DIR), problems)
     if problems:
         raise SettingsError(problems)
     try:
-        return Settings.model_validate(_merged(_merged(document.values, _Variables(secrets)()), _Variables()()))
+        return Settings.model_validate(_merged(_merged(values, _Variables(secrets)()), _Variables()()))
     except ValidationError as error:
-        raise refusal(error, document.lines) from None
+        raise refusal(error, lines) from None
     except UnreadableSource as error:
         raise SettingsError([f"environment: {error}"]) from None
 
@@ -144,16 +144,10 @@ def _content(file: Path) -> bytes | None:
     return content if len(content) <= _MOST_BYTES else None
 
 
-class _Document(NamedTuple):
-    """A configuration file as read: its sections, and the line of each key by its path."""
+def _read_yaml(file: Path) -> tuple[dict[str, Any], Mapping[tuple[str, ...], int]]:
+    """Return the sections of a file of at most 1 MiB, and the line of each key by its path.
 
-    values: dict[str, Any]
-    lines: Mapping[tuple[str, ...], int]
-
-
-def _read_yaml(file: Path) -> _Document:
-    """Read a file of at most 1 MiB. Raises ``SettingsError`` if it cannot be read or is not a mapping.
-
+    Raises ``SettingsError`` if it cannot be read or is not a mapping.
     A repeated key is a mistake, too, because YAML keeps the last value: part of a section would be lost.
     """
     lines: dict[tuple[str, ...], int] = {}
@@ -163,7 +157,7 @@ def _read_yaml(file: Path) -> _Document:
         loader = yaml.SafeLoader(content.decode())
         root = loader.get_single_node()  # in place of yaml.safe_load, since the nodes know their lines
         if root is None:
-            return _Document({}, lines)
+            return {}, lines
         problems = list(_repeated_keys(root, (), lines, set()))
         document = loader.construct_document(root)
     except OSError as error:
@@ -177,12 +171,12 @@ def _read_yaml(file: Path) -> _Document:
         # ValueError: bytes that are not UTF-8, or an invalid number or date.
         raise SettingsError([f"{file}: is not YAML: {type(error).__name__}"]) from None
     if document is None:
-        return _Document({}, lines)
+        return {}, lines
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise SettingsError([f"{file}: must be a mapping of sections, such as 'server:'"])
     if problems:
         raise SettingsError(problems)
-    return _Document(document, lines)
+    return document, lines
 
 
 def _repeated_keys(

@@ -34,7 +34,7 @@ from gateway.server.host_guard import HostGuard
 from gateway.server.metrics import PortMetrics
 from gateway.workers.changes_for_nginx import CHANGES, HURRY, ListForNginx
 from gateway.workers.labelled_metrics import about_workers, labelled
-from gateway.workers.merged_readiness import NOT_READY, WorkerReports, merged
+from gateway.workers.merged_readiness import WorkerReports, merged
 from gateway.workers.supervisor import Supervisor
 from gateway.workers.worker import Worker
 from gateway.workers.worker_calls import Answer, WorkerCalls
@@ -72,7 +72,7 @@ class Admin:
         self._name = f"{socket.gethostname()}:{os.getpid()}"  # as in the names of replicas
         self._symptoms = CurrentFindings()
         self._own.register(self._symptoms)
-        self.changes = ListForNginx(supervisor, calls, hurry)
+        self._changes = ListForNginx(supervisor, calls, hurry)
         self.ports = PortMetrics(self._own)
 
     def app(self, names: Iterable[str] = ()) -> web.Application:
@@ -85,15 +85,12 @@ class Admin:
         app.router.add_get(_CONSOLE, self._console, allow_head=False)
         for path in (_RUNNING, f"{_RUNNING}/{{id}}"):
             app.router.add_get(path, self._running, allow_head=False)
-        app.router.add_get(CHANGES, self.changes.answer, allow_head=False)
+        app.router.add_get(CHANGES, self._changes.answer, allow_head=False)
         for path in _FOR_ALL:
             app.router.add_post(path, self._by_all)
         app.router.add_post("/api/v1/cache/purge", self._purge)
         app.router.add_route("*", "/{path:.*}", self._by_one)
         return app
-
-    async def close(self) -> None:
-        await self._reports.close()
 
     async def record_history(self) -> None:
         """Record a point for the console's charts every five seconds, until cancelled."""
@@ -117,7 +114,7 @@ class Admin:
         numbers = [slot.number for slot in self._supervisor.slots]
         own = [finding.told() for finding in self._own_symptoms()]
         body = merged(reports, numbers, own, is_draining=self._supervisor.is_draining)
-        return json_response(503 if body["status"] == NOT_READY else 200, body)
+        return json_response(503 if body["status"] == "not_ready" else 200, body)
 
     async def _metrics(self, _: web.Request) -> web.Response:
         workers = self._supervisor.answering()

@@ -53,7 +53,6 @@ async def run_workers(
         silence = max(_LEAST_SILENCE, manager.watchdog or _SILENCE)
         supervisor = Supervisor(count, start, command.first(), silence=silence, grace=server.shutdown_grace)
         front = Admin(supervisor, await stack.enter_async_context(worker_calls()))
-        stack.push_async_callback(front.close)
         admin_url = await stack.enter_async_context(admin_port(front, admin))
         starting = asyncio.create_task(stack.enter_async_context(supervisor.running()), name="start-workers")
         if not await _has_started(starting, supervisor, signals):
@@ -107,7 +106,7 @@ async def admin_port(front: Admin, admin: AdminSettings) -> AsyncIterator[str]:
     await runner.setup()
     try:
         port = Endpoint(admin.host, admin.port, ADMIN_KEEPALIVE, ADMIN_CONNECTIONS, "admin", "admin", closes_idle=True)
-        site = Site(runner, port, _STALL, front.ports, front.changes.at_once)
+        site = Site(runner, port, _STALL, front.ports)
         await site.start()
         yield site.name
     finally:

@@ -106,7 +106,7 @@ class WorkerCalls:
 
 @asynccontextmanager
 async def worker_calls() -> AsyncIterator[WorkerCalls]:
-    # Connections are kept for the questions of nginx: a second of its answers may be those of one question.
+    # Connections are kept for the questions of nginx, five a second.
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE)
     async with aiohttp.ClientSession(
         connector=connector, timeout=_TIMEOUT, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()

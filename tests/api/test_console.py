@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import time
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -172,12 +173,14 @@ async def test_an_open_page_costs_under_a_hundredth_of_a_core(
             metrics.origin.origin_requests.add((status,))
         diagnostics.replica.history.record(now - 5 * (12 * 1440 - step))
 
+    # Polls are five seconds apart, so each finds results of probes that are too old.
+    later = count(time.monotonic() + 2, 2)
+    diagnostics.health.monotonic = lambda: next(later)
+
     async def seconds(path: str, times: int) -> float:
         """Return the processor time of one request, this one of a client included."""
         started = time.process_time()
         for _ in range(times):
-            # Polls are five seconds apart, so each finds results of probes that are too old.
-            diagnostics.health.set_probe("postgres", gateway.service.stores.catalog.try_query)
             assert (await gateway.get(path, admin=True)).status == 200
         return (time.process_time() - started) / times
 

@@ -29,7 +29,7 @@ async def findings(url: str) -> list[Finding]:
     settings = settings_of(url)
     async with open_redis(settings) as shards:
         channel = InvalidationChannel(shards)
-        probe = RedisProbe(shards, channel, settings, Metrics().redis)
+        probe = RedisProbe(shards, channel, settings, Metrics().monitoring)
         return [finding async for finding in check_redis(settings, probe, channel)]
 
 

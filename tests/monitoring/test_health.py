@@ -40,7 +40,7 @@ def health(
 ) -> Health:
     """Return a ``Health`` of these dependencies."""
     probes = {name: dependency.probe for name, dependency in dependencies.items()}
-    return Health(probes, (metrics or Metrics()).monitoring, timeout=timeout, monotonic=clock or Clock())
+    return Health(lambda: probes, (metrics or Metrics()).monitoring, timeout=timeout, monotonic=clock or Clock())
 
 
 def up(metrics: Metrics, dependency: str) -> float | None:
@@ -63,7 +63,7 @@ def up(metrics: Metrics, dependency: str) -> float | None:
 async def test_one_of_the_two_stores_makes_the_gateway_ready(down: set[str], status: Readiness) -> None:
     errors = {"redis": DependencyDown("x"), "postgres": CatalogUnavailable("x"), "cos": OriginUnavailable("x")}
     probes = {name: Dependency(error if name in down else None).probe for name, error in errors.items()}
-    report = await Health(probes, Metrics().monitoring).report()
+    report = await Health(lambda: probes, Metrics().monitoring).report()
     assert report.status is status
     assert report.checks == {name: "down" if name in down else "ok" for name in errors}
 
@@ -71,7 +71,7 @@ async def test_one_of_the_two_stores_makes_the_gateway_ready(down: set[str], sta
 async def test_without_both_stores_the_gateway_is_degraded_while_it_serves_from_memory() -> None:
     serves, down = True, Dependency(DependencyDown())
     probes = {"redis": down.probe, "postgres": down.probe, "cos": Dependency().probe}
-    probed = Health(probes, Metrics().monitoring, serves_without_stores=lambda: serves, monotonic=Clock())
+    probed = Health(lambda: probes, Metrics().monitoring, serves_without_stores=lambda: serves, monotonic=Clock())
     assert (await probed.report()).status is DEGRADED
     serves = False
     assert (await probed.report()).status is NOT_READY
@@ -115,7 +115,7 @@ async def test_an_unexpected_error_counts_as_down_and_is_logged_once(
 async def test_watching_goes_on_after_an_unexpected_error() -> None:
     odd, metrics = Dependency(LookupError("16287")), Metrics()
     later = count(step=2).__next__  # every state is too old
-    watched = Health({"redis": odd.probe}, metrics.monitoring, interval=0.01, monotonic=later)
+    watched = Health(lambda: {"redis": odd.probe}, metrics.monitoring, interval=0.01, monotonic=later)
     async with background("health", watched.watch()):
         await until(lambda: odd.probed > 2)
         odd.error = None
@@ -125,7 +125,7 @@ async def test_watching_goes_on_after_an_unexpected_error() -> None:
 async def test_a_probe_that_times_out_is_down_and_does_not_delay_the_others() -> None:
     began = time.monotonic()
     hanging = {f"cos:{number}": Dependency(hangs=True).probe for number in range(30)}
-    report = await Health({"redis": Dependency().probe, **hanging}, Metrics().monitoring, timeout=1).report()
+    report = await Health(lambda: {"redis": Dependency().probe, **hanging}, Metrics().monitoring, timeout=1).report()
     assert report.checks == {"redis": "ok", **dict.fromkeys(hanging, "down")}
     assert time.monotonic() - began < 20, "one after the other they would take thirty seconds"
 

@@ -13,8 +13,9 @@ from pydantic import SecretStr
 
 from gateway.concurrency.background import background
 from gateway.errors import DependencyDegraded
-from gateway.metrics.registry import OptionalGauge, gauge_value
-from gateway.monitoring.redis_probe import RedisGauges, RedisProbe
+from gateway.metrics.registry import OptionalGauge, Registry, gauge_value
+from gateway.monitoring.metrics import MonitoringMetrics
+from gateway.monitoring.redis_probe import RedisProbe
 from gateway.redis_connection.client import open_redis
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
@@ -53,13 +54,13 @@ def client(server: RedisServer) -> Iterator["redis.Redis"]:
 @asynccontextmanager
 async def probing(url: str) -> AsyncIterator[tuple[RedisProbe, OptionalGauge]]:
     """Yield the probe of a gateway that listens to invalidations."""
-    receivers, evicts = OptionalGauge("receivers", "Receivers."), OptionalGauge("evicts", "Evicts.")
+    metrics = MonitoringMetrics(Registry())
     settings = RedisSettings(url=SecretStr(url), timeout=LIMIT)
     async with open_redis(settings) as shards:
         channel = InvalidationChannel(shards)
         recorder = Recorder()
         async with background("invalidation-channel", channel.listen(recorder, recorder.use_new_url)):
-            yield RedisProbe(shards, channel, settings, RedisGauges(receivers, evicts)), receivers
+            yield RedisProbe(shards, channel, settings, metrics), metrics.invalidation_receivers
 
 
 def url_of(server: RedisServer, client: "redis.Redis", rules: str) -> str:
@@ -73,7 +74,7 @@ async def test_a_policy_that_evicts_keys_without_an_end_is_said(server: RedisSer
         for policy, expected in (("allkeys-lru", 1), ("volatile-lru", 0), ("noeviction", 0)):
             client.config_set("maxmemory-policy", policy)
             await probe.run()
-            assert gauge_value(probe.gauges.evicts) == expected
+            assert gauge_value(probe.metrics.redis_evicts) == expected
 
 
 async def test_each_listening_replica_is_a_receiver_and_what_a_probe_leaves_expires(

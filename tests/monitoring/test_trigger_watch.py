@@ -95,14 +95,16 @@ async def test_the_end_of_a_gap_that_could_not_be_handled_is_handled_at_the_next
         if ended == 1:
             raise LookupError("an unexpected error")
 
-    watch = TriggerWatch(Looks([FINE]), Metrics().monitoring, gap_ended, interval=0.01)
+    watch = TriggerWatch(Looks([FINE]), Metrics().monitoring, gap_ended, interval=0.01, least_pause=0.01)
     async with background("trigger-watch", watch.run()):
         await until(lambda: ended == 2)
 
 
 async def test_an_unexpected_error_does_not_end_the_watch(caplog: pytest.LogCaptureFixture) -> None:
     metrics, looks = Metrics(), Looks([LookupError("an unexpected error"), FINE])
-    async with background("trigger-watch", TriggerWatch(looks, metrics.monitoring, interval=0.01).run()):
+    async with background(
+        "trigger-watch", TriggerWatch(looks, metrics.monitoring, interval=0.01, least_pause=0.01).run()
+    ):
         await until(lambda: len(looks.at) > 2)
     assert installed(metrics) == 1
     assert metrics.registry.get_sample_value("image_gateway_background_errors_total", {"task": "trigger-watch"}) == 1

@@ -58,7 +58,7 @@ async def lifecycle(url: str, clock: Clock, *, after: Callable[[], None] = lambd
 
 def probe_of(shards: Shards, url: str) -> RedisProbe:
     settings = RedisSettings(url=SecretStr(url))
-    return RedisProbe(shards, InvalidationChannel(shards), settings, Metrics().redis)
+    return RedisProbe(shards, InvalidationChannel(shards), settings, Metrics().monitoring)
 
 
 async def one_round(tier: Tier, image_ids: list[str]) -> None:

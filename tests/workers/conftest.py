@@ -82,9 +82,7 @@ async def fake_workers(
     async with AsyncExitStack() as stack:
         if answers:
             await stack.enter_async_context(supervisor.running())
-        admin = Admin(supervisor, await stack.enter_async_context(worker_calls()), hurry=hurry)
-        stack.push_async_callback(admin.close)
-        yield supervisor, admin
+        yield supervisor, Admin(supervisor, await stack.enter_async_context(worker_calls()), hurry=hurry)
 
 
 class StartWorkers(Protocol):

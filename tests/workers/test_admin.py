@@ -87,13 +87,9 @@ async def test_each_metric_names_its_worker_and_readiness_names_each_and_no_othe
     names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
     assert Counter(names).most_common(1)[0][1] == 1
 
-    # What a worker hears is in the next list, although nginx gets the same list again while nothing changes.
+    # What a worker hears is in the next list.
     changes = f"{running.admin}/api/v1/changes?since=0&now={LISTED_AGAIN_FOR}&epochs=0&nginx=edge"
-
-    async def is_repeated() -> bool:
-        return bool((await get_json(changes))["now"] == (await get_json(changes))["now"])
-
-    await until(is_repeated)
+    await get_json(changes)
 
     async def all_know_that_nginx_asks() -> bool:
         text = await get_text(running.admin + "/metrics")
@@ -299,38 +295,6 @@ async def test_while_a_worker_is_silent_another_one_lists_the_changes() -> None:
     ):
         for since in (80, 50):
             assert (await get_json(f"{address}/api/v1/changes?since={since}"))["gateway"] == "1"
-
-
-async def test_a_list_without_a_change_is_repeated_for_a_second_until_any_worker_hears_of_a_change() -> None:
-    """Only for the asker of the list, and while it has nothing to report."""
-    lists = [a_list(2, 30, now) for now in range(10_000, 10_500)]
-    async with (
-        fake_workers([], lists, hurry=0.05) as (supervisor, admin),
-        admin_port(admin, AdminSettings(port=0)) as address,
-    ):
-
-        async def ask(reach: int = 8_000, rest: str = "&epochs=0&nginx=edge") -> int:
-            return int((await get_json(f"{address}/api/v1/changes?since=50&now={reach + 50}{rest}"))["now"])
-
-        async def is_repeated() -> bool:
-            return await ask() == await ask()
-
-        async def is_over() -> bool:
-            return await ask() > first
-
-        await until(is_repeated)
-        first = await ask()
-        await until(is_over)
-        for worker in supervisor.answering():
-            await until(is_repeated)
-            before = await ask()
-            await worker.reload(STARTED)
-            assert await ask() > before
-        for rest in ("&epochs=1&nginx=edge", "&epochs=0&nginx=edge&floor=gap", "&epochs=0", ""):
-            assert await ask(rest=rest) < await ask(rest=rest), rest
-        assert await ask() < await ask(reach=9_050), "the list that is repeated begins later"
-        late = LISTED_AGAIN_FOR - 1, "&epochs=0&nginx=late"
-        assert await ask(*late) < await ask(*late), "a worker may list an earlier change again"
 
 
 async def test_the_first_answer_of_a_slow_worker_is_awaited_and_counts_while_the_next_one_takes_long() -> None:
