@@ -54,18 +54,6 @@ async def test_a_wrong_signature_is_answered_with_the_signed_texts(client: Clien
     assert nodes["FormatString"] == "get\n/a b.png\n\nhost=127.0.0.1\n"
 
 
-async def test_an_unknown_secret_id_is_refused(client: Client) -> None:
-    client.secrets["SecretId"] = "AKIDOTHER"
-    answer = await client.get("a b.png")
-    assert (answer.status, error_of(answer)["Code"]) == (403, "InvalidAccessKeyId")
-
-
-async def test_a_url_signed_for_get_is_refused_for_head(client: Client) -> None:
-    answer = await client.fetch(client.presign("a b.png"), method="HEAD")
-    assert (answer.status, answer.body) == (403, b"")
-    assert "x-cos-trace-id" in answer.headers
-
-
 async def test_what_is_signed_must_be_sent_unchanged(client: Client, cos: CosEmulator) -> None:
     host = {"Host": f"{BUCKET}.cos.local:{cos.port}"}
     typed = client.presign("a b.png", params={"response-content-type": "image/png"})

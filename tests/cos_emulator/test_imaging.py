@@ -29,13 +29,6 @@ async def test_a_thumbnail_has_its_own_bytes_type_and_etag(client: Client, store
     assert "x-cos-hash-crc64ecma" not in thumbnail.headers
 
 
-async def test_a_rule_may_be_appended_unsigned(client: Client, store: ObjectStore) -> None:
-    store.put(BUCKET, "a.png", gradient(400, 200))
-    answer = await client.fetch(client.presign("a.png") + "&imageMogr2/thumbnail/100x%3E/format/avif")
-    image = opened(answer.body)
-    assert (image.size, image.format, answer.headers["Content-Type"]) == ((100, 50), "AVIF", "image/avif")
-
-
 @pytest.mark.parametrize("kind", ["AVIF", "BMP", "GIF", "JPEG", "PNG", "WEBP"])
 async def test_image_info_is_the_documented_json_of_strings(client: Client, store: ObjectStore, kind: str) -> None:
     data = encoded(Image.new("RGB", (96, 54), (0x73, 0x62, 0x46)), kind)
