@@ -1,6 +1,5 @@
 """The addresses of the playground: answers, faults, and the guard that lets only its own page in."""
 
-import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from unittest.mock import Mock
@@ -15,7 +14,6 @@ from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImageRow
 from gateway_dev.playground import MAX_PAUSE, NamedFaults, Playground, this_machine_only
 from tests.conftest import Answer, Images, RunningGateway, StartGateway
-from tests.limits import LIMIT
 
 ROWS = [
     ImageRow("cat", "alice", "objects/cat.png", content_type="image/png", public=True),
@@ -124,13 +122,6 @@ async def test_an_expired_url_is_replaced_without_the_client_noticing(gateway: R
     assert (await post(gateway, "/dev/expire", {"image_ids": ["cat", "unknown"]})).json()["data"] == {"expired": 1}
     assert (await gateway.get("/i/cat")).status == 200
     assert [seen.status for seen in images.cos.request_log.of("objects/cat.png", "GET")] == [200, 403, 200]
-
-
-async def test_a_restart_is_asked_for(gateway: RunningGateway, playground: Playground) -> None:
-    assert (await post(gateway, "/dev/restart", {"pause": 1.5})).json()["data"] == {"pause": 1.5}
-    async with asyncio.timeout(LIMIT):
-        await playground.restart.wait()
-    assert playground.pause == 1.5
 
 
 @pytest.mark.parametrize(
