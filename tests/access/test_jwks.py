@@ -155,6 +155,20 @@ def test_unusable_keys_are_ignored(entry: Any) -> None:
     assert keys_of(document(entry)).is_empty
 
 
+def test_a_token_whose_key_is_not_published_any_more_is_refused_at_once() -> None:
+    keys = keys_of(ALL)
+    tokens, signed = verifying(keys), token(key=ED_KEY, algorithm="EdDSA")
+    assert tokens.verify(signed).user == "alice"
+    keys.replace(document(published(RSA_KEY, "RS256", "rs256")))
+    with pytest.raises(BadCredentials):
+        tokens.verify(signed)
+    rsa = token(key=RSA_KEY, algorithm="RS256")
+    assert tokens.verify(rsa).user == "alice"
+    keys.replace(document())
+    with pytest.raises(BadCredentials):
+        tokens.verify(rsa)
+
+
 @pytest.mark.parametrize("data", [b"", b"<html>", b"[]", b"{}", b'{"keys": {}}', b'{"keys": 7}', b"\xff", b"[" * 99999])
 def test_an_invalid_document_changes_no_key(data: bytes) -> None:
     keys = keys_of(ALL)

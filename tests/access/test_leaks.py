@@ -134,7 +134,6 @@ async def test_no_response_or_log_line_contains_a_secret(
             await recording.request("GET", "/readyz", admin=True)
     assert recording.statuses >= {200, 206, 302, 304, 400, 401, 404, 416, 502, 503}
     assert any('"level": "debug"' in line for line in recording.operator_output)
-    assert 0 < sum("malformed request" in line for line in recording.operator_output) < 5, "one in ten seconds"
     _assert_no_leak(recording)
 
 

@@ -5,6 +5,7 @@ A denial is held for 25 ms at least, so denials are asked for at the same time.
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -187,6 +188,32 @@ async def test_only_the_owner_controls_an_image(gateway: RunningGateway, images:
         path = form.format("mine")
         answer = await gateway.request(method, f"{path}?{link_query(path)}", json={"expires_in": 60})
         assert (answer.status in (401, 404), reveals_nothing(answer)) == (True, True), path
+
+
+async def test_a_batch_omits_images_that_the_caller_may_not_view(gateway: RunningGateway, images: Images) -> None:
+    await images.add("open", owner="bob", public=True)
+    await images.add("mine", owner="alice", public=False)
+    await images.add("bobs", owner="bob", public=False)
+    payload = {"image_ids": ["open", "mine", "bobs", "never-there"]}
+    path = "/api/v1/images/urls"
+
+    async def batch(sent: Sent) -> dict[str, Any]:
+        answer = await gateway.request("POST", f"{path}?{sent.query(path)}", headers=list(sent.headers), json=payload)
+        assert answer.status == 200
+        found: dict[str, Any] = answer.json()["data"]
+        return found
+
+    for name in ("token", "cookie", "forwarded-user"):
+        data = await batch(ACCEPTED[name])
+        assert data["urls"].keys() == {"open", "mine"}
+        assert data["errors"] == {"bobs": "image_not_found", "never-there": "image_not_found"}
+    refused = STRANGERS | BAD_CREDENTIALS
+    batches = await asyncio.gather(*(batch(sent) for sent in refused.values()))
+    for (name, sent), data in zip(refused.items(), batches, strict=True):
+        private = {"mine", "never-there"} | (set() if "bob" in str(sent.headers) else {"bobs"})
+        assert "mine" not in data["urls"], name
+        code = "unauthorized" if name in BAD_CREDENTIALS and not name.startswith("link") else "image_not_found"
+        assert {data["errors"].get(image_id, code) for image_id in private} == {code}, name
 
 
 async def test_a_page_of_another_site_changes_nothing_with_the_users_cookie(
