@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from gateway.concurrency.background import background
-from gateway.errors import CatalogUnavailable, DependencyDegraded, DependencyDown
+from gateway.errors import CatalogUnavailable, DependencyDegraded, DependencyDown, OriginUnavailable
 from gateway.monitoring.health import Health, Readiness
 from gateway.service.metrics import Metrics
 from tests.tier import Clock
@@ -46,6 +46,26 @@ def health(
 def up(metrics: Metrics, dependency: str) -> float | None:
     """Return the value of the metric."""
     return metrics.registry.get_sample_value("image_gateway_dependency_up", {"dependency": dependency})
+
+
+@pytest.mark.parametrize(
+    ("down", "status"),
+    [
+        (set(), READY),
+        ({"cos"}, DEGRADED),
+        ({"redis"}, DEGRADED),
+        ({"postgres"}, DEGRADED),
+        ({"redis", "cos"}, DEGRADED),
+        ({"redis", "postgres"}, NOT_READY),
+        ({"redis", "postgres", "cos"}, NOT_READY),
+    ],
+)
+async def test_one_of_the_two_stores_makes_the_gateway_ready(down: set[str], status: Readiness) -> None:
+    errors = {"redis": DependencyDown("x"), "postgres": CatalogUnavailable("x"), "cos": OriginUnavailable("x")}
+    probes = {name: Dependency(error if name in down else None).probe for name, error in errors.items()}
+    report = await Health(probes, Metrics().monitoring).report()
+    assert report.status is status
+    assert report.checks == {name: "down" if name in down else "ok" for name in errors}
 
 
 async def test_without_both_stores_the_gateway_is_degraded_while_it_serves_from_memory() -> None:
