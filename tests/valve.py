@@ -44,10 +44,10 @@ class Valve:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def before(cls, port: int, host: str = "127.0.0.1") -> AsyncIterator[Self]:
-        """Run a valve in front of a port of this machine. ``host``: where it listens."""
+    async def before(cls, port: int) -> AsyncIterator[Self]:
+        """Run a valve in front of a port of this machine."""
         valve = cls(port)
-        valve._listener = socket.create_server((host, 0))
+        valve._listener = socket.create_server(("127.0.0.1", 0))
         server = await asyncio.start_server(valve._relay, sock=valve._listener)
         valve.port = valve._listener.getsockname()[1]
         try:

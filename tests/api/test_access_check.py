@@ -191,12 +191,6 @@ async def test_the_verdict_is_that_of_the_style_that_is_asked_for(
     assert {("mine", 200, "style=teaser"), ("mine", 403, ""), ("open", 403, ""), ("open", 200, "style=card")} <= seen
 
 
-async def test_without_signed_links_their_parameters_are_ignored(start_gateway: StartGateway, images: Images) -> None:
-    gateway = await start_gateway(access={**ACCESS, "signed_links": None})
-    await images.add("mine", owner="alice", public=False)
-    assert (await check(gateway, "mine", [("X-Original-URI", f"/i/mine?{link_query('/i/mine')}")])).status == 403
-
-
 async def test_an_answer_from_memory_needs_no_store(
     start_gateway: StartGateway, images: Images, links_table: ImagesTable
 ) -> None:

@@ -12,7 +12,7 @@ from gateway.api.routes import IMAGE_ROUTES
 from gateway.service.ports import applications
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway, token_for
 from tests.limits import LIMIT
-from tests.waiting import until, until_listening
+from tests.waiting import until_listening
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
@@ -155,46 +155,6 @@ async def test_what_is_turned_off_is_a_404_and_nothing_is_renewed_without_renewa
     assert (await data(without, "stats"))["total_cached_urls"] == 0
     for gateway in (without_cache, without):
         assert gateway.sample("refresh_last_success_timestamp_seconds") == 0
-
-
-async def test_neither_a_change_of_the_row_nor_a_purge_nor_killed_links_zero_the_counts(
-    start_gateway: StartGateway, images: Images, redis_client: "redis.Redis"
-) -> None:
-    await asyncio.to_thread(images.table.create_links)
-    gateway = await start_gateway(access={"signed_links": {"keys": {"k": "a secret of thirty-two bytes or more"}}})
-    await images.add("a", owner="alice")
-    for _ in range(3):
-        await gateway.get("/i/a")
-    bearer = {"Authorization": f"Bearer {token_for('alice')}"}
-    await gateway.request("POST", "/api/v1/images/a/url/refresh", headers=bearer)
-    counts = ("image:index:hits", "image:index:refreshes")
-    await until(lambda: [redis_client.zscore(key, "a") for key in counts] == [3, 1])
-
-    async def kill() -> None:
-        answer = await gateway.request("DELETE", "/api/v1/images/a/links", headers=bearer)
-        assert answer.status == 200, answer.body
-
-    async def purge() -> None:
-        body = {"image_ids": ["a"]}
-        answer = await gateway.request("POST", "/api/v1/cache/purge", admin=True, headers=ADMIN, json=body)
-        assert answer.status == 200, answer.body
-
-    async def change() -> None:
-        await images.execute("UPDATE images SET mime_type = 'image/gif' WHERE id = 'a'")
-
-    def is_dropped() -> bool:
-        entry = redis_client.get("image:url:a")
-        is_there = isinstance(entry, bytes) and not entry.startswith(b"-")
-        return not is_there and redis_client.zscore("image:index:expiry", "a") is None  # which goes last
-
-    for drop in (kill, purge, change):
-        async with asyncio.timeout(LIMIT):
-            while is_dropped():  # more than one notification may follow a change
-                await gateway.resolver.look_up("a")
-                await asyncio.sleep(0.02)
-        await drop()
-        await until(is_dropped, what=drop.__name__)
-        assert [redis_client.zscore(key, "a") for key in counts] == [3, 1], drop.__name__
 
 
 async def test_the_most_used_urls_are_loaded_at_the_start(start_gateway: StartGateway, images: Images) -> None:

@@ -246,19 +246,6 @@ async def test_many_ids_are_reported_once_in_a_while_as_long_as_they_come(caplog
     assert len(caplog.records) == 2, "a later burst is logged again"
 
 
-async def test_few_ids_are_reported_to_nobody_and_nothing_after_the_end() -> None:
-    few, closed, full = list[int](), list[int](), list[int]()
-    ids, other, last = (
-        Notifications(dropped.append, many=many) for dropped, many in ((few, 10), (closed, 9), (full, 9))
-    )
-    append(ids, *range(9), *range(9))
-    append(other, *range(9))
-    other.close()
-    append(last, *range(9))
-    await until(lambda: full == [0])  # by then the others would have been, too
-    assert few == closed == []
-
-
 async def test_aiopg_and_psycopg2_keep_no_notifications_themselves(postgres_dsn: str, made_table: ImagesTable) -> None:
     """Both are used in ways that a new version may change: psycopg2's ``notifies``, and how aiopg empties it."""
     async with aiopg.connect(postgres_dsn, enable_hstore=False) as connection, connection.cursor() as cursor:

@@ -1,7 +1,5 @@
 """The one rule for image ids."""
 
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,15 +23,3 @@ def test_an_id_that_could_break_a_query_a_key_or_a_log_line_is_refused(text: str
 @given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}", fullmatch=True, alphabet=st.characters(codec="ascii")))
 def test_every_id_of_the_documented_syntax_is_accepted(text: str) -> None:
     assert parse_image_id(text) == text
-
-
-@given(st.text(alphabet=st.characters()) | st.binary().map(lambda raw: raw.decode(errors="surrogateescape")))
-def test_any_other_text_is_refused(text: str) -> None:
-    try:
-        assert parse_image_id(text) == text
-    except InvalidImageId:
-        return
-    assert re.match(r"[A-Za-z0-9]", text)
-    assert text.isascii()
-    assert text.isprintable()
-    assert len(text) <= 128

@@ -261,24 +261,6 @@ async def own_server(tmp_path: Path) -> AsyncIterator[PostgresServer]:
     await asyncio.to_thread(server.remove_data)
 
 
-async def test_the_pool_recovers_after_a_restart_of_postgres(open_one: OpenCatalog, own_server: PostgresServer) -> None:
-    catalog = await open_one(dsn=own_server.dsn, timeout=2)
-    await asyncio.gather(*(catalog.fetch("cat") for _ in range(5)))  # several connections are open and idle
-
-    own_server.pause()
-    with pytest.raises(CatalogUnavailable):
-        await catalog.fetch("cat")
-    own_server.resume()
-    await until(lambda: is_served(catalog))
-
-    await asyncio.to_thread(own_server.kill)
-    with pytest.raises(CatalogUnavailable):
-        await catalog.fetch("cat")
-    await asyncio.to_thread(own_server.start)
-    await until(lambda: is_served(catalog))
-    assert await asyncio.gather(*(catalog.fetch("cat") for _ in range(10))) == [RECORD] * 10
-
-
 async def test_another_server_takes_the_place_of_one_that_hangs(
     open_one: OpenCatalog, table: ImagesTable, own_server: PostgresServer, postgres_dsn: str
 ) -> None:

@@ -123,21 +123,6 @@ async def test_values_of_columns_say_what_is_public_and_what_is_served(
         await asyncio.to_thread(images_table.execute, drop)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [{"table": "nowhere"}, {"table": "nowhere.images"}, {"columns": {"id": "nr"}}, {"columns": {"key": "path"}}],
-)
-async def test_a_missing_table_or_column_is_named(
-    open_one: OpenCatalog, table: ImagesTable, metrics: Metrics, settings: dict[str, object]
-) -> None:
-    catalog = await open_one(**settings)
-    with pytest.raises(CatalogUnavailable, match=r"nowhere|nr|path"):
-        await catalog.fetch("cat")
-    with pytest.raises(CatalogUnavailable, match=r"nowhere|nr|path"):
-        await catalog.sample_images()
-    assert queries(metrics, "error") == 1
-
-
 @pytest.fixture
 async def changing(open_one: OpenCatalog, images_table: ImagesTable) -> AsyncIterator[tuple[PostgresCatalog, Execute]]:
     """A catalog on a separate table, named ``changing``, and a function that runs SQL there."""

@@ -77,11 +77,6 @@ def test_every_id_that_a_column_prints_is_valid(number: uuid.UUID, integer: int)
     assert valid_ids([str(integer)], "bigint") == [str(integer)]
 
 
-@given(st.text(max_size=40), st.sampled_from(["integer", "bigint", "smallint", "uuid"]))
-def test_any_text_is_valid_or_not(text: str, id_type: str) -> None:
-    assert valid_ids([text], id_type) in ([], [text])
-
-
 # Viewers, groups, grants and alias of a table without them; before them width, height, focus, version, placeholder.
 NO_VIEWERS = (None, None, None, None)
 NO_MORE = (None, None, None, None, None, *NO_VIEWERS)

@@ -167,22 +167,6 @@ async def test_each_name_is_followed_by_its_addresses(
     assert await servers(dsn, resolver) == expected
 
 
-async def test_a_server_that_does_not_answer_is_followed_by_the_next(
-    postgres_dsn: str, images_table: ImagesTable, resolver: Resolver
-) -> None:
-    images_table.put([ROW])
-    host, port = (parse_dsn(postgres_dsn)[name] for name in ("host", "port"))
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        dsn = make_dsn(postgres_dsn, host=f"127.0.0.1,{host}", port=f"{silent.getsockname()[1]},{port}")
-        async with opening(dsn, resolver, timeout=1) as catalog:
-            with pytest.raises(CatalogUnavailable, match="no answer within 1 s"):
-                await catalog.fetch("cat")
-            assert await catalog.fetch("cat") == RECORD
-            assert await asyncio.gather(*(catalog.fetch("cat") for _ in range(20))) == [RECORD] * 20
-
-
 async def test_a_service_is_left_to_libpq(
     resolver: Resolver, postgres_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

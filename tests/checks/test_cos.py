@@ -57,15 +57,8 @@ async def findings(
 ) -> list[Finding]:
     """Return what a check of the emulator, or of this port, finds. That the clock is right is left out."""
     port = store if isinstance(store, int) else store.port
-    settings = CosSettings.model_validate(
-        {
-            "secret_id": SECRET_ID,
-            "secret_key": SECRET_KEY,
-            "bucket": BUCKET,
-            "scheme": "http",
-            "domain": f"{{bucket}}.cos.test.myqcloud.com:{port}",
-        }
-    )
+    place = f"{{bucket}}.cos.test.myqcloud.com:{port}"
+    settings = CosSettings(bucket=BUCKET, scheme="http", domain=place, secret_id=SECRET_ID, secret_key=SECRET_KEY)
     hosts, metrics, clock = Hosts(settings), Metrics(), CosClock()
     signer = Signer(credentials, hosts, Live(url_cache(3600, window=1)), metrics=metrics.presign, now=clock.now)
     opening = open_origin(

@@ -76,17 +76,6 @@ async def test_changes_that_a_pooler_or_a_wrong_address_loses_fail_the_check(
         assert words in found.what
 
 
-async def test_a_missing_trigger_fails_the_check(postgres_dsn: str, images_table: ImagesTable) -> None:
-    await asyncio.to_thread(images_table.execute, "CREATE TABLE pictures AS SELECT * FROM images")
-    try:
-        found = (await findings(postgres_dsn, table="pictures"))["changes"]
-    finally:
-        await asyncio.to_thread(images_table.execute, "DROP TABLE pictures")
-    assert (found.name, found.level) == ("trigger_missing", "bad")
-    assert "no trigger on pictures notifies of changes" in found.what
-    assert "sql changes" in found.advice
-
-
 async def test_killed_links_that_are_not_notified_are_a_warning_and_a_missing_table_stops_a_start(
     postgres_dsn: str, links_table: ImagesTable
 ) -> None:

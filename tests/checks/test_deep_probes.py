@@ -52,18 +52,10 @@ async def session() -> AsyncIterator[DeepSession]:
 
 def subject_of(cos: CosEmulator, session: DeepSession, *, token: str | None = None) -> Subject:
     """Return everything that can be probed."""
-    settings = CosSettings.model_validate(
-        {
-            "secret_id": SECRET_ID,
-            "secret_key": SECRET_KEY,
-            "bucket": BUCKET,
-            "scheme": "http",
-            "domain": f"127.0.0.1:{cos.port}",
-        }
-    )
-    signer = ProbeSigner(
-        Credentials(SECRET_ID, SECRET_KEY, token), Hosts(settings), {"small": "imageMogr2/thumbnail/16x"}
-    )
+    place = f"127.0.0.1:{cos.port}"
+    settings = CosSettings(bucket=BUCKET, scheme="http", domain=place, secret_id=SECRET_ID, secret_key=SECRET_KEY)
+    credentials, styles = Credentials(SECRET_ID, SECRET_KEY, token), {"small": "imageMogr2/thumbnail/16x"}
+    signer = ProbeSigner(credentials, Hosts(settings), styles)
     return Subject(IMAGE, session, signer, ("small",), "text.txt", "text.txt", AWKWARD, 3)
 
 
@@ -188,8 +180,7 @@ async def test_chunks_and_checksums_of_processed_images_are_recorded(bucket: Cos
 
 
 async def test_a_server_that_is_away_fails_every_probe_and_ends_none_early(session: DeepSession) -> None:
-    settings = {"secret_id": "a", "secret_key": "b", "bucket": BUCKET, "scheme": "http", "domain": "127.0.0.1:1"}
-    made = CosSettings.model_validate(settings)
+    made = CosSettings(bucket=BUCKET, scheme="http", domain="127.0.0.1:1", secret_id="a", secret_key="b")
     subject = Subject(IMAGE, session, ProbeSigner(Credentials("a", "b"), Hosts(made), {}), timeout=3)
     results = [found async for found in run_probes(subject)]
     assert {number for number, _ in results} == set(range(1, len(PROBES) + 1))

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import re
-import resource
 import signal
 from pathlib import Path
 
@@ -84,19 +83,6 @@ async def test_sigusr1_writes_tasks_with_their_stacks_and_connections_by_client_
         assert re.search(r"stack=.*monitoring/metrics\.py:\d+ measure_loop_lag > .* sleep", stack)
         running.terminate()
         assert await running.exit_code() == 0
-
-
-async def test_the_limit_of_open_files_is_raised_to_the_hard_limit(config_file: Path) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
-    try:
-        environment = {"GATEWAY_SERVER__MAX_STREAMS": str(10**9)}
-        async with gateway_process("serve", "--config", str(config_file), environment=environment) as running:
-            if hard != resource.RLIM_INFINITY:
-                assert resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
-            assert "server.max_streams" in await running.line_with("too few open files")
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_it_starts_without_redis_and_postgres_and_one_worker_is_the_process_itself(config_file: Path) -> None:

@@ -161,16 +161,6 @@ def test_the_autoscaler_follows_a_metric_of_the_gateway_within_its_limit() -> No
     assert int(metric["target"]["averageValue"]) < ServerSettings().max_streams / 2
 
 
-def test_nothing_but_the_autoscaler_decides_on_the_number_of_pods() -> None:
-    component = yaml.safe_load((FOLDER / "components/autoscaling/kustomization.yaml").read_text())
-    target = {"kind": "Deployment", "name": "image-gateway"}
-    assert component["patches"] == [{"target": target, "patch": "- {op: remove, path: /spec/replicas}\n"}]
-    assert "replicas" in of_kind("Deployment")["spec"], "else the patch has nothing to remove"
-    example = yaml.safe_load((FOLDER / "example/kustomization.yaml").read_text())
-    assert "../components/autoscaling" in example["components"]
-    assert "replicas" not in example
-
-
 def test_the_pods_are_spread_over_zones_and_machines() -> None:
     keys = [constraint["topologyKey"] for constraint in pod()["topologySpreadConstraints"]]
     assert keys == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
@@ -206,14 +196,6 @@ def test_the_ingress_and_the_route_remove_the_headers_by_which_a_proxy_names_the
     (removed,) = (rule["requestHeaderModifier"]["remove"] for rule in route["spec"]["rules"][0]["filters"])
     snippet = of_kind("Ingress")["metadata"]["annotations"]["nginx.ingress.kubernetes.io/configuration-snippet"]
     assert snippet.splitlines() == [f'proxy_set_header {name} "";' for name in removed]
-
-
-def test_with_ipv6_alone_both_ports_listen_on_it() -> None:
-    (patch,) = yaml.safe_load((FOLDER / "components/ipv6/kustomization.yaml").read_text())["patches"]
-    operations = yaml.safe_load(patch["patch"])
-    assert {operation["path"] for operation in operations} == {"/spec/template/spec/containers/0/env/-"}
-    added = {operation["value"]["name"]: operation["value"]["value"] for operation in operations}
-    assert added == {"GATEWAY_SERVER__HOST": "::", "GATEWAY_ADMIN__HOST": "::"}
 
 
 def test_the_prometheus_rules_are_those_of_prometheus() -> None:

@@ -3,7 +3,6 @@
 from contextlib import closing
 
 import psycopg2
-import pytest
 
 from tests.config.files import CONFIG, ROOT, read
 
@@ -19,14 +18,6 @@ def test_the_sql_for_operators_equals_the_sql_of_the_package() -> None:
 
 
 SCRIPTS = ("images.example.sql", "changes.sql", "links.sql", "canary.sql")
-
-
-@pytest.mark.parametrize("file", SCRIPTS)
-def test_a_script_is_one_transaction_of_plain_sql(file: str) -> None:
-    """A driver and a migration tool know no command of psql; psql continues after an error."""
-    statements = [line for line in read(f"config/sql/{file}").splitlines() if line and not line.startswith("--")]
-    assert (statements[0], statements[-1]) == ("BEGIN;", "COMMIT;")
-    assert [line for line in statements if line.startswith("\\")] == []
 
 
 def test_a_driver_runs_every_script_and_a_migration_tool_runs_it_in_its_own_transaction(postgres_dsn: str) -> None:

@@ -8,6 +8,8 @@ import asyncio
 import io
 from configparser import ConfigParser
 from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import thor
@@ -16,6 +18,7 @@ from PIL import Image
 from redbot.resource import HttpResource
 from redbot.resource.fetch import RedFetcher, RedHttpClient
 
+from tests.conformance.cache_tests import __main__ as cache_tests
 from tests.conftest import Images, RunningGateway, token_for
 
 LIMIT = 20  # seconds for all requests to one address
@@ -126,3 +129,12 @@ async def test_redbot_finds_only_what_is_intended(
 
 def test_every_documented_finding_still_occurs() -> None:
     assert set().union(*(case.findings for case in CASES.values())) == ON_PURPOSE.keys()
+
+
+def test_the_documents_name_the_versions_in_use() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "delivery.md").read_text(encoding="utf-8")
+    assert f"REDbot](https://github.com/mnot/redbot) {version('redbot')}," in page
+    assert f"http-cache-tests](https://github.com/http-tests/cache-tests) {cache_tests.VERSION}," in page
+    assert f"schemathesis](https://github.com/schemathesis/schemathesis) {version('schemathesis')} " in page
+    assert f"{len(CASES)} kinds of answers" in page
+    assert len(ON_PURPOSE) == 2

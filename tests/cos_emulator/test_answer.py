@@ -71,25 +71,6 @@ async def test_an_objects_own_headers_are_sent(client: Client, store: ObjectStor
         assert "x-cos-hash-crc64ecma" not in answer.headers
 
 
-@pytest.mark.parametrize(
-    ("requested", "body", "content_range"),
-    [
-        ("bytes=0-6", b"[Object", "bytes 0-6/16"),
-        ("bytes=8-", b"Content]", "bytes 8-15/16"),
-        ("bytes=-1", b"]", "bytes 15-15/16"),
-    ],
-)
-async def test_a_single_range_is_answered_with_206(
-    client: Client, requested: str, body: bytes, content_range: str
-) -> None:
-    answer = await client.get("a.jpg", headers={"Range": requested, "If-Range": '"other"'})
-    assert (answer.status, answer.body) == (206, body)
-    assert answer.headers["Content-Range"] == content_range
-    assert answer.headers["Content-Length"] == str(len(body))
-    assert answer.headers["x-cos-hash-crc64ecma"] == "16749565679157681890"
-    assert answer.headers["ETag"] == SAMPLE_ETAG
-
-
 async def test_304_has_the_headers_of_the_documented_samples(client: Client) -> None:
     get = await client.get("a.jpg", headers={"If-None-Match": SAMPLE_ETAG})
     assert (get.status, get.body) == (304, b"")

@@ -11,13 +11,12 @@ from aiohttp import ClientSession, ClientTimeout
 from qcloud_cos import CosConfig, CosS3Client
 from tencentcloud.common.common_client import CommonClient
 from tencentcloud.common.credential import Credential as SdkCredential
-from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
 from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 from yarl import URL
 
 from gateway_dev.cos_emulator.access import Credential
-from gateway_dev.cos_emulator.credential_services import METADATA_PATH, CredentialFault, CredentialServices, TokenIssuer
+from gateway_dev.cos_emulator.credential_services import METADATA_PATH, CredentialServices, TokenIssuer
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.cos_emulator.store import ObjectStore
 
@@ -27,8 +26,6 @@ from .conftest import BUCKET, SECRET_ID, SECRET_KEY
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcfromtimestamp:DeprecationWarning")
 
 ROLE = "qcs::cam::uin/1:roleName/images"
-ASSUMED = {"RoleArn": ROLE, "RoleSessionName": "s"}
-TOO_LONG = "InvalidParameter.OverTimeError"
 
 
 @pytest.fixture
@@ -107,67 +104,6 @@ async def test_a_pod_s_token_is_exchanged_for_credentials(services: CredentialSe
     parameters = {"ProviderId": "provider", "WebIdentityToken": "pod-token", "RoleArn": ROLE, "RoleSessionName": "s"}
     answer = await call(services, "AssumeRoleWithWebIdentity", parameters, SkipSign=True)
     assert answer["Credentials"]["TmpSecretId"] in services.issuer.credentials
-
-
-@pytest.mark.parametrize(
-    ("action", "parameters", "options", "code"),
-    [
-        ("AssumeRole", {"RoleArn": "other", "RoleSessionName": "s"}, {}, "ResourceNotFound.RoleNotFound"),
-        ("AssumeRole", {"RoleArn": ROLE, "RoleSessionName": "s", "ExternalId": "x"}, {}, "UnauthorizedOperation"),
-        ("AssumeRole", {"RoleArn": ROLE}, {}, "MissingParameter"),
-        (
-            "AssumeRole",
-            ASSUMED | {"DurationSeconds": 43_201},
-            {},
-            TOO_LONG,
-        ),
-        ("AssumeRole", {"RoleArn": ROLE, "RoleSessionName": "s"}, {"SkipSign": True}, "AuthFailure.SignatureFailure"),
-        ("AssumeRoleWithWebIdentity", {"RoleArn": ROLE}, {}, "AuthFailure.SignatureFailure"),
-        (
-            "AssumeRoleWithWebIdentity",
-            {"RoleArn": ROLE, "WebIdentityToken": "other", "ProviderId": "provider"},
-            {"SkipSign": True},
-            "InvalidParameter.WebIdentityTokenError",
-        ),
-        ("GetNothing", {}, {}, "InvalidAction"),
-    ],
-)
-async def test_sts_refuses_inside_a_200(
-    services: CredentialServices, action: str, parameters: dict[str, Any], options: dict[str, Any], code: str
-) -> None:
-    with pytest.raises(TencentCloudSDKException) as refused:
-        await call(services, action, parameters, **options)
-    assert refused.value.get_code() == code
-
-
-@pytest.mark.parametrize(
-    ("kind", "expected"),
-    [
-        ("garbage", (200, "<!doctype html>")),
-        ("error", (200, '{"Code": "InternalError"}')),
-        ("internal_error", (500, "")),
-        ("another_role", (404, "")),
-    ],
-)
-async def test_a_fault_changes_as_many_answers_as_it_says(
-    services: CredentialServices, kind: str, expected: tuple[int, str]
-) -> None:
-    services.faults.add(CredentialFault.model_validate({"kind": kind, "service": "metadata", "times": 2}))
-    for _ in range(2):
-        status, body = await metadata(services)
-        assert (status, body[: len(expected[1])]) == expected
-    assert (await metadata(services))[0] == 200
-
-
-async def test_a_service_can_hang_and_give_what_has_ended(services: CredentialServices) -> None:
-    services.faults.add(CredentialFault(kind="hang"))
-    with pytest.raises(TimeoutError):
-        await metadata(services)
-    services.faults.add(CredentialFault(kind="expired"))
-    assert json.loads((await metadata(services))[1])["ExpiredTime"] < time.time()
-    services.faults.add(CredentialFault(kind="expired", service="sts"))
-    answer = await call(services, "AssumeRole", {"RoleArn": ROLE, "RoleSessionName": "s"})
-    assert answer["ExpiredTime"] < time.time()
 
 
 def test_issued_credentials_are_known_to_cos_with_their_end_which_is_at_most_that_of_the_issuer() -> None:

@@ -31,6 +31,11 @@ def header_of_gif(width: int, height: int) -> bytes:
     return data[:6] + struct.pack("<HH", width, height) + data[10:]
 
 
+def cut_short(kind: str) -> bytes:
+    data = encoded(Image.effect_noise((200, 100), 80).convert("RGB"), kind)
+    return data[: len(data) // 2]
+
+
 @pytest.mark.parametrize(
     ("original", "code"),
     [
@@ -45,6 +50,8 @@ def header_of_gif(width: int, height: int) -> bytes:
         (header_of_png(500, 500), "InvalidImageFormat"),
         (TEXT, "InvalidImageFormat"),
         (b"", "InvalidImageFormat"),
+        *((cut_short(kind), "InvalidImageFormat") for kind in ("AVIF", "BMP", "GIF", "JPEG", "WEBP")),
+        *((encoded(Image.new("RGB", (16, 16)), kind), "InvalidImageFormat") for kind in ("TIFF", "ICO", "PDF")),
     ],
     ids=[
         "wide",
@@ -58,6 +65,8 @@ def header_of_gif(width: int, height: int) -> bytes:
         "no pixels",
         "SVG",
         "empty",
+        *("cut AVIF", "cut BMP", "cut GIF", "cut JPEG", "cut WEBP"),
+        *("TIFF", "ICO", "PDF"),
     ],
 )
 @pytest.mark.parametrize("rule", ["imageMogr2/thumbnail/40x", "imageMogr2/format/webp", "imageInfo", "imageAve"])

@@ -1,4 +1,4 @@
-"""Processed objects over HTTP: headers, signed and appended rules, facts about pictures, the cache, threads."""
+"""Facts about pictures over HTTP."""
 
 import hashlib
 import json
@@ -9,31 +9,7 @@ from PIL import Image
 from gateway_dev.cos_emulator.store import ObjectStore
 
 from .conftest import BUCKET, Client
-from .pictures import encoded, exif, gradient, opened, quarters
-
-
-@pytest.mark.parametrize("kind", ["AVIF", "GIF", "JPEG", "PNG", "WEBP"])
-async def test_a_thumbnail_has_its_own_bytes_type_and_etag(client: Client, store: ObjectStore, kind: str) -> None:
-    key = f"a.{kind.lower()}"
-    store.put(BUCKET, key, gradient(400, 200, kind), headers={"x-cos-meta-a": "1"}, etag="abc-2")
-    original = await client.get(key)
-    thumbnail = await client.fetch(client.presign(key, params={"imageMogr2/thumbnail/100x100": ""}))
-    image = opened(thumbnail.body)
-    assert (thumbnail.status, image.size, image.format) == (200, (100, 50), kind)
-    assert thumbnail.headers["ETag"] != original.headers["ETag"]
-    assert thumbnail.headers["Last-Modified"] == original.headers["Last-Modified"]
-    assert thumbnail.headers["Content-Length"] == str(len(thumbnail.body))
-    assert thumbnail.headers["Content-Type"] == original.headers["Content-Type"]
-    assert thumbnail.headers["x-cos-meta-a"] == "1"
-    assert "x-cos-hash-crc64ecma" in original.headers
-    assert "x-cos-hash-crc64ecma" not in thumbnail.headers
-
-
-async def test_a_rule_may_be_appended_unsigned(client: Client, store: ObjectStore) -> None:
-    store.put(BUCKET, "a.png", gradient(400, 200))
-    answer = await client.fetch(client.presign("a.png") + "&imageMogr2/thumbnail/100x%3E/format/avif")
-    image = opened(answer.body)
-    assert (image.size, image.format, answer.headers["Content-Type"]) == ((100, 50), "AVIF", "image/avif")
+from .pictures import encoded, exif, quarters
 
 
 @pytest.mark.parametrize("kind", ["AVIF", "BMP", "GIF", "JPEG", "PNG", "WEBP"])

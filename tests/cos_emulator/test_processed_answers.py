@@ -201,15 +201,3 @@ async def test_the_options_are_shown_replaced_and_reset(client: Client, cos: Cos
     assert (await call(client, "DELETE"))[0] == 204
     assert cos.processing.options == ProcessingOptions()
     assert not cos.request_log.of("processing")
-
-
-@pytest.mark.parametrize(
-    ("wrong", "says"),
-    [({"crc": "none"}, "crc"), ({"unknown": 1}, "unknown"), ({"avif_off": "b"}, "avif_off"), ([], "")],
-)
-async def test_invalid_options_are_answered_with_the_validation_error(
-    client: Client, cos: CosEmulator, wrong: object, says: str
-) -> None:
-    status, text = await call(client, "PUT", wrong)
-    assert (status, says in text) == (400, True)
-    assert cos.processing.options == ProcessingOptions()

@@ -1,13 +1,11 @@
 """The services that purge, asked by Tencent's own SDK: signatures, limits and faults."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
 from tencentcloud.common.common_client import CommonClient
 from tencentcloud.common.credential import Credential as SdkCredential
 from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
@@ -15,7 +13,7 @@ from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
 from gateway_dev.cos_emulator.access import Credential
-from gateway_dev.cos_emulator.purge_services import PurgeFault, PurgeLimits, PurgeServices
+from gateway_dev.cos_emulator.purge_services import PurgeLimits, PurgeServices
 
 from .conftest import SECRET_ID, SECRET_KEY
 
@@ -59,35 +57,6 @@ async def test_addresses_and_tags_are_purged_and_counted(services: PurgeServices
     assert [quota["DailyAvailable"] for quota in quotas["PurgeQuota"]] == [5, 3]
 
 
-@pytest.mark.parametrize(
-    ("service", "action", "parameters", "code"),
-    [
-        (CDN, "PurgeUrlsCache", {"Urls": [URL] * 4}, "LimitExceeded.CdnPurgeUrlExceedBatchLimit"),
-        (CDN, "PurgeUrlsCache", {"Urls": ["/i/a"]}, "InvalidParameter.CdnParamError"),
-        (CDN, "PurgeUrlsCache", {"Urls": ["https://other.example.com/"]}, "ResourceNotFound.CdnHostNotExists"),
-        (CDN, "PurgeUrlsCache", {"Urls": []}, "InvalidParameter"),
-        (CDN, "PurgeEverything", {}, "InvalidAction"),
-        (EDGEONE, "PurgeUrlsCache", {"Urls": [URL]}, "InvalidAction"),
-        (EDGEONE, "CreatePurgeTask", {**TAGS, "Targets": list("abcd")}, "LimitExceeded.BatchQuota"),
-        (EDGEONE, "CreatePurgeTask", {**TAGS, "ZoneId": "zone-x", "Targets": ["a"]}, "InvalidParameter.ZoneNotFound"),
-        (EDGEONE, "CreatePurgeTask", {**TAGS, "Type": "purge_url", "Targets": ["a"]}, "InvalidParameter.Target"),
-        (
-            EDGEONE,
-            "CreatePurgeTask",
-            {**TAGS, "Type": "purge_all", "Targets": ["a"]},
-            "InvalidParameter.ParameterError",
-        ),
-    ],
-)
-async def test_what_the_services_do_not_accept_is_an_error_inside_a_200(
-    services: PurgeServices, service: tuple[str, str], action: str, parameters: dict[str, Any], code: str
-) -> None:
-    with pytest.raises(TencentCloudSDKException) as caught:
-        await call(services, service, action, parameters)
-    assert caught.value.get_code() == code
-    assert services.purges == []
-
-
 async def test_the_limits_of_a_second_and_of_a_day_are_kept(services: PurgeServices) -> None:
     now = time.time()
     services.now = lambda: now
@@ -102,28 +71,3 @@ async def test_the_limits_of_a_second_and_of_a_day_are_kept(services: PurgeServi
     assert caught.value.get_code() == "LimitExceeded.CdnPurgeUrlExceedDayLimit"
     await call(services, CDN, "PurgeUrlsCache", {"Urls": [URL]})
     assert len(services.purged) == 5
-
-
-async def test_faults_and_purges_are_at_control_addresses(services: PurgeServices) -> None:
-    faults, purges = f"{services.url}/.emulator/faults", f"{services.url}/.emulator/purges"
-    async with ClientSession() as session:
-        for kind, status in (("throttled", 201), ("unheard_of", 400)):
-            async with session.post(faults, data=json.dumps({"kind": kind})) as response:
-                assert response.status == status
-        with pytest.raises(TencentCloudSDKException, match="frequency"):
-            await call(services, CDN, "PurgeUrlsCache", {"Urls": [URL]})
-        await call(services, CDN, "PurgeUrlsCache", {"Urls": [URL]})
-        async with session.get(purges) as response:
-            seen = await response.json()
-        assert (seen["calls"], [purge["targets"] for purge in seen["purges"]]) == (2, [[URL]])
-        async with session.delete(purges), session.delete(faults):
-            assert services.purges == []
-
-
-@pytest.mark.parametrize(("target", "failed"), [("image-b", ["image-b"]), ("nothing", None)])
-async def test_a_bad_target_is_listed_by_edgeone(
-    services: PurgeServices, target: str, failed: list[str] | None
-) -> None:
-    services.faults.add(PurgeFault(kind="bad_target", target=target))
-    answer = await call(services, EDGEONE, "CreatePurgeTask", {**TAGS, "Targets": ["image-a", "image-b"]})
-    assert (answer["FailedList"] or [{"Targets": None}])[0]["Targets"] == failed

@@ -3,14 +3,16 @@
 import asyncio
 
 import pytest
-from aiohttp import ClientConnectionError, ClientSession
+from aiohttp import ClientConnectionError, ClientError, ClientSession
 from yarl import URL
 
 from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.faults import Action, Drip, Hang
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.cos_emulator.store import ObjectStore
+from tests.limits import LIMIT
 
-from .conftest import BUCKET, SECRET_ID, SECRET_KEY, Client
+from .conftest import BUCKET, KEY, SECRET_ID, SECRET_KEY, Client, add
 
 
 async def test_the_emulator_restarts_on_its_port(store: ObjectStore, cos: CosEmulator, client: Client) -> None:
@@ -46,3 +48,17 @@ async def test_stopping_does_not_wait_for_a_client_that_does_not_read(store: Obj
             await cos.__aexit__(None, None, None)
             response.close()
     assert not emulator.request_log.requests[0].client_left
+
+
+@pytest.mark.usefixtures("large_object")
+@pytest.mark.parametrize("action", [Hang(), Hang(at=10), Drip(size=10, every=1000)], ids=lambda action: repr(action))
+async def test_stopping_ends_hanging_answers(client: Client, cos: CosEmulator, action: Action) -> None:
+    add(cos, action)
+    request = asyncio.create_task(client.get(KEY), name="request")
+    async with asyncio.timeout(LIMIT):
+        await cos.request_log.arrived()
+        await cos.__aexit__(None, None, None)
+        with pytest.raises(ClientError):
+            await request
+    assert not cos.request_log.requests[0].client_left
+    assert cos.request_log.requests[0].finished

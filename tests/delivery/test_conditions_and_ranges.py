@@ -211,31 +211,3 @@ def test_any_list_of_tags_is_read(tags: list[tuple[bool, str]], etag: str, gap: 
     strongly = (False, etag) in tags
     assert verdict_on(CIMultiDict({"If-None-Match": field}), validators) is (NOT_MODIFIED if listed else SEND)
     assert verdict_on(CIMultiDict({"If-Match": field}), validators) is (SEND if strongly else FAILED)
-
-
-# Values of a header that aiohttp has decoded, and texts that are nearly dates.
-anything = st.binary(max_size=60).map(lambda raw: raw.decode(errors="surrogateescape"))
-nearly_dates = st.lists(
-    st.sampled_from(
-        ["Fri,", "10", "Apr", "2020", "09:35:05", "GMT", "99", "-0000", "+9999", "0", "9" * 30, ":", "-", ",", "12.34"]
-    ),
-    max_size=8,
-).map(" ".join)
-
-
-@given(
-    st.dictionaries(
-        st.sampled_from(["If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"]),
-        anything | nearly_dates,
-    ),
-    anything | nearly_dates,
-)
-def test_no_condition_makes_it_crash(headers: dict[str, str], last_modified: str) -> None:
-    validators = of(ETAG, last_modified)
-    assert verdict_on(CIMultiDict(headers), validators) in {SEND, NOT_MODIFIED, FAILED}
-    assert all(
-        value in {'"abc"', *headers.values()} or value.startswith('"')
-        for value in forwardable_conditions(CIMultiDict(headers)).values()
-    )
-    for value in headers.values():
-        applies_to(validators, value)

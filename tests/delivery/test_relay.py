@@ -61,17 +61,6 @@ async def test_a_body_that_ends_short_of_its_length_ends_the_connection(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_an_aborted_transfer_resets_the_connection(start_gateway: StartGateway, images: Images) -> None:
-    gateway = await start_gateway(image_proxy={"timeout": 2, "retry_count": 0})
-    await images.add("cat", DATA)
-    images.cos.faults.add(Fault(key=KEY, action=Cut(at=200_000)))
-    images.cos.faults.add(STAYS_AWAY)
-    async with connect(gateway.ports.public) as connection:
-        await connection.get("/i/cat")
-        with pytest.raises(ConnectionResetError):
-            await connection.reader.readexactly(2 * len(DATA))
-
-
 async def test_a_body_in_chunks_that_ends_short_has_no_last_chunk(start_gateway: StartGateway, images: Images) -> None:
     """With a last chunk, half an image would look whole, and a cache would store it."""
     gateway = await start_gateway(image_proxy={"timeout": 2, "retry_count": 0})

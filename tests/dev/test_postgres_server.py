@@ -67,16 +67,6 @@ def test_a_start_kills_workers_that_survived_their_postmaster(running: PostgresS
     assert query(running, "SELECT 1") == "1"
 
 
-def test_options_are_passed_on_and_an_invalid_one_is_in_the_error(tmp_path: Path, shared: Path) -> None:
-    extra = ["-c", "max_connections=7"]
-    with PostgresServer(tmp_path, ephemeral=True, extra_args=extra, fallback_dir=shared) as server:
-        assert query(server, "SHOW max_connections") == "7"
-        server.stop()
-        server.extra_args = ("-c", "no_such_setting=1")
-        with pytest.raises(ServerError, match=r"(?s)PostgreSQL ended with code 1 .*no_such_setting"):
-            server.start()
-
-
 def test_it_runs_with_programs_and_data_in_a_folder_that_other_users_cannot_enter(
     tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

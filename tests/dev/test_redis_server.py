@@ -46,16 +46,6 @@ def test_a_server_that_does_not_stop_in_time_is_killed(server: RedisServer) -> N
     assert processes_in(server.data, server.programs) == set()
 
 
-@pytest.mark.parametrize("password", ["", 'quo"te @/?% back\\slash 密码'])
-def test_the_password_can_be_chosen_or_left_out(tmp_path: Path, password: str) -> None:
-    with (
-        RedisServer(tmp_path / "with space", ephemeral=True, password=password) as server,
-        Redis.from_url(server.url) as client,
-    ):
-        assert client.ping()
-        assert ("@" in server.url) == bool(password)
-
-
 def test_the_error_for_an_invalid_option_has_the_end_of_the_log(tmp_path: Path) -> None:
     with pytest.raises(ServerError, match=r"(?s)ended with code 1 .*server\.log ends:.*no-such-option"):
         RedisServer(tmp_path, extra_args=["--no-such-option", "1"]).start()

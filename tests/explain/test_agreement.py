@@ -34,7 +34,10 @@ LINKS: dict[str, Callable[[str], str]] = {
     "link before a kill": lambda path: link_query(path, killed=1),
     "link of another image": lambda _: link_query("/i/other"),
 }
-QUERIES = ("", "style=card", "style=card&w=16&format=webp", "style=thumb", "style=huge", "w=16", "v=older", "v=bad!")
+QUERIES = (
+    *("", "style=card", "style=card&w=16&format=webp", "style=thumb", "v=older"),
+    *("style=huge", "style=card&format=avif", "w=16", "v=bad!"),
+)
 
 
 @dataclass(frozen=True)

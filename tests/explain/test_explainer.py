@@ -223,18 +223,6 @@ async def test_an_image_that_memory_knows_as_missing_is_explained_as_not_yet_fou
     await until(is_remembered)
 
 
-@pytest.mark.parametrize("credential", ["token", "link"])
-async def test_credentials_for_an_image_that_is_gone_get_the_error_of_a_request(
-    asked: RunningGateway, credential: str
-) -> None:
-    headers = {"X-Explain-Token": token(exp=1)} if credential == "token" else link()
-    request = {"Authorization": f"Bearer {token(exp=1)}"} if credential == "token" else {}
-    path = "/i/cat" if credential == "token" else headers["X-Explain-Link"].removeprefix("https://images.example")
-    answer = await asked.get(path, headers=request)
-    verdict = (await explained(asked, headers=headers))["verdict"]
-    assert (verdict["status"], verdict["code"]) == (answer.status, answer.json()["code"]) == (401, "unauthorized")
-
-
 async def test_nothing_secret_is_explained(asked: RunningGateway, images: Images, cos: CosEmulator) -> None:
     """Search the whole answer, also of failures, for every secret of the configuration and every signature."""
     await images.add("cat", owner="alice", public=False)

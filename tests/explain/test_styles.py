@@ -12,7 +12,7 @@ from gateway_dev.database import ImagesTable
 from tests.access.credentials import ACCESS, link_query
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.cos_emulator.pictures import encoded
-from tests.explain.test_explainer import ASK, explained
+from tests.explain.test_explainer import explained
 
 CARD: dict[str, Any] = {
     "process": "imageMogr2/thumbnail/{width}x>",
@@ -163,14 +163,3 @@ async def test_the_right_version_is_kept_for_a_year_and_another_is_redirected(
     assert "immutable" in data["delivery"]["headers"]["Cache-Control"]
     assert data["kept"]["browser"].startswith("31536000 s")
     assert f"v={version}" in (await explained(gateway, query="?v=older"))["delivery"]["version"]
-
-
-async def test_wrong_parameters_are_refused_as_a_request_is(gateway: RunningGateway) -> None:
-    for query, code in (
-        ("?style=huge", "unknown_style"),
-        ("?style=card&format=avif", "unknown_format"),
-        ("?w=3", "invalid_request"),
-    ):
-        path = f"/api/v1/monitoring/explain/cat{query}"
-        answer = await gateway.request("GET", path, admin=True, headers=ASK)
-        assert (answer.status, answer.json()["code"]) == (400, code)

@@ -76,7 +76,7 @@ def image_ids(data: bytes) -> None:
     except InvalidImageId:
         return
     assert parsed == text
-    assert re.fullmatch(r"[A-Za-z0-9._:@-]{1,128}", parsed, re.ASCII)
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}", parsed, re.ASCII)
 
 
 def image_requests(data: bytes) -> None:

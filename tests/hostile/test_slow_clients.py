@@ -79,14 +79,3 @@ async def test_a_thousand_silent_connections_delay_no_other_client(start_gateway
         for _ in range(50):
             assert (await gateway.get("/i/a")).body == b"body"
         assert time.monotonic() - started < 60
-
-
-async def test_pipelined_requests_are_answered_in_order(impatient: RunningGateway, images: Images) -> None:
-    for name in ("a", "b"):
-        await images.add(name, name.encode() * 10)
-    ask = b"".join(b"GET /i/%s HTTP/1.1\r\nHost: gateway\r\n\r\n" % name for name in (b"a", b"b", b"-", b"a"))
-    async with connect(impatient.ports.public) as connection:
-        connection.writer.write(ask)
-        received = await connection.read_rest()
-    assert statuses(received) == [200, 200, 400, 200]
-    assert received.index(b"a" * 10) < received.index(b"b" * 10) < received.rindex(b"a" * 10)

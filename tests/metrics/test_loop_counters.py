@@ -36,17 +36,6 @@ def test_an_objective_of_200_ms_can_be_counted() -> None:
         assert metrics.registry.get_sample_value(f"image_gateway_{name}_bucket", labels) == 1
 
 
-def test_bytes_are_counted_by_source_and_exposed_together_under_their_own_name() -> None:
-    metrics = Metrics()
-    sample = metrics.registry.get_sample_value
-    assert sample("image_gateway_response_bytes_total") == 0, "there from the start"
-    metrics.origin.sent_bytes.add(("memory",), 40)
-    metrics.origin.sent_bytes.add(("cos",), 2)
-    assert sample("image_gateway_response_bytes_total") == 42
-    assert sample("image_gateway_sent_bytes_total", {"source": "memory"}) == 40
-    assert sample("image_gateway_sent_bytes_total", {"source": "cos"}) == metrics.origin.sent_bytes.total(("cos",)) == 2
-
-
 @pytest.mark.parametrize(
     ("answered", "totals"),
     [

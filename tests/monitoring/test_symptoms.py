@@ -47,11 +47,6 @@ def test_a_gateway_that_is_well_has_none() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"is_draining": True}, Finding("draining", "bad")),
-        ({"checks": {"redis": "down"}}, Finding("dependency_down", "bad", {"dependency": "redis"})),
-        ({"checks": {"redis": "degraded"}}, Finding("dependency_degraded", "warning", {"dependency": "redis"})),
-        ({"checks": {"changes": "degraded"}}, Finding.of("changes_not_heard", "changes")),
-        ({"paused_buckets": ["b"]}, Finding("bucket_paused", "bad", {"bucket": "b"})),
         ({"clock_difference": -600.2}, Finding("clock_differs", "warning", {"seconds": -600})),
         ({"credentials_left": 299.0}, Finding("credentials_end", "warning", {"seconds": 299})),
         (
@@ -60,10 +55,6 @@ def test_a_gateway_that_is_well_has_none() -> None:
         ),
         ({"credentials_left": 0.0, "checks": {"credentials": "down"}}, Finding.of("credentials_ended", "credentials")),
         (
-            {"credentials_reason": "source file: a"},
-            Finding.of("credentials_not_refreshed", "credentials", "source file: a"),
-        ),
-        (
             {"points": [Point(5, 5, {"log_lines_dropped": 7}, None), *[point(status_200=1)] * 12]},
             Finding("log_lines_dropped", "warning", {"count": 7}),
         ),
@@ -71,11 +62,6 @@ def test_a_gateway_that_is_well_has_none() -> None:
             {"points": [Point(5, 5, {"open_files_short": 1}, None)]},
             Finding("open_files_short", "warning", {"count": 1}),
         ),
-        (
-            {"points": [Point(5, 5, {"audit_lines_lost": 2}, None)]},
-            Finding("audit_lines_lost", "warning", {"count": 2}),
-        ),
-        ({"points": [Point(5, 5, {"nginx_misdirected": 3}, None)]}, Finding("nginx_asks_wrong_port", "bad")),
         (
             {"points": [point(status_200=95, status_502=4, status_aborted=1)]},
             Finding("requests_fail", "bad", {"failed": 5, "requests": 100}),

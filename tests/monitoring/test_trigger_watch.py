@@ -14,7 +14,6 @@ from gateway.concurrency.background import background
 from gateway.errors import CatalogUnavailable
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.service.metrics import Metrics
-from tests.conftest import RunningGateway
 from tests.waiting import until
 
 FINE = TriggerReport("images", None, ("1.2.3",))
@@ -125,7 +124,3 @@ async def test_it_looks_again_at_once_when_somebody_asks_and_at_most_once_in_a_p
         await until(lambda: len(looks.at) > 3)
     assert len(looks.at) == 4
     assert looks.at[1] - looks.at[0] >= 0.2
-
-
-async def test_a_gateway_looks_when_it_starts(gateway: RunningGateway) -> None:
-    await until(lambda: gateway.sample("change_trigger_installed") == 1)
