@@ -11,13 +11,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from gateway.api.json_bodies import Bodies, json_response, success
 from gateway.catalog.image_id import parse_image_id
-from gateway.errors import ConfigurationRefused, InvalidRequest, ReloadImpossible
+from gateway.errors import InvalidRequest
 from gateway.findings.finding import Finding
 from gateway.metrics.history import Counted
 from gateway.monitoring.health import Health, Readiness
 from gateway.process.log_format import redact
 from gateway.process.logs import DebugLog
-from gateway.process.reloader import Reloader, ReloadNotPossible, ReloadRefused
+from gateway.process.reloader import Reloader
 from gateway.redis_replicas.replica_questions import ReplicaAnswer
 
 
@@ -74,12 +74,7 @@ class ThisProcess:
 
     async def reload(self, _: web.Request) -> web.Response:
         """Reload the configuration as SIGHUP does, and return the changed keys and the keys that need a restart."""
-        try:
-            result = await self.reloader.reload()
-        except ReloadRefused as error:
-            raise ConfigurationRefused(f"{ConfigurationRefused.message}: {error}") from error
-        except ReloadNotPossible as error:
-            raise ReloadImpossible(str(error)) from error
+        result = await self.reloader.reload()
         keys = {"changed": list(result.changed), "needs_restart": list(result.need_restart)}
         return success(keys, "the configuration is reloaded")
 

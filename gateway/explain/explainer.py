@@ -125,8 +125,7 @@ class _EmptyMemory:
     """Stands in for the memory of a gateway that has just started. It knows only which renditions COS refused."""
 
     def __init__(self, refused: RefusedVariants) -> None:
-        self.is_refused = refused.holds
-        self.substitute_for = refused.substitute_for
+        self.refused = refused
 
     def image(self, _image_id: str, _rendition: str | None) -> None:
         """Return that every image has to be looked up."""

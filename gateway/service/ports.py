@@ -25,12 +25,11 @@ from gateway.api.static_files import StaticFiles
 from gateway.api.this_process import HealthCalls, ThisProcess
 from gateway.api.url_cache import CachePurges, CacheStatistics
 from gateway.api.urls import CachedUrls, UrlBatches
-from gateway.delivery.relay import Relay
 from gateway.metrics.registry import VERSION
 from gateway.net.port import url_of
 from gateway.server.acceptor import ADMIN_KEEPALIVE, Endpoint
 from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, TracedDispatch
-from gateway.server.file_limit import connection_budget
+from gateway.server.file_limit import ADMIN_CONNECTIONS, public_connections
 from gateway.server.host_guard import HostGuard, warn_if_open
 from gateway.server.listener import Drain, Listening, Port, listening
 from gateway.service.answers import answer_of, answering
@@ -108,7 +107,7 @@ def _public_port(service: Service, app: web.Application, inherited: Inherited) -
         server.host,
         server.port,
         server.keepalive_timeout,
-        connection_budget(server.max_streams, settings.postgres.pool_size).public,
+        public_connections(server.max_streams, settings.postgres.pool_size),
         "server",
         "public",
         reuse_port=server.reuse_port,
@@ -124,10 +123,15 @@ def _admin_port(service: Service, app: web.Application, inherited: Inherited) ->
     accounting = Accounting(service.metrics.server, service.access.client_address, requests.request_log, ADMIN)
     if not inherited.admin:
         warn_if_open(admin)
-    keepalive = min(ADMIN_KEEPALIVE, server.keepalive_timeout)
-    places = connection_budget(server.max_streams, settings.postgres.pool_size).admin
     endpoint = Endpoint(
-        admin.host, admin.port, keepalive, places, "admin", "admin", closes_idle=True, inherited=inherited.admin
+        admin.host,
+        admin.port,
+        min(ADMIN_KEEPALIVE, server.keepalive_timeout),
+        ADMIN_CONNECTIONS,
+        "admin",
+        "admin",
+        closes_idle=True,
+        inherited=inherited.admin,
     )
     served = inherited.guard_admin(app) if inherited.guard_admin is not None else app
     return Port(served, Dispatch(requests.in_flight, accounting), endpoint)
@@ -182,7 +186,7 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         purges = service.purges.queue if service.purges is not None else None
         queues = QueueCalls(redis.queue, purges, now, bodies)
     debug_log, about = service.requests.debug_log, partial(answer_of, service)
-    relay, errors = Relay(metrics.origin.sent_bytes), metrics.server.recent_errors
+    sent_bytes, errors = metrics.origin.sent_bytes, metrics.server.recent_errors
 
     async def explain(image_id: str, given: Sequence[str | None], query: Mapping[str, str]) -> "Explanation":
         from gateway.service.explain import explained
@@ -196,7 +200,7 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         queues=queues,
         purges=CachePurges(urls.invalidation, bodies),
         nginx_changes=nginx_changes,
-        images=AdminImageCalls(urls.resolver, cached_urls, images.source, relay, explain, errors),
+        images=AdminImageCalls(urls.resolver, cached_urls, images.source, sent_bytes, explain, errors),
         links=links,
         health=HealthCalls(diagnostics.health, diagnostics.replica.findings),
     )

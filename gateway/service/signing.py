@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from functools import partial
 
+from gateway.errors import ConfigurationRefused
 from gateway.presign.credentials.rotation import BucketCredentials, open_credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.metrics import PresignMetrics
@@ -11,7 +12,7 @@ from gateway.presign.public_url import PublicUrls
 from gateway.presign.signer import Signer
 from gateway.presign.style_variants import Renditions
 from gateway.presign.url_lifetime import CosClock, Lifetime
-from gateway.process.reloader import ReloadRefused, Replaceable
+from gateway.process.reloader import Replaceable
 from gateway.settings import Live, Settings
 
 
@@ -45,7 +46,8 @@ class Signing:
             async with aclosing(await Replaceable.open(_open_credentials(new, self.metrics, self.clock))) as successor:
                 for source in successor.value.all:
                     if source.newest is None:
-                        raise ReloadRefused(f"cos.credentials: the source {source.name} gives none: {source.reason}")
+                        reason = f"the source {source.name} gives none: {source.reason}"
+                        raise ConfigurationRefused(f"cos.credentials: {reason}")
 
                 def apply() -> None:
                     self.opened.swap(successor)

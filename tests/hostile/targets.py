@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from multidict import CIMultiDict, MultiDict, MultiMapping
 
 from gateway.access.identity import Authenticator
-from gateway.access.jwks import Jwks, JwksUnavailable
+from gateway.access.jwks import Jwks
 from gateway.access.request_head import RequestHead, is_address_of, original_address
 from gateway.access.signed_links import BadLink, SignedLinks
 from gateway.api.beacons import MAX_BYTES, MAX_LOADS, MAX_SECONDS, Beacon, BytesSource, LoadResult
@@ -25,6 +25,7 @@ from gateway.delivery.conditions_and_ranges import ByteRange, forwardable_condit
 from gateway.delivery.decision import ImageRequest
 from gateway.delivery.parameters import VariantRequests
 from gateway.errors import InvalidBeacon, InvalidImageId, InvalidRequest, PreconditionFailed
+from gateway.net.bounded_http import ServiceUnavailable
 from gateway.net.http_fields import content_disposition
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.credentials import Credentials
@@ -161,8 +162,8 @@ def cached_entries(data: bytes) -> None:
 
 
 def key_sets(data: bytes) -> None:
-    """Key sets of an identity provider: usable keys, or ``JwksUnavailable``."""
-    with contextlib.suppress(JwksUnavailable):
+    """Key sets of an identity provider: usable keys, or ``ServiceUnavailable``."""
+    with contextlib.suppress(ServiceUnavailable):
         Jwks(("RS256", "ES256", "EdDSA")).replace(data)
 
 
