@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from gateway.api.json_bodies import Bodies, json_response, success
+from gateway.api.json_bodies import json_response, read_json, success
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest
 from gateway.findings.finding import Finding
@@ -32,7 +32,6 @@ class ThisProcess:
     counted: Counted
     reloader: Reloader
     debug_log: DebugLog
-    bodies: Bodies
     about_this: Callable[[str | None], Awaitable[ReplicaAnswer]]
 
     async def metrics(self, _: web.Request) -> web.Response:
@@ -66,7 +65,7 @@ class ThisProcess:
 
     async def debug(self, request: web.Request) -> web.Response:
         """Turn the debug log on for ten minutes, or off: ``{"on": bool}``."""
-        match await self.bodies.json(request):
+        match await read_json(request):
             case {"on": bool(on)}:
                 (self.debug_log.start if on else self.debug_log.stop)()
                 return success({"debug_until": self.debug_log.until})

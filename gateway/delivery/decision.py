@@ -348,7 +348,7 @@ class _Case:
         request = self.request
         if request.is_head and not request.is_conditional:
             return WHOLE
-        if content.is_not_modified:
+        if content.status == 304 and content.data is None:  # COS found the client's copy to be current
             return NOT_MODIFIED
         content_type_of(content.image.record.content_type, content.metadata.content_type)
         return plan_for(request.head.headers, request.byte_range, content.metadata)

@@ -82,10 +82,6 @@ class RequestContext:
         self.method = ""
         self.client: str | None = None
 
-    def elapsed(self) -> float:
-        """Return the seconds since the request arrived."""
-        return time.perf_counter() - self.started
-
     def fails(self, error: BaseException, *, is_fault: bool = False) -> None:
         """Note why the request fails. ``is_fault``: also if the error has no 5xx status."""
         code = cos_code = cos_request_id = None

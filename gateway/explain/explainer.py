@@ -102,7 +102,7 @@ class Explainer:
             sections["kept"] = dict.fromkeys(("browser", "nginx", "cdn"), "nothing: errors carry no-store")
         else:
             verdict = _served(decision, dry)
-            sections["kept"] = kept(decision, self.origin.redirect_usable_for(decision.image))
+            sections["kept"] = kept(decision, rules.redirect.usable_for(decision.image.presigned, time.time()))
         sections["kept"]["nginx_that_asks"] = stored.forgotten(image_id)
         if row.record is not None and (variants := await stored.variants(image_id, rules.renditions)):
             sections["variants"] = variants

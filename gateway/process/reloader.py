@@ -88,7 +88,7 @@ class Reloader:
     need_restart: Sequence[str] = field(default=(), init=False)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _reading: "asyncio.Future[Settings] | None" = field(default=None, init=False)
-    _running: "set[asyncio.Task[SettingsDifference]]" = field(default_factory=set, init=False)
+    _newest: "asyncio.Task[SettingsDifference] | None" = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._count(is_success=True)
@@ -99,12 +99,8 @@ class Reloader:
         Raises ``ReloadImpossible`` without a configuration file, and while the gateway drains. A reload that has begun
         continues if its caller is cancelled.
         """
-        task = asyncio.create_task(self._reload_alone(), name="reload")
-        self._running.add(task)
-        # Its error was logged; without a caller nothing else retrieves it.
-        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-        task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
+        self._newest = asyncio.create_task(self._reload_alone(), name="reload")
+        return await asyncio.shield(self._newest)
 
     async def _reload_alone(self) -> SettingsDifference:
         async with self._lock:

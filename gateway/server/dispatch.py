@@ -258,7 +258,7 @@ class Dispatch:
         route, outcome = context.route or UNMATCHED, context.outcome
         if context.is_canary:
             context.route = route = f"{CANARY}{route}"
-        context.seconds = context.elapsed()
+        context.seconds = time.perf_counter() - context.started
         self._requests.record(route, context.delivery, outcome, context.seconds, context.first_byte)
         request_log, failure = self._request_log, context.failure
         is_of_a_user = not self._route_prefix and not context.is_canary

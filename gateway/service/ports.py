@@ -15,7 +15,7 @@ from gateway.api.authentication import AdminOnly, Audited
 from gateway.api.beacons import Beacons
 from gateway.api.console import Console, DependencyStates
 from gateway.api.images import AdminImageCalls, ImageCalls
-from gateway.api.json_bodies import Bodies
+from gateway.api.json_bodies import TIME_LIMIT
 from gateway.api.links import LinkCalls
 from gateway.api.metadata import Metadata
 from gateway.api.nginx import AccelPrefix, NginxListHandler
@@ -142,6 +142,7 @@ def applications(service: Service) -> tuple[web.Application, web.Application]:
     host_guard = HostGuard(service.settings.value.admin.names)
     public = web.Application(client_max_size=_MAX_BODY)
     admin = web.Application(client_max_size=_MAX_BODY, middlewares=[host_guard.guarded])
+    public[TIME_LIMIT] = admin[TIME_LIMIT] = service.settings.value.server.keepalive_timeout
     public_handlers, admin_handlers = _handlers(service)
     address = service.access.client_address
     audited = Audited(service.requests.audit, address)
@@ -155,11 +156,10 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
     signing, images, diagnostics, redis = service.signing, service.images, service.diagnostics, service.stores.redis
     image_proxy, renditions, now = live.value.image_proxy, signing.renditions, signing.clock.now
     lookup, queue = images.lookup, redis.queue if redis is not None else None
-    bodies = Bodies(live.value.server.keepalive_timeout)
     cached_urls = CachedUrls(urls.usage, queue, images.refresh, signing.public_urls, urls.invalidation)
     links = None
     if access.links is not None:
-        links = LinkCalls(access.links, lookup, bodies, service.stores.catalog, urls.resolver, urls.invalidation)
+        links = LinkCalls(access.links, lookup, service.stores.catalog, urls.resolver, urls.invalidation)
     metadata = Metadata(lookup, access.client_address, images.metadata, renditions)
     proxy = live.map(lambda settings: settings.image_proxy)
     nginx_changes = NginxListHandler(service.changes.nginx_list, metrics.nginx)
@@ -168,8 +168,8 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         images=ImageCalls(images.handler, images.url_handler, lookup, cached_urls, urls.aliases),
         links=links,
         metadata=metadata,
-        batches=UrlBatches(lookup, urls.usage, signing.public_urls, metadata, bodies),
-        beacons=Beacons(metrics.beacons, access.client_address, bodies),
+        batches=UrlBatches(lookup, urls.usage, signing.public_urls, metadata),
+        beacons=Beacons(metrics.beacons, access.client_address),
         access_check=AccessCheck(
             lookup, images.variant_requests, images.decisions, metrics.access.access_checks, urls.aliases
         ),
@@ -184,7 +184,7 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         report = service.refresh
         statistics = CacheStatistics(redis.usage, redis.queue, metrics.urls, report, prerefresh, redis.daily, now)
         purges = service.purges.queue if service.purges is not None else None
-        queues = QueueCalls(redis.queue, purges, now, bodies)
+        queues = QueueCalls(redis.queue, purges, now)
     debug_log, about = service.requests.debug_log, partial(answer_of, service)
     sent_bytes, errors = metrics.origin.sent_bytes, metrics.server.recent_errors
 
@@ -194,11 +194,11 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         return await explained(service, image_id, given, query)
 
     admin = AdminHandlers(
-        process=ThisProcess(metrics.registry, metrics.counted, service.reloader, debug_log, bodies, about),
+        process=ThisProcess(metrics.registry, metrics.counted, service.reloader, debug_log, about),
         console=_console(service),
         statistics=statistics,
         queues=queues,
-        purges=CachePurges(urls.invalidation, bodies),
+        purges=CachePurges(urls.invalidation),
         nginx_changes=nginx_changes,
         images=AdminImageCalls(urls.resolver, cached_urls, images.source, sent_bytes, explain, errors),
         links=links,

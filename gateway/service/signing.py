@@ -32,7 +32,8 @@ class Signing:
         self.hosts = Hosts(settings.cos)
         self.renditions = renditions = Live(Renditions(settings.image_styles, settings.image_variants))
         live.watch(partial(_replace_renditions, renditions))
-        self.signer = Signer(opened.value, self.hosts, url_cache, renditions=renditions, metrics=metrics, now=clock.now)
+        newest_of = opened.value.of
+        self.signer = Signer(newest_of, self.hosts, url_cache, renditions=renditions, metrics=metrics, now=clock.now)
         strict = settings.cos.strict_buckets
         self.public_urls = PublicUrls(self.signer, lambda url: lifetime.is_usable(url, clock.now()), strict)
 

@@ -67,7 +67,9 @@ async def findings(
         }
     )
     hosts, metrics, clock = Hosts(settings), Metrics(), CosClock()
-    signer = Signer(credentials, hosts, Live(url_cache(3600, window=1)), metrics=metrics.presign, now=clock.now)
+    signer = Signer(
+        lambda _: credentials, hosts, Live(url_cache(3600, window=1)), metrics=metrics.presign, now=clock.now
+    )
     opening = open_origin(
         Live(ImageProxySettings(timeout=2)), max_connections=2, metrics=metrics.origin, resolver=Here()
     )

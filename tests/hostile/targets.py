@@ -57,7 +57,7 @@ RENDITIONS = Renditions(
 )
 VARIANTS = VariantRequests(Live(RENDITIONS))
 HOSTS = Hosts(COS)
-SIGNER = Signer(Credentials("AKID", SECRET), HOSTS, Live(url_cache()), metrics=Metrics().presign)
+SIGNER = Signer(lambda _: Credentials("AKID", SECRET), HOSTS, Live(url_cache()), metrics=Metrics().presign)
 ENTRIES = EntryCodec(EntryMac(Live((SECRET, None))), SIGNER)
 METADATA = ObjectMetadata(9, '"5d41402abc4b2a76b9719d911017c592"', "Tue, 14 Nov 2023 22:13:20 GMT", None, None)
 _SETTINGS_FILE = Path(tempfile.mkdtemp(prefix="image-gateway-fuzz-")) / "gateway.yaml"

@@ -37,7 +37,7 @@ def hosts(**changes: Any) -> Hosts:
 
 def signer(clock: Clock, *, credentials: Credentials = CREDENTIALS, ttl: int = 3600, window: int = 300) -> Signer:
     return Signer(
-        credentials,
+        lambda _: credentials,
         hosts(),
         Live(url_cache(ttl, window=window)),
         renditions=Live(Renditions(RULES)),
@@ -102,7 +102,7 @@ class TestEqualityWithTheSdk:
     def test_domains_ports_and_schemes(self, domain: str, scheme: str, key: str) -> None:
         metrics = Metrics()
         ours = Signer(
-            CREDENTIALS,
+            lambda _: CREDENTIALS,
             hosts(domain=domain, scheme=scheme),
             Live(url_cache(60, window=1)),
             metrics=metrics.presign,

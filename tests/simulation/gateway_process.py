@@ -164,7 +164,12 @@ class Gateway:
         self.channel = InvalidationChannel(shards, steady=steady)
         lifetime = lifetime_of(3600, 60, 900)
         signer = Signer(
-            _CREDENTIALS, _HOSTS, Live(url_cache()), renditions=_RENDITIONS, metrics=_METRICS.presign, now=clocks.cos
+            lambda _: _CREDENTIALS,
+            _HOSTS,
+            Live(url_cache()),
+            renditions=_RENDITIONS,
+            metrics=_METRICS.presign,
+            now=clocks.cos,
         )
         rules = EntryRules(tombstone_ttl=2 * TIMEOUT + 20)
         codec = EntryCodec(EntryMac(_SECRETS, str(settings.sources)), signer)
