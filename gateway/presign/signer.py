@@ -80,12 +80,6 @@ class ObjectId(NamedTuple):
     focus: str | None = None
     template: str = ""
 
-    @classmethod
-    def of(cls, record: ImageRecord, rendition: str | None, template: str = "") -> Self:
-        """Return the object of a row, in a rendition or with None as it is."""
-        focus = record.focus if rendition is not None else None
-        return cls(record.bucket, record.region, record.key, rendition, focus, template)
-
     def original(self) -> Self:
         return self._replace(rendition=None, focus=None, template="")
 
@@ -187,7 +181,8 @@ class Signer:
         if rendition is None:  # most images: no further calls
             named, public = None, record.public and not self.renditions.value.originals_for_owner
         else:
-            named = ObjectId.of(record, rendition, self.renditions.value.template(rendition))
+            template = self.renditions.value.template(rendition)
+            named = ObjectId(record.bucket, record.region, record.key, rendition, record.focus, template)
             audience = self.renditions.value.audience(rendition, image_is_public=record.public)
             public = audience is Audience.EVERYBODY
         return SignedImage(record, presigned, rendition, shared_second(read_at), named=named, public=public)

@@ -28,7 +28,7 @@ from gateway.api.urls import CachedUrls, UrlBatches
 from gateway.metrics.registry import VERSION
 from gateway.net.port import url_of
 from gateway.server.acceptor import ADMIN_KEEPALIVE, Endpoint
-from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, TracedDispatch
+from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch
 from gateway.server.file_limit import ADMIN_CONNECTIONS, public_connections
 from gateway.server.host_guard import HostGuard, warn_if_open
 from gateway.server.listener import Drain, Listening, Port, listening
@@ -95,14 +95,10 @@ def _public_port(service: Service, app: web.Application, inherited: Inherited) -
     """Return the port of clients, proxies and CDNs."""
     settings, images, access, requests = service.settings.value, service.images, service.access, service.requests
     server = settings.server
-    accounting = Accounting(service.metrics.server, access.client_address, requests.request_log, "", service.canary)
+    log, spans = requests.request_log, requests.tracing
+    accounting = Accounting(service.metrics.server, access.client_address, log, canary=service.canary, spans=spans)
     files, origins, fallback = images.nginx_files, access.cors_origins, requests.fallback
     direct = DirectHandlers(images.handler, images.url_handler, files, origins, access.authenticator, fallback)
-    if requests.tracing is None:
-        dispatch = Dispatch(requests.in_flight, accounting, direct)
-    else:
-        templates = {resource.name: resource.canonical for resource in app.router.resources() if resource.name}
-        dispatch = TracedDispatch(requests.in_flight, accounting, direct, requests.tracing, templates)
     endpoint = Endpoint(
         server.host,
         server.port,
@@ -113,7 +109,7 @@ def _public_port(service: Service, app: web.Application, inherited: Inherited) -
         reuse_port=server.reuse_port,
         inherited=inherited.public,
     )
-    return Port(app, dispatch, endpoint, handler_cancellation=True)
+    return Port(app, Dispatch(requests.in_flight, accounting, direct), endpoint, handler_cancellation=True)
 
 
 def _admin_port(service: Service, app: web.Application, inherited: Inherited) -> Port:

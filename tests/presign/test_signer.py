@@ -272,8 +272,9 @@ def test_an_original_is_not_named_yet(clock: Clock) -> None:
 
 
 def test_a_rendition_is_named_by_its_rule(clock: Clock) -> None:
-    signs = signer(clock)
-    assert signs.sign_image(record(), "thumb").named == ObjectId.of(record(), "thumb", RULES["thumb"])
+    row = record(focus="north")
+    named = ObjectId(row.bucket, row.region, row.key, "thumb", "north", RULES["thumb"])
+    assert signer(clock).sign_image(row, "thumb").named == named
 
 
 class TestTheSigningWindow:
