@@ -191,7 +191,7 @@ async def tier(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[Ti
 
 
 def signer_of(
-    credentials_of: Callable[[str], Credentials],
+    credentials: Credentials | Callable[[str], Credentials],
     metrics: Metrics,
     now: Callable[[], float],
     of_urls: UrlCacheSettings | None = None,
@@ -201,7 +201,8 @@ def signer_of(
     """Return a signer for the bucket ``b-1250000000``."""
     settings = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000", **cos})
     live = Live(of_urls or url_cache())
-    return Signer(credentials_of, Hosts(settings), live, renditions=renditions, metrics=metrics.presign, now=now)
+    of = (lambda _: credentials) if isinstance(credentials, Credentials) else credentials
+    return Signer(of, Hosts(settings), live, renditions=renditions, metrics=metrics.presign, now=now)
 
 
 def make_tier(
@@ -216,7 +217,7 @@ def make_tier(
     """The parts put together as the service does."""
     metrics, lifetime = Metrics(), lifetime_of(ttl, ttl // 60, ttl // 4)
     of_urls = url_cache(ttl, window=ttl // 12)
-    signer = signer_of(lambda _: Credentials("x", "y"), metrics, clock, of_urls, renditions=renditions)
+    signer = signer_of(Credentials("x", "y"), metrics, clock, of_urls, renditions=renditions)
     cache = UrlEntries(shards, EntryCodec(MAC, signer), lifetime, EntryRules(renews=renews), clock)
     usage = UsageStore(shards)
     queue = LeasedQueue(shards, "refresh", limits=Live(QueueLimits(lambda: 60, 3, 10)))

@@ -43,7 +43,7 @@ def _metadata(record: ImageRecord, known: ImageMetadata, renditions: Renditions)
 
     def address(style: str) -> str:
         """Return the address of a style, with ``{w}`` and ``{format}`` to be filled in if it has widths."""
-        variant = "&w={w}&format={format}" if renditions.sizes(style).widths else ""
+        variant = "&w={w}&format={format}" if renditions.widths(style) else ""
         return f"/i/{record.image_id}?style={style}{variant}&v={version}"
 
     return {

@@ -58,9 +58,8 @@ async def print_probes(
 
 def _narrowest(renditions: Renditions, style: str) -> list[str]:
     """Return the renditions of a style to probe: the narrowest in each format and in each ratio, or the fixed style."""
-    sizes = renditions.sizes(style)
-    if not sizes.widths:
+    widths = renditions.widths(style)
+    if not widths:
         return [style]
-    width = sizes.widths[0]
-    formats = [renditions.choose(style, width, image_format) for image_format in sizes.formats]
-    return formats + [renditions.choose(style, width, None, ratio) for ratio in sizes.ratios]
+    formats = [renditions.choose(style, widths[0], image_format) for image_format in renditions.formats(style)]
+    return formats + [renditions.choose(style, widths[0], None, ratio) for ratio in renditions.ratios(style)]

@@ -105,7 +105,7 @@ class VariantRequests:
         if not renditions.negotiates:
             raise UnknownFormat("format=auto is not turned on")
         renditions.choose(style, width, None, ratio)  # the style, width and ratio are wrong for every format
-        image_format = choose_format(headers.getall(hdrs.ACCEPT, ()), renditions.sizes(style).formats)
+        image_format = choose_format(headers.getall(hdrs.ACCEPT, ()), renditions.formats(style))
         return Parameters(renditions.choose(style, width, image_format, ratio), version)
 
     def _width(self, width: str | None, dpr: str | None) -> float | None:

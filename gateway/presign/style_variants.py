@@ -18,7 +18,6 @@ from gateway.settings import RATIO, STYLE_NAME, StyleSettings, VariantFormat, Va
 _RATIO: Final = RATIO.replace(":", "x")
 RENDITION_NAME: Final = rf"{STYLE_NAME}(?:@[1-9][0-9]{{0,3}}(?:\.{_RATIO})?\.(?:original|webp|avif))?"
 _CENTER: Final = "center"
-_DEFAULT_QUALITY: Final = 75
 
 
 class ImageVariant(NamedTuple):
@@ -59,21 +58,14 @@ class Audience(Enum):
     OWNER = "owner"
 
 
-class Sizes(NamedTuple):
-    """What a style is made in. A fixed style has no widths, ratios and formats.
+@dataclass(frozen=True, slots=True)
+class _Sized:
+    """A configured style with widths (ascending, in pixels) and formats. ``original`` is last unless configured."""
 
-    widths: in pixels, ascending.
-    ratios: to which the style cuts an image, such as ``16:9``.
-    formats: in the order of preference, ``original`` included, which is last unless configured.
-    """
-
-    widths: tuple[int, ...] = ()
-    ratios: tuple[str, ...] = ()
-    formats: tuple[VariantFormat, ...] = ()
-    default_format: VariantFormat = "original"
-
-
-_FIXED: Final = Sizes()
+    widths: tuple[int, ...]
+    ratios: tuple[str, ...]
+    formats: tuple[VariantFormat, ...]
+    default_format: VariantFormat
 
 
 class Renditions:
@@ -99,7 +91,7 @@ class Renditions:
         self.negotiates = defaults.negotiate == "accept"
         self.makes_placeholders = defaults.placeholders
         self.originals_for_owner = defaults.originals == "owner"
-        self._sized: dict[str, Sizes] = {}
+        self._sized: dict[str, _Sized] = {}
         self.by_name: dict[str, Rendition] = {}
         for style, settings in styles.items():
             made = [Rendition(style, style, settings)] if isinstance(settings, str) else self._of(style, settings)
@@ -155,15 +147,23 @@ class Renditions:
         """Return whether somebody who may see the rendition of an image may not see its original."""
         return self.originals_for_owner or (self.is_public(name) and not image_is_public)
 
-    def sizes(self, style: str) -> Sizes:
-        """Return the widths, ratios and formats of a style."""
-        return self._sized.get(style, _FIXED)
+    def widths(self, style: str) -> tuple[int, ...]:
+        """Return the widths of a style in pixels, ascending. Empty for a fixed style."""
+        return self._sized[style].widths if style in self._sized else ()
+
+    def formats(self, style: str) -> tuple[VariantFormat, ...]:
+        """Return the formats of a style in the order of preference, ``original`` included. Empty for a fixed style."""
+        return self._sized[style].formats if style in self._sized else ()
+
+    def ratios(self, style: str) -> tuple[str, ...]:
+        """Return the ratios to which a style cuts an image, such as ``16:9``."""
+        return self._sized[style].ratios if style in self._sized else ()
 
     def describe(self, style: str) -> dict[str, tuple[int | str, ...]]:
         """Return the widths, the formats and, if there are any, the ratios of a style."""
-        sizes = self.sizes(style)
-        described: dict[str, tuple[int | str, ...]] = {"widths": sizes.widths, "formats": sizes.formats}
-        return {**described, "ratios": sizes.ratios} if sizes.ratios else described
+        described: dict[str, tuple[int | str, ...]] = {"widths": self.widths(style), "formats": self.formats(style)}
+        ratios = self.ratios(style)
+        return {**described, "ratios": ratios} if ratios else described
 
     def choose(
         self, style: str, width: float | None = None, image_format: str | None = None, ratio: str | None = None
@@ -207,24 +207,24 @@ class Renditions:
 
         Not those with ``dpr``, ``v`` or ``download``, or in another order, which have no end.
         """
-        sizes = self.sizes(style)
-        auto = ("&format=auto",) if sizes.formats and self.negotiates else ()
-        widths = ("", *(f"&w={width}" for width in sizes.widths))
-        named = ("", *(f"&format={image_format}" for image_format in sizes.formats), *auto)
-        ratios = ("", *(f"&r={ratio}" for ratio in sizes.ratios))
+        formats = self.formats(style)
+        auto = ("&format=auto",) if formats and self.negotiates else ()
+        widths = ("", *(f"&w={width}" for width in self.widths(style)))
+        named = ("", *(f"&format={image_format}" for image_format in formats), *auto)
+        ratios = ("", *(f"&r={ratio}" for ratio in self.ratios(style)))
         return [f"style={style}{''.join(chosen)}" for chosen in product(widths, ratios, named)]
 
     def fallback(self, name: str) -> str | None:
         """Return what replaces a variant that COS does not make: the same width in the style's next format, or None."""
         rendition = self.get(name)
-        formats = self.sizes(rendition.style).formats
+        formats = self.formats(rendition.style)
         if rendition.format not in formats[:-1]:
             return None
         next_format = formats[formats.index(rendition.format) + 1]
         other = _name(rendition.style, rendition.width or 0, rendition.ratio, next_format)
         return other if self.has(other) else None
 
-    def _listed(self, sized: Sizes, width: float | None) -> int:
+    def _listed(self, sized: _Sized, width: float | None) -> int:
         if width is None:
             return sized.widths[-1]
         if self._defaults.unknown_width == "reject" and width not in sized.widths:
@@ -237,7 +237,7 @@ class Renditions:
         formats = tuple(dict.fromkeys((*named, "original")))
         widths = tuple(sorted(set(style.widths or defaults.widths)))
         ratios = tuple(dict.fromkeys(style.ratios))
-        self._sized[name] = Sizes(widths, ratios, formats, named[0] if len(named) == 1 else "original")
+        self._sized[name] = _Sized(widths, ratios, formats, named[0] if len(named) == 1 else "original")
         qualities = {**defaults.quality, **style.quality}
         for width, ratio, image_format in product(widths, (None, *ratios), formats):
             template = _template(style, width, ratio, image_format, qualities.get(image_format))
@@ -266,3 +266,6 @@ def _template(
     elif quality is not None:
         rule += f"/quality/{quality}"
     return rule if image_format == "original" else f"{rule}/format/{image_format}"
+
+
+_DEFAULT_QUALITY: Final = 75

@@ -25,9 +25,7 @@ SECRET, SOURCES = "secret", "sources"
 def signer(
     credentials: Credentials = CREDENTIALS, renditions: Live[Renditions] = RENDITIONS, life: int = 3600, **cos: Any
 ) -> Signer:
-    return signer_of(
-        lambda _: credentials, Metrics(), lambda: float(NOW), url_cache(life), renditions=renditions, **cos
-    )
+    return signer_of(credentials, Metrics(), lambda: float(NOW), url_cache(life), renditions=renditions, **cos)
 
 
 def codec(
