@@ -33,7 +33,7 @@ def keeper(images: int) -> Callable[[int], None]:
     """Return what keeps an image by its number in a tier for so many images."""
     settings = CosSettings.model_validate({"secret_id": "AKID" + "x" * 32, "secret_key": "y" * 32, "bucket": _BUCKET})
     credentials = Credentials("AKID" + "x" * 32, "y" * 32)
-    signer = Signer(credentials, Hosts(settings), Live(UrlCacheSettings()), metrics=Metrics().presign)
+    signer = Signer(lambda _: credentials, Hosts(settings), Live(UrlCacheSettings()), metrics=Metrics().presign)
     renditions = Live(Renditions({}))
     tier = LocalTier(
         Live(UrlCacheSettings(max_size=images, local_ttl=60)), renditions, ChangeLog([], "bench", 0), unknown_ttl=5

@@ -17,7 +17,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gateway.api.json_bodies import Bodies, image_ids_in, success
+from gateway.api.json_bodies import image_ids_in, read_json, success
 from gateway.errors import InvalidRequest, RouteNotFound
 from gateway.net.ip_address import is_loopback
 from gateway_dev.cos_emulator.faults import ArmedFault, Fault, Faults, Hang, Refuse
@@ -33,7 +33,6 @@ _CONTENT_TYPES: Final[Mapping[str, str]] = {
     "tokens.css": "text/css",
 }
 MAX_PAUSE: Final = 15.0  # seconds
-_BODY_TIMEOUT: Final = 10.0  # seconds
 _READS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
     {
@@ -54,7 +53,6 @@ class Playground:
         self._cos = cos
         self._faults = NamedFaults(cos.faults)
         self._files: Mapping[str, bytes] = {}
-        self._bodies = Bodies(_BODY_TIMEOUT)
         self._invalidate: Callable[[str], None] = lambda _: None
         # Set when the gateway is to stop, and start again ``pause`` seconds later.
         self.restart = asyncio.Event()
@@ -114,7 +112,7 @@ class Playground:
 
     async def set_fault(self, request: web.Request) -> web.Response:
         """Turn a fault of COS on or off: ``{"fault": name, "on": bool}``."""
-        body = await self._bodies.json(request)
+        body = await read_json(request)
         match body:
             case {"fault": str(name), "on": bool(on)} if name in FAULTS:
                 (self._faults.turn_on if on else self._faults.turn_off)(name)
@@ -125,18 +123,14 @@ class Playground:
 
     async def expire(self, request: web.Request) -> web.Response:
         """Let the presigned URLs of ``image_ids`` expire now."""
-        rows = [
-            self._rows[image_id]
-            for image_id in image_ids_in(await self._bodies.json(request))
-            if image_id in self._rows
-        ]
+        rows = [self._rows[image_id] for image_id in image_ids_in(await read_json(request)) if image_id in self._rows]
         self._faults.expire(row.key for row in rows)
         self._drop_bytes([row.image_id for row in rows])
         return success({"expired": len(rows)})
 
     async def restart_gateway(self, request: web.Request) -> web.Response:
         """Stop the gateway once this is answered, and start it again after ``pause`` seconds."""
-        body = await self._bodies.json(request)
+        body = await read_json(request)
         pause = body.get("pause") if isinstance(body, dict) else None
         if not isinstance(pause, (int, float)) or not 0 <= pause <= MAX_PAUSE:
             raise InvalidRequest(f"pause must be 0 to {MAX_PAUSE:g} seconds")

@@ -42,6 +42,6 @@ def dispatched(
 
     def install(runner: web.AppRunner) -> None:
         assert runner.server is not None
-        Dispatch(InFlight(metrics.server.inflight_requests), accounting).take_over(runner.server)
+        Dispatch(InFlight(metrics.server.inflight_requests), accounting).take_over(runner.server, runner.app)
 
     return install

@@ -12,7 +12,7 @@ from gateway.changes.change_log import ChangeLog
 from gateway.changes.entry_trust import EntryTrust
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import CatalogUnavailable
-from gateway.presign.credentials import Credentials, CredentialsSource
+from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.signer import Signer
 from gateway.presign.style_variants import ImageVariant, Renditions
@@ -191,7 +191,7 @@ async def tier(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[Ti
 
 
 def signer_of(
-    source: CredentialsSource,
+    credentials: Credentials | Callable[[str], Credentials],
     metrics: Metrics,
     now: Callable[[], float],
     of_urls: UrlCacheSettings | None = None,
@@ -201,7 +201,8 @@ def signer_of(
     """Return a signer for the bucket ``b-1250000000``."""
     settings = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000", **cos})
     live = Live(of_urls or url_cache())
-    return Signer(source, Hosts(settings), live, renditions=renditions, metrics=metrics.presign, now=now)
+    of = (lambda _: credentials) if isinstance(credentials, Credentials) else credentials
+    return Signer(of, Hosts(settings), live, renditions=renditions, metrics=metrics.presign, now=now)
 
 
 def make_tier(

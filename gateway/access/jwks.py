@@ -27,10 +27,6 @@ _MAX_BYTES = 256 * 1024
 _ACCEPT = {"Accept": "application/jwk-set+json, application/json"}
 
 
-class JwksUnavailable(Exception):
-    """The response of the identity provider is no key set."""
-
-
 class Jwks:
     """The public keys of an identity provider, by which users' tokens are verified, from the last successful fetch.
 
@@ -76,13 +72,13 @@ class Jwks:
         raise jwt.InvalidKeyError("the token names no published key")
 
     def replace(self, document: bytes) -> None:
-        """Replace the keys by the usable ones of a JWKS document, if any. Raises ``JwksUnavailable`` if it is none."""
+        """Replace the keys by the usable ones of a JWKS document, if any. Raises ``ServiceUnavailable`` for another."""
         try:
             entries = json.loads(document)["keys"]
         except (ValueError, TypeError, KeyError, RecursionError):
             entries = None
         if not isinstance(entries, list):
-            raise JwksUnavailable("the response is not a JWKS document")
+            raise ServiceUnavailable("the response is not a JWKS document")
         usable = [(entry, key) for entry in entries if (key := self._usable(entry)) is not None]
         self._is_known = True
         before = self._usable_entries
@@ -131,7 +127,7 @@ async def keep_fetching(
                 if keys.is_empty:
                     keys.problem = "the identity provider publishes no key for access.jwt.algorithms: no token is valid"
                     logger.warning("%s", keys.problem)
-            except (JwksUnavailable, ServiceUnavailable) as error:
+            except ServiceUnavailable as error:
                 keys.problem = f"the identity provider's keys cannot be fetched: {error}"
                 logger.warning("%s", keys.problem)
             except Exception:  # the task must survive, or it would never fetch new keys

@@ -128,14 +128,10 @@ class AuthorizedLookup:
         """Return for each id what ``check`` returns, or the error that a request for it alone would get."""
         caller, results = self.caller_of(request), dict[str, Checked | GatewayError]()
         all_found, now = await self.resolver.resolve_many(image_ids), time.time()
-
-        def sender() -> Caller:
-            return caller
-
         for image_id, found in all_found.items():
             if isinstance(found, Resolved):
                 try:
-                    results[image_id] = check(sender, found, now)
+                    results[image_id] = check(lambda: caller, found, now)
                 except GatewayError as error:
                     results[image_id] = error
             else:

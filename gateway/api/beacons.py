@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gateway.access.client_address import ClientAddress
-from gateway.api.json_bodies import Bodies
+from gateway.api.json_bodies import read_body
 from gateway.concurrency.rate_limit import RateLimit
 from gateway.delivery.request_context import peer_of
 from gateway.errors import GatewayError, InvalidBeacon, TooManyRequests, UnsupportedMediaType
@@ -214,18 +214,17 @@ class Beacons:
 
     metrics: BeaconMetrics
     client_address: ClientAddress
-    bodies: Bodies
     limit: RateLimit = field(default_factory=lambda: RateLimit(_PER_SECOND, BURST))
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Count a beacon. Raises the errors of ``Beacon.parse`` and ``Bodies.read``, and ``TooManyRequests``."""
+        """Count a beacon. Raises the errors of ``Beacon.parse`` and ``read_body``, and ``TooManyRequests``."""
         try:
             wait = self.limit.wait(self.client_address.subscriber_of(request.headers, peer_of(request)))
             if wait > 0:
                 raise TooManyRequests("beacons of one client", wait=wait)
             if request.content_type not in _CONTENT_TYPES:
                 raise UnsupportedMediaType
-            beacon = Beacon.parse(await self.bodies.read(request.clone(client_max_size=MAX_BODY)))
+            beacon = Beacon.parse(await read_body(request.clone(client_max_size=MAX_BODY)))
         except GatewayError as error:
             self.metrics.client_beacons.add((error.code,))
             raise

@@ -28,12 +28,11 @@ from gateway.delivery.decision import (
 )
 from gateway.delivery.parameters import NO_PARAMETERS, VariantRequests
 from gateway.delivery.prepared_response import COPIED, Prepared, PreparedResponse
-from gateway.delivery.relay import FROM_COS, FROM_MEMORY, SMALL_BODY, ClientLeft, Relay
+from gateway.delivery.relay import FROM_COS, FROM_MEMORY, SMALL_BODY, ClientLeft, relay
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import (
     DENIALS,
     AccelNotConfigured,
-    GatewayError,
     OriginUnavailable,
     Overloaded,
     TooManyVariants,
@@ -107,12 +106,6 @@ class ImageMemory:
     def keeps(self, metadata: ObjectMetadata) -> bool:
         return self.source.keeps(metadata)
 
-    def is_refused(self, image: SignedImage) -> bool:
-        return self.refused.holds(image)
-
-    def substitute_for(self, image: SignedImage, refusal: GatewayError | None) -> str | None:
-        return self.refused.substitute_for(image, refusal)
-
 
 @dataclass(frozen=True, slots=True)
 class Counts:
@@ -139,7 +132,6 @@ class ImageHandler:
     memory: ImageMemory
     client_address: ClientAddress
     variant_requests: VariantRequests
-    relay: Relay
     counts: Counts
     streams: int = field(default=0, init=False)
 
@@ -223,7 +215,7 @@ class ImageHandler:
             context.content_location = f"{path}?{query}" if query else path
 
     def _sent(self, answer: Answer) -> None:
-        """Count the bytes that were sent, apart from those that ``Relay`` counts, and ask COS about old ones."""
+        """Count the bytes that were sent, apart from those that ``relay`` counts, and ask COS about old ones."""
         content = answer.content
         if content is None or not answer.body:
             return
@@ -296,14 +288,14 @@ class ImageHandler:
         return await source.from_cos(image, conditions, byte_range, is_head=wanted.is_head)
 
     async def _send(self, request: web.BaseRequest, context: RequestContext, answer: Answer) -> web.StreamResponse:
-        """Send an answer. A small body is read whole before its first byte is sent. Raises as ``Relay.send`` does."""
+        """Send an answer. A small body is read whole before its first byte is sent. Raises as ``relay`` does."""
         if answer.source is not None:
             content, plan, length = answer.content, answer.plan, answer.length
             assert content is not None, "a body comes with its metadata"  # noqa: S101
             is_part = content.covered is not None
             if (length is None or length > SMALL_BODY) and (is_part or plan.last is None):
-                headers = answer.headers()
-                return await self.relay.send(request, context, content, headers, status=plan.status, length=length)
+                begun = web.StreamResponse(status=plan.status, headers=answer.headers())
+                return await relay(request, begun, content, context, self.counts.sent_bytes, length)
             try:
                 data = await answer.source.read_whole()
             except BodyLost as error:  # nothing was sent yet

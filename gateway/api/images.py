@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
-from multidict import CIMultiDict
 
 from gateway.access.policy import refusal
 from gateway.api.authorized_lookup import AuthorizedLookup
@@ -15,9 +14,10 @@ from gateway.api.json_bodies import success
 from gateway.api.urls import CachedUrls, UrlHandler
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.headers import CONTENT_SECURITY_POLICY, content_type_of
-from gateway.delivery.relay import Relay
+from gateway.delivery.relay import relay
 from gateway.delivery.request_context import REQUEST_CONTEXT, head_of
 from gateway.errors import ImageNotFound, InvalidRequest, OriginUnavailable, RouteNotFound
+from gateway.metrics.loop_counters import LoopCounter
 from gateway.metrics.recent_errors import RecentErrors
 from gateway.objects.object_source import ObjectSource
 from gateway.origin.cos_errors import RowChanged
@@ -96,7 +96,7 @@ class AdminImageCalls:
     resolver: UrlResolver
     cached_urls: CachedUrls
     source: ObjectSource
-    relay: Relay
+    sent_bytes: LoopCounter
     explained: "Callable[[str, Sequence[str | None], Mapping[str, str]], Awaitable[Explanation]]"
     recent_errors: RecentErrors
 
@@ -129,11 +129,11 @@ class AdminImageCalls:
             content = await self.source.whole(image)
         try:
             content_type = content_type_of(image.record.content_type, content.metadata.content_type)
-            headers = CIMultiDict({**_HEADERS, "Content-Type": content_type})
+            headers = {**_HEADERS, "Content-Type": content_type}
             if content.body is None:
                 return web.Response(body=content.data, headers=headers)
-            context, length = request[REQUEST_CONTEXT], content.metadata.size
-            return await self.relay.send(request, context, content, headers, status=200, length=length)
+            begun, context = web.StreamResponse(headers=headers), request[REQUEST_CONTEXT]
+            return await relay(request, begun, content, context, self.sent_bytes, content.metadata.size)
         finally:
             if content.body is not None:
                 content.body.close()

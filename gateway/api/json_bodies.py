@@ -11,8 +11,10 @@ from gateway.catalog.image_id import parse_image_id
 from gateway.errors import GatewayError, InvalidImageId, InvalidRequest, PayloadTooLarge, RequestTimeout
 
 MAX_IMAGES: Final = 200  # in a request
+# Of an application: the seconds for the body of a request, if they are less than ten.
+TIME_LIMIT: Final = web.AppKey("time_limit", float)
 # The largest valid body names 200 images, which a telephone sends within this time.
-_TIME_LIMIT = 10.0  # seconds
+_LONGEST: Final = 10.0  # seconds
 # Responses are for one caller only, and a cache must not repeat an error that is over.
 _NO_STORE = {"Cache-Control": "no-store"}
 HEADERS = {**_NO_STORE, "X-Content-Type-Options": "nosniff"}
@@ -26,30 +28,26 @@ def json_in(body: bytes) -> Any:
         raise InvalidRequest("the body must be JSON") from None
 
 
-class Bodies:
-    """Reads the bodies of requests, each within ten seconds, or within ``keepalive_timeout`` seconds if that is less.
+async def read_json(request: web.Request) -> Any:
+    """Return the body as JSON. Raises ``InvalidRequest``, and what ``read_body`` raises."""
+    return json_in(await read_body(request))
 
-    The application limits the size (``client_max_size``).
+
+async def read_body(request: web.Request) -> bytes:
+    """Return the body, whose time and size the application limits (``TIME_LIMIT``, ``client_max_size``).
+
+    Raises ``PayloadTooLarge``, ``RequestTimeout``, or ``InvalidRequest`` if it is malformed.
     """
-
-    def __init__(self, keepalive_timeout: float) -> None:
-        self._seconds = min(_TIME_LIMIT, keepalive_timeout)
-
-    async def json(self, request: web.Request) -> Any:
-        """Return the body as JSON. Raises ``InvalidRequest``, and what ``read`` raises."""
-        return json_in(await self.read(request))
-
-    async def read(self, request: web.Request) -> bytes:
-        """Return the body. Raises ``PayloadTooLarge``, ``RequestTimeout``, or ``InvalidRequest`` if it is malformed."""
-        try:
-            async with asyncio.timeout(self._seconds):
-                return await request.read()
-        except TimeoutError:
-            raise RequestTimeout(f"no complete body within {self._seconds:g} s") from None
-        except web.HTTPRequestEntityTooLarge:
-            raise PayloadTooLarge from None
-        except web.RequestPayloadError:
-            raise InvalidRequest("the body cannot be read") from None
+    seconds = min(_LONGEST, request.app.get(TIME_LIMIT, _LONGEST))
+    try:
+        async with asyncio.timeout(seconds):
+            return await request.read()
+    except TimeoutError:
+        raise RequestTimeout(f"no complete body within {seconds:g} s") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise PayloadTooLarge from None
+    except web.RequestPayloadError:
+        raise InvalidRequest("the body cannot be read") from None
 
 
 def image_ids_in(body: Any) -> list[str]:

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from gateway.access.signed_links import SignedLinks, short_address
 from gateway.api.authorized_lookup import AuthorizedLookup
-from gateway.api.json_bodies import Bodies, image_ids_in, success, validated
+from gateway.api.json_bodies import image_ids_in, read_json, success, validated
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.catalog.record import ImageRecord
@@ -25,7 +25,6 @@ class LinkCalls:
 
     links: SignedLinks
     lookup: AuthorizedLookup
-    bodies: Bodies
     catalog: PostgresCatalog
     resolver: UrlResolver
     invalidation: Invalidation
@@ -33,13 +32,13 @@ class LinkCalls:
     async def make(self, request: web.Request) -> web.Response:
         """Return a link that shows the image to anyone for ``expires_in`` seconds."""
         image_id = parse_image_id(request.match_info["image_id"])
-        expires_in = _expires_in(await self.bodies.json(request))
+        expires_in = _expires_in(await read_json(request))
         record = (await self.lookup.own(request, image_id)).record
         return success({"image_id": image_id, **self._make(record, expires_in)}, "a link was signed")
 
     async def make_many(self, request: web.Request) -> web.Response:
         """Return a link for each image that the caller owns, or the code of the error that ``make`` would raise."""
-        body = await self.bodies.json(request)
+        body = await read_json(request)
         expires_in = _expires_in(body)
         valid, errors = validated(image_ids_in(body))
         made: dict[str, dict[str, Any]] = {}

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from gateway.api.json_bodies import Bodies, json_in, success
+from gateway.api.json_bodies import json_in, read_body, success
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest, RouteNotFound
 from gateway.presign.style_variants import RENDITION_NAME, ImageVariant
@@ -29,7 +29,6 @@ class QueueCalls:
     refreshes: LeasedQueue
     purges: PurgeQueue | None
     now: Callable[[], float]
-    bodies: Bodies
 
     async def queue(self, _: web.Request) -> web.Response:
         """Return the next renewals, and the renewals given up. ``purges``: the same of purges, if configured."""
@@ -43,7 +42,7 @@ class QueueCalls:
         name = request.query.get("queue", "renewals")
         if name not in {"renewals", "purges"}:
             raise InvalidRequest("queue must be renewals or purges")
-        entries = _entries_in(json_in(body) if (body := await self.bodies.read(request)) else {})
+        entries = _entries_in(json_in(body) if (body := await read_body(request)) else {})
         if name == "renewals":
             return success({"requeued": await self.refreshes.requeue(self.now(), entries)})
         if entries is not None:

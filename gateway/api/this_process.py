@@ -9,15 +9,15 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from gateway.api.json_bodies import Bodies, json_response, success
+from gateway.api.json_bodies import json_response, read_json, success
 from gateway.catalog.image_id import parse_image_id
-from gateway.errors import ConfigurationRefused, InvalidRequest, ReloadImpossible
+from gateway.errors import InvalidRequest
 from gateway.findings.finding import Finding
 from gateway.metrics.history import Counted
 from gateway.monitoring.health import Health, Readiness
 from gateway.process.log_format import redact
 from gateway.process.logs import DebugLog
-from gateway.process.reloader import Reloader, ReloadNotPossible, ReloadRefused
+from gateway.process.reloader import Reloader
 from gateway.redis_replicas.replica_questions import ReplicaAnswer
 
 
@@ -32,7 +32,6 @@ class ThisProcess:
     counted: Counted
     reloader: Reloader
     debug_log: DebugLog
-    bodies: Bodies
     about_this: Callable[[str | None], Awaitable[ReplicaAnswer]]
 
     async def metrics(self, _: web.Request) -> web.Response:
@@ -66,7 +65,7 @@ class ThisProcess:
 
     async def debug(self, request: web.Request) -> web.Response:
         """Turn the debug log on for ten minutes, or off: ``{"on": bool}``."""
-        match await self.bodies.json(request):
+        match await read_json(request):
             case {"on": bool(on)}:
                 (self.debug_log.start if on else self.debug_log.stop)()
                 return success({"debug_until": self.debug_log.until})
@@ -74,12 +73,7 @@ class ThisProcess:
 
     async def reload(self, _: web.Request) -> web.Response:
         """Reload the configuration as SIGHUP does, and return the changed keys and the keys that need a restart."""
-        try:
-            result = await self.reloader.reload()
-        except ReloadRefused as error:
-            raise ConfigurationRefused(f"{ConfigurationRefused.message}: {error}") from error
-        except ReloadNotPossible as error:
-            raise ReloadImpossible(str(error)) from error
+        result = await self.reloader.reload()
         keys = {"changed": list(result.changed), "needs_restart": list(result.need_restart)}
         return success(keys, "the configuration is reloaded")
 

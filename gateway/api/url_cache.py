@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway.api.authentication import FACTS
-from gateway.api.json_bodies import Bodies, image_ids_in, success
+from gateway.api.json_bodies import image_ids_in, read_json, success
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest, RouteNotFound
 from gateway.redis_entries.daily_statistics import DailyStatistics
@@ -83,18 +83,17 @@ class CachePurges:
     """Handlers with which an operator drops images from the URL cache, on every replica or in this process."""
 
     invalidation: Invalidation
-    bodies: Bodies
 
     async def purge(self, request: web.Request) -> web.Response:
         """Invalidate images on every replica. The next request looks them up again."""
-        image_ids = [parse_image_id(image_id) for image_id in image_ids_in(await self.bodies.json(request))]
+        image_ids = [parse_image_id(image_id) for image_id in image_ids_in(await read_json(request))]
         request[FACTS] = {"image_ids": image_ids}
         heard_by = await self.invalidation.drop(image_ids)
         return success({"purged": len(image_ids), "heard_by": heard_by})
 
     async def drop(self, request: web.Request) -> web.Response:
         """Invalidate images in this process alone: the parent of workers lets a worker purge, and the others drop."""
-        image_ids = [parse_image_id(image_id) for image_id in image_ids_in(await self.bodies.json(request))]
+        image_ids = [parse_image_id(image_id) for image_id in image_ids_in(await read_json(request))]
         for image_id in image_ids:
             self.invalidation.drop_here(image_id)
         return success({"dropped": len(image_ids)})

@@ -7,7 +7,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from gateway.api.authorized_lookup import AuthorizedLookup
-from gateway.api.json_bodies import HEADERS, Bodies, image_ids_in, success, validated
+from gateway.api.json_bodies import HEADERS, image_ids_in, read_json, success, validated
 from gateway.api.metadata import Metadata
 from gateway.concurrency.time_limits import TimeSlices
 from gateway.delivery.headers import CORS
@@ -58,11 +58,10 @@ class UrlBatches:
     usage: UsageCounter
     public_urls: PublicUrls
     metadata: Metadata
-    bodies: Bodies
 
     async def urls(self, request: web.Request) -> web.Response:
         """Return for each id its URL, or the code of the error that a request for it alone would get."""
-        body = await self.bodies.json(request)
+        body = await read_json(request)
         valid, errors = validated(image_ids_in(body))
         with_meta = _includes_meta(body)
         found: dict[str, dict[str, Any]] = {}

@@ -33,6 +33,7 @@ from gateway.errors import (
     RouteNotFound,
 )
 from gateway.objects.content import Body, Content
+from gateway.objects.variant_source import RefusedVariants
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signer import AuthorizedImage, SignedImage
 from gateway.presign.style_variants import Renditions
@@ -80,11 +81,9 @@ class KnownInMemory(Protocol):
     def keeps(self, metadata: ObjectMetadata) -> bool:
         """Return whether such an object is kept whole once it was fetched."""
 
-    def is_refused(self, image: SignedImage) -> bool:
-        """Return whether COS did not make this rendition a moment ago."""
-
-    def substitute_for(self, image: SignedImage, refusal: GatewayError | None) -> str | None:
-        """Return the rendition to send in place of one that COS does not make. None: the original."""
+    @property
+    def refused(self) -> RefusedVariants:
+        """The renditions that COS did not make a moment ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,12 +266,12 @@ class _Case:
                 self.is_denied = False
                 raise found.instead_of from None
             self.image = authorized
-            if image.rendition is None or (found.refusal is None and not memory.is_refused(image)):
+            if image.rendition is None or (found.refusal is None and not memory.refused.holds(image)):
                 return authorized
             if request.parameters.version not in (None, image.record.version_token):
                 return authorized  # to be redirected
             instead_of = found.refusal or ImageTooLarge("COS did not make the variant a moment ago")
-            self.found = Found(rendition=memory.substitute_for(image, found.refusal), instead_of=instead_of)
+            self.found = Found(rendition=memory.refused.substitute_for(image, found.refusal), instead_of=instead_of)
 
     def caller(self) -> Caller:
         """Return who sends the request. Images that everybody may see do not depend on it."""
@@ -349,7 +348,7 @@ class _Case:
         request = self.request
         if request.is_head and not request.is_conditional:
             return WHOLE
-        if content.is_not_modified:
+        if content.status == 304 and content.data is None:  # COS found the client's copy to be current
             return NOT_MODIFIED
         content_type_of(content.image.record.content_type, content.metadata.content_type)
         return plan_for(request.head.headers, request.byte_range, content.metadata)

@@ -8,7 +8,7 @@ from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.headers import CACHE, CORS, UNREAD, cache_fields
 from gateway.delivery.prepared_response import fields
 from gateway.presign.public_url import PublicUrls
-from gateway.presign.signer import AuthorizedImage, SignedImage
+from gateway.presign.signer import AuthorizedImage, PresignedUrl, SignedImage
 from gateway.presign.url_lifetime import CosClock, Lifetime
 
 FIXED: Final = fields(CORS).encode()  # the header lines of every redirect
@@ -29,8 +29,11 @@ class ImageRedirect:
         quotes a signed URL again, which breaks the signature. Raises ``CredentialsExpired``.
         """
         presigned = self.public_urls.presign(image, method=method, download=download)
-        usable_for = self.lifetime.redirect_usable_for(presigned, now + self.clock.ahead())
-        return redirect_lines(presigned.url, image, policy, usable_for)
+        return redirect_lines(presigned.url, image, policy, self.usable_for(presigned, now))
+
+    def usable_for(self, presigned: PresignedUrl, now: float) -> int:
+        """Return for how many seconds a redirect to the URL may be cached, 0 if it is too old."""
+        return max(0, int(self.lifetime.usable_for(presigned, now + self.clock.ahead())))
 
 
 def redirect_lines(location: str, image: SignedImage, policy: CachePolicy, usable_for: int | None = None) -> str:

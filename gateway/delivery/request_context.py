@@ -82,16 +82,12 @@ class RequestContext:
         self.method = ""
         self.client: str | None = None
 
-    def elapsed(self) -> float:
-        """Return the seconds since the request arrived."""
-        return time.perf_counter() - self.started
-
     def fails(self, error: BaseException, *, is_fault: bool = False) -> None:
         """Note why the request fails. ``is_fault``: also if the error has no 5xx status."""
-        code = cos = None
+        code = cos_code = cos_request_id = None
         if isinstance(error, GatewayError):
-            code, cos, is_fault = error.code, error.cos, is_fault or error.status >= 500
-        cos_code, cos_request_id = (cos.code, cos.request_id) if cos is not None else (None, None)
+            code, is_fault = error.code, is_fault or error.status >= 500
+            cos_code, cos_request_id = error.cos_code, error.cos_request_id
         self.failure = Failure(code, str(error), cos_code, cos_request_id, is_fault)
 
     def fails_unexpectedly(self, error: Exception) -> None:

@@ -5,7 +5,7 @@ Adapters raise them in place of their libraries' exceptions. Only ``gateway.serv
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar, Final, Protocol, TypeVar
+from typing import ClassVar, Final, TypeVar
 
 E = TypeVar("E", bound=BaseException)
 
@@ -29,16 +29,6 @@ class DependencyDegraded(DependencyDown):
     """A dependency responds, but refuses something that requests need."""
 
 
-class CosAnswer(Protocol):
-    """An error that COS answered: its code, and the id of the request in COS's logs, for the access log."""
-
-    @property
-    def code(self) -> str | None: ...
-
-    @property
-    def request_id(self) -> str | None: ...
-
-
 class GatewayError(Exception):
     """An error with an HTTP status and a stable snake_case ``code``.
 
@@ -51,8 +41,9 @@ class GatewayError(Exception):
     message: str = "the gateway failed to answer"
     # The response has these in addition to the headers of every error.
     headers: Mapping[str, str] = {}
-    # COS's answer that caused the error; None if COS did not answer or was not asked.
-    cos: "CosAnswer | None" = None
+    # COS's code, and the id of the request in COS's logs, if an error that COS answered is the cause.
+    cos_code: str | None = None
+    cos_request_id: str | None = None
 
     def __init_subclass__(cls, *, status: int = 0, code: str = "", message: str = "") -> None:
         """Name the outcome. What is left out is that of the base class."""
@@ -76,7 +67,11 @@ class InvalidRequest(GatewayError, status=400, code="invalid_request", message="
 class ConfigurationRefused(
     InvalidRequest, code="configuration_refused", message="the new configuration is refused, the old one stays"
 ):
-    """The configuration that a reload read has mistakes. The detail names the keys, and no values."""
+    """A reload refused new settings and changed nothing. ``problems``: lines that name a key, never a value."""
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__(f"{self.message}: {'; '.join(problems)}")
 
 
 class InvalidAlias(

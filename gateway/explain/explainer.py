@@ -102,7 +102,7 @@ class Explainer:
             sections["kept"] = dict.fromkeys(("browser", "nginx", "cdn"), "nothing: errors carry no-store")
         else:
             verdict = _served(decision, dry)
-            sections["kept"] = kept(decision, self.origin.redirect_usable_for(decision.image))
+            sections["kept"] = kept(decision, rules.redirect.usable_for(decision.image.presigned, time.time()))
         sections["kept"]["nginx_that_asks"] = stored.forgotten(image_id)
         if row.record is not None and (variants := await stored.variants(image_id, rules.renditions)):
             sections["variants"] = variants
@@ -125,8 +125,7 @@ class _EmptyMemory:
     """Stands in for the memory of a gateway that has just started. It knows only which renditions COS refused."""
 
     def __init__(self, refused: RefusedVariants) -> None:
-        self.is_refused = refused.holds
-        self.substitute_for = refused.substitute_for
+        self.refused = refused
 
     def image(self, _image_id: str, _rendition: str | None) -> None:
         """Return that every image has to be looked up."""

@@ -89,10 +89,6 @@ class OriginStep:
             advice = CATALOGUE["clock_differs"].remedy
         return AskedOrigin(facts, error=outcome, advice="" if answer.is_success else advice)
 
-    def redirect_usable_for(self, image: SignedImage) -> int:
-        """Return for how many seconds a redirect to the image's URL may be cached."""
-        return self.resolver.urls.lifetime.redirect_usable_for(image.presigned, self.clock.latest())
-
     async def _first_byte(self, url: str) -> ProbeAnswer:
         answer = await self.client.diagnose(url)
         # An object without bytes has no first byte.

@@ -52,11 +52,6 @@ class Content:
     is_stored: bool = False
     is_collapsed: bool = False
 
-    @property
-    def is_not_modified(self) -> bool:
-        """Whether COS found the client's copy to be current."""
-        return self.status == 304 and self.data is None
-
     def of(self, image: AuthorizedImage) -> "Content":
         """Return the content for a request for ``image``: another row of the object may have started the fetch."""
         return self if self.image.record == image.record else replace(self, image=image)

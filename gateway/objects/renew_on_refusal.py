@@ -21,7 +21,7 @@ class Renewal:
             return error.date
         kind = CredentialsExpired if error.code == "ExpiredToken" else OriginRefused
         outcome = kind(f"COS refused a newly signed URL: {refusal}")
-        outcome.cos = error
+        outcome.cos_code, outcome.cos_request_id = error.code, error.request_id
         raise outcome from refusal
 
 

@@ -336,9 +336,9 @@ class OriginClient:
         try:
             failure = failure_of(refused, answer.headers, f"{refused}, bucket {bucket}")
         except GatewayError as outcome:
-            outcome.cos = refused
+            outcome.cos_code, outcome.cos_request_id = refused.code, refused.request_id
             raise
-        failure.outcome.cos = refused
+        failure.outcome.cos_code, failure.outcome.cos_request_id = refused.code, refused.request_id
         return failure
 
     async def diagnose(

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, NewType, Self
 from urllib.parse import quote, quote_plus, unquote_plus
 
 from gateway.catalog.record import ImageRecord
-from gateway.presign.credentials import Credentials, CredentialsSource
+from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.metrics import PresignMetrics
 from gateway.presign.style_variants import Audience, Renditions
@@ -79,12 +79,6 @@ class ObjectId(NamedTuple):
     rendition: str | None
     focus: str | None = None
     template: str = ""
-
-    @classmethod
-    def of(cls, record: ImageRecord, rendition: str | None, template: str = "") -> Self:
-        """Return the object of a row, in a rendition or with None as it is."""
-        focus = record.focus if rendition is not None else None
-        return cls(record.bucket, record.region, record.key, rendition, focus, template)
 
     def original(self) -> Self:
         return self._replace(rendition=None, focus=None, template="")
@@ -149,9 +143,11 @@ class Signer:
     Within a window, every replica with the same credentials, and every restart, makes the same URL of an image, so that
     browsers and CDNs hit their caches even without Redis. The starts of windows are spread by key, so that not all
     URLs change at once. No URL outlives its token, and the URLs of one token end at different times, spread by key.
+
+    credentials_of: returns the newest credentials of a bucket, without waiting. Raises ``CredentialsExpired``.
     """
 
-    credentials: CredentialsSource
+    credentials_of: Callable[[str], Credentials]
     hosts: Hosts
     settings: Live[UrlCacheSettings]
     _: KW_ONLY
@@ -166,7 +162,7 @@ class Signer:
 
         It begins with the present window of signing, or with ``fresh`` now. The caller checks what life remains.
         """
-        now, credentials = int(self.now()), self.credentials.of(record.bucket)
+        now, credentials = int(self.now()), self.credentials_of(record.bucket)
         signed_at = now if fresh else self._window_start(record, now, credentials.expires_at)
         end = self._end(record, signed_at, credentials.expires_at)
         parameters = self._parameters(record, rendition, credentials.token, _NO_PARAMETERS)
@@ -185,14 +181,15 @@ class Signer:
         if rendition is None:  # most images: no further calls
             named, public = None, record.public and not self.renditions.value.originals_for_owner
         else:
-            named = ObjectId.of(record, rendition, self.renditions.value.template(rendition))
+            template = self.renditions.value.template(rendition)
+            named = ObjectId(record.bucket, record.region, record.key, rendition, record.focus, template)
             audience = self.renditions.value.audience(rendition, image_is_public=record.public)
             public = audience is Audience.EVERYBODY
         return SignedImage(record, presigned, rendition, shared_second(read_at), named=named, public=public)
 
     def sign_rule(self, record: ImageRecord, rule: str) -> PresignedUrl:
         """Return a URL for COS's answer to a rule that no client can ask for, such as ``imageInfo``."""
-        now, credentials = int(self.now()), self.credentials.of(record.bucket)
+        now, credentials = int(self.now()), self.credentials_of(record.bucket)
         parameters = self._parameters(record, None, credentials.token, {rule: ""})
         return self._sign(credentials, record, parameters, now, self._end(record, now, credentials.expires_at))
 
@@ -205,7 +202,7 @@ class Signer:
         ``ignores_errors``: COS sends the original where it cannot process it (document 42704).
         """
         record, own, suffix = image.record, image.presigned, _IGNORE_ERRORS if ignores_errors else ""
-        credentials = self.credentials.of(record.bucket)
+        credentials = self.credentials_of(record.bucket)
         parameters = self._parameters(record, image.rendition, credentials.token, parameters, suffix)
         end = own.expires_at if credentials.expires_at is None else min(own.expires_at, credentials.expires_at)
         return self._sign(credentials, record, parameters, own.signed_at, end, method)

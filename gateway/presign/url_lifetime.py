@@ -44,12 +44,8 @@ class CosClock:
         """Return Unix seconds."""
         return self.local() + self.offset
 
-    def latest(self) -> float:
-        """Return Unix seconds by the clock that is ahead, this one or COS's: for limits that must not be late."""
-        return self.local() + self.ahead()
-
     def ahead(self) -> float:
-        """Return how many seconds the clock that is ahead differs from this machine's."""
+        """Return how many seconds the clock that is ahead, this one or COS's, differs from this machine's."""
         return max(self.offset, self.observed_offset)
 
     def observe(self, cos_time: float | None) -> None:
@@ -115,10 +111,6 @@ class Lifetime:
     def is_usable(self, presigned: PresignedUrl, now: float) -> bool:
         """Return whether the URL may be used at ``now``: not before it begins, if a clock that ran ahead signed it."""
         return presigned.signed_at - BACKDATE <= now <= presigned.expires_at - self.margin(presigned)
-
-    def redirect_usable_for(self, presigned: PresignedUrl, now: float) -> int:
-        """Return for how many seconds a redirect to the URL may be cached, 0 if it is too old."""
-        return max(0, int(self.usable_for(presigned, now)))
 
     def fresh_until(self, expires_at: float) -> float:
         """Return the earliest time at which a URL with that end may be due for renewal. Until that time it is fresh."""

@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import time
+from functools import lru_cache
 from typing import Final
 
 from gateway.delivery.request_context import current_request_id
@@ -33,7 +34,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its line break."""
         event, level = record.getMessage(), record.levelname.lower()
-        line = {"event": event, "level": level, "logger": record.name, "timestamp": _timestamp(record)}
+        line = {"event": event, "level": level, "logger": record.name, "timestamp": rfc3339(record.created)}
         return redact(json.dumps(line | self._facts() | self._stacks(record)))
 
     def _facts(self) -> dict[str, str | int]:
@@ -58,7 +59,7 @@ class ConsoleFormatter(JsonFormatter):
         """Return the text, without the line break at its end."""
         level = record.levelname.lower()
         text = (
-            f"{self._in(_DIM, _timestamp(record))} [{self._in(_COLOURS.get(level, ''), f'{level:<9}')}] "
+            f"{self._in(_DIM, rfc3339(record.created))} [{self._in(_COLOURS.get(level, ''), f'{level:<9}')}] "
             f"{self._in(_BOLD, printable(record.getMessage()))} [{record.name}]"
         )
         text += "".join(f" {name}={value}" for name, value in self._facts().items())
@@ -68,7 +69,12 @@ class ConsoleFormatter(JsonFormatter):
         return f"{colour}{text}{_PLAIN}" if self._colours and colour else text
 
 
-def _timestamp(record: logging.LogRecord) -> str:
-    """Return the time in UTC (RFC 3339)."""
-    seconds, part = divmod(record.created, 1)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{int(part * 1_000_000):06d}Z"
+def rfc3339(at: float) -> str:
+    """Return the time ``at`` (Unix seconds) in UTC (RFC 3339)."""
+    second = int(at)
+    return f"{_text_of(second)}.{int((at - second) * 1_000_000):06d}Z"
+
+
+@lru_cache(maxsize=1)
+def _text_of(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))

@@ -3,10 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from typing import Final
-
-from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.process.log_format import ConsoleFormatter, JsonFormatter
 from gateway.process.log_stream import LogOutput, LogStream, standard_error
@@ -44,9 +41,6 @@ def configure_logging(settings: LoggingSettings, stream: LogOutput | None = None
     # Below WARNING, the SDK would log the strings it signs, and urllib3 logs the URLs it requests.
     for library in ("qcloud_cos", "urllib3", "asyncio"):
         logging.getLogger(library).setLevel(logging.WARNING)
-    malformed = logging.getLogger("aiohttp.server")
-    if not any(isinstance(each, MalformedRequestFilter) for each in malformed.filters):
-        malformed.addFilter(MalformedRequestFilter())
 
 
 def log_handler() -> LogHandler | None:
@@ -64,35 +58,6 @@ def dropped_lines() -> int:
     """Return how many lines of the log of this process were lost."""
     handler = log_handler()
     return handler.stream.dropped if handler is not None and isinstance(handler.stream, LogStream) else 0
-
-
-class MalformedRequestFilter(logging.Filter):
-    """Replaces aiohttp's traceback for a malformed request by a short line, at most once in ``interval`` seconds.
-
-    Any client can send malformed requests, so they must not fill the disk with log lines.
-    """
-
-    def __init__(self, interval: float = 10.0, monotonic: Callable[[], float] = time.monotonic) -> None:
-        super().__init__()
-        self._interval = interval
-        self._monotonic = monotonic
-        self._next = float("-inf")
-        self._suppressed = 0
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        if not isinstance(error, HttpProcessingError):
-            return True
-        now = self._monotonic()
-        if now < self._next:
-            self._suppressed += 1
-            return False
-        record.levelno, record.levelname = logging.INFO, "INFO"
-        record.msg = "malformed request: kind=%s suppressed=%s"
-        record.args = (type(error).__name__, self._suppressed)
-        record.exc_info = record.exc_text = None
-        self._next, self._suppressed = now + self._interval, 0
-        return True
 
 
 class DebugLog:

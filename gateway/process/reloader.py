@@ -14,6 +14,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Final, Generic, Self, TypeAlias, TypeVar
 
 from gateway.concurrency.background import in_daemon_thread
+from gateway.errors import ConfigurationRefused, ReloadImpossible
 from gateway.metrics.events import EventLog
 from gateway.metrics.registry import Registry
 from gateway.settings import Live, Settings
@@ -42,21 +43,9 @@ class ReloadMetrics:
         )
 
 
-class ReloadRefused(Exception):
-    """A reload refused new settings and changed nothing. ``problems``: lines that name a key, never a value."""
-
-    def __init__(self, *problems: str) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = problems
-
-
-class ReloadNotPossible(Exception):
-    """The configuration was not read again: this process has no file of it, or it drains."""
-
-
-# Prepares a part of the gateway for new settings, given the old ones. Raises ``ReloadRefused``. Yields a function that
-# applies the change: it cannot fail, awaits nothing, and is not called if another part refuses. On exit, closes the
-# replaced objects, or the new ones if the change was not applied.
+# Prepares a part of the gateway for new settings, given the old ones. Raises ``ConfigurationRefused``. Yields a
+# function that applies the change: it cannot fail, awaits nothing, and is not called if another part refuses. On exit,
+# closes the replaced objects, or the new ones if the change was not applied.
 Prepare: TypeAlias = Callable[[Settings, Settings], AbstractAsyncContextManager[Callable[[], None]]]
 
 
@@ -99,34 +88,31 @@ class Reloader:
     need_restart: Sequence[str] = field(default=(), init=False)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _reading: "asyncio.Future[Settings] | None" = field(default=None, init=False)
-    _running: "set[asyncio.Task[SettingsDifference]]" = field(default_factory=set, init=False)
+    _newest: "asyncio.Task[SettingsDifference] | None" = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._count(is_success=True)
 
     async def reload(self) -> SettingsDifference:
-        """Reload, after a running reload has ended. Raises ``ReloadRefused`` or ``ReloadNotPossible``. Both are logged.
+        """Reload, after a running reload has ended. Raises ``ConfigurationRefused``, which is logged.
 
-        A reload that has begun continues if its caller is cancelled.
+        Raises ``ReloadImpossible`` without a configuration file, and while the gateway drains. A reload that has begun
+        continues if its caller is cancelled.
         """
-        task = asyncio.create_task(self._reload_alone(), name="reload")
-        self._running.add(task)
-        # Its error was logged; without a caller nothing else retrieves it.
-        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-        task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
+        self._newest = asyncio.create_task(self._reload_alone(), name="reload")
+        return await asyncio.shield(self._newest)
 
     async def _reload_alone(self) -> SettingsDifference:
         async with self._lock:
             if self.read is None:
-                raise ReloadNotPossible("this process has no configuration file")
+                raise ReloadImpossible("this process has no configuration file")
             if self.is_draining():
                 logger.warning("the configuration is not reloaded: the gateway is draining")
-                raise ReloadNotPossible("the gateway is draining")
+                raise ReloadImpossible("the gateway is draining")
             try:
                 result = await self._difference(self.read)
                 await self._apply(result)
-            except ReloadRefused as error:
+            except ConfigurationRefused as error:
                 self._count(is_success=False)
                 for problem in error.problems:
                     logger.error("the configuration is refused, the old one stays: %s", problem)  # noqa: TRY400
@@ -150,17 +136,17 @@ class Reloader:
     async def _difference(self, read: Callable[[], Settings]) -> SettingsDifference:
         """Read the sources. A read that hangs keeps its thread, and no other read starts meanwhile."""
         if self._reading is not None and not self._reading.done():
-            raise ReloadRefused("an earlier read of the configuration has not ended")
+            raise ConfigurationRefused("an earlier read of the configuration has not ended")
         self._reading = reading = in_daemon_thread(read, "read-configuration")
         await asyncio.wait({reading}, timeout=self.read_timeout)
         if not reading.done():
-            raise ReloadRefused(f"the configuration cannot be read within {self.read_timeout:g} s")
+            raise ConfigurationRefused(f"the configuration cannot be read within {self.read_timeout:g} s")
         try:
             return difference(self.live.value, reading.result())
         except SettingsError as error:
-            raise ReloadRefused(*error.problems) from error
+            raise ConfigurationRefused(*error.problems) from error
         except OSError as error:
-            raise ReloadRefused(f"{error.filename}: {error.strerror or error}") from error
+            raise ConfigurationRefused(f"{error.filename}: {error.strerror or error}") from error
 
     async def _apply(self, result: SettingsDifference) -> None:
         is_applied = False

@@ -11,6 +11,7 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway.concurrency.rate_limit import RateLimit
 from gateway.net.port import cannot_listen, url_of
 from gateway.server.connection import AtOnce, Connection
 from gateway.server.metrics import PortMetrics
@@ -82,7 +83,7 @@ class Site(web.BaseSite):
         self._open = 0
         self._is_accepting = False
         self._is_closed = False
-        self._warned_at = float("-inf")
+        self._warnings = RateLimit(1 / _WARNING_INTERVAL, 1)
         self._connecting: set[asyncio.Task[None]] = set()
         metrics.connections.labels(port=endpoint.label).set_function(lambda: self._open)
         metrics.clients[endpoint.label] = self._clients
@@ -195,9 +196,7 @@ class Site(web.BaseSite):
         self._stop_accepting()
         label = self._endpoint.label
         self._pauses.add((label,))
-        now = self._loop.time()
-        if now - self._warned_at >= _WARNING_INTERVAL:
-            self._warned_at = now
+        if self._warnings.wait("") == 0:
             logger.warning(
                 "accepting connections is paused until one closes: port=%s open=%s reason=%s", label, self._open, reason
             )

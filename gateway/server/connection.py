@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from aiohttp import StreamReader, web
 from aiohttp.http import RawRequestMessage
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from gateway.api.json_bodies import failure
+from gateway.concurrency.rate_limit import RateLimit
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import GatewayError, InvalidRequest, without_traceback
 from gateway.server.slow_clients import SlowClients
@@ -28,6 +30,7 @@ _LINGER = 5.0
 _MAY_HAVE_LEFT = 2.0
 _LOOKED_AT = 0.1  # seconds between two looks at the connection of such a client
 _MOST_UNSENT = 256 * 1024  # bytes; half of it was up to a tenth slower at 10 MB, in rounds that differ as much
+_LINES = RateLimit(0.1, 1)  # about malformed requests, which any client can send: one in ten seconds
 # Returns the response to a request of a client at that address, or what the task of the request gets by ``begun_by``.
 AtOnce: TypeAlias = Callable[[RawRequestMessage, str | None], "bytes | Exchange | None"]
 
@@ -188,7 +191,10 @@ class Connection(web.RequestHandler):
         the gateway (RFC 9112 section 11.2), those bytes belong to the request of another client.
         """
         del message
-        logger.error("request could not be handled", exc_info=exc)
+        if not isinstance(exc, HttpProcessingError):
+            logger.error("request could not be handled", exc_info=exc)
+        elif _LINES.wait("") == 0:
+            logger.info("malformed request: kind=%s", type(exc).__name__)
         if request.writer.output_size > 0:
             raise ConnectionError("the response has begun")
         error = InvalidRequest("the request is not valid HTTP") if status < 500 else GatewayError()

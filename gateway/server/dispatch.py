@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
@@ -91,7 +92,8 @@ class Accounting:
     """The metrics and the log in which ``Dispatch`` records the requests of a port.
 
     ``route_prefix`` starts the names of the port's routes in metrics. With a prefix, only faults get a log line.
-    ``canary`` recognizes requests of the canary. None without a canary.
+    ``canary`` recognizes requests of the canary. None without a canary. ``spans`` starts a span for each request. None
+    without tracing.
     """
 
     metrics: ServerMetrics
@@ -99,6 +101,7 @@ class Accounting:
     request_log: RequestLog
     route_prefix: str = ""
     canary: CanaryMark | None = None
+    spans: "Spans | None" = None
 
 
 class Dispatch:
@@ -117,10 +120,21 @@ class Dispatch:
         self._cors = CORS if direct is not None else {}
         self._route_prefix = accounting.route_prefix
         self._canary = accounting.canary
+        self._spans = accounting.spans
+        self._templates: Mapping[str, str] = {}  # of addresses, by the names of routes
 
-    def take_over(self, server: web.Server) -> None:
-        """Handle all requests of ``server``, whose own handler gets those for other addresses than ``direct`` has."""
+    def take_over(self, server: web.Server, app: web.Application) -> None:
+        """Handle all requests of ``server``, whose ``app`` gets those for other addresses than ``direct`` has."""
         self._app_handler, server.request_handler = server.request_handler, self
+        if self._spans is not None:
+            server.request_handler = partial(self._traced, self._spans)
+            self._templates = {each.name: each.canonical for each in app.router.resources() if each.name}
+
+    async def _traced(self, spans: "Spans", request: web.BaseRequest) -> web.StreamResponse:
+        if request.rel_url.raw_path in _PROBES:
+            return await self(request)
+        with spans.request(request.method, request.headers):
+            return await self(request)
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Give the request an id, handle it, map errors to responses, stamp the response, and count the outcome."""
@@ -176,6 +190,7 @@ class Dispatch:
         path, _, query = message.path.partition("?")
         if (
             direct is None
+            or self._spans is not None
             or method not in _READ_METHODS
             or message.version != HttpVersion11
             or self._in_flight.closes_connections
@@ -258,7 +273,9 @@ class Dispatch:
         route, outcome = context.route or UNMATCHED, context.outcome
         if context.is_canary:
             context.route = route = f"{CANARY}{route}"
-        context.seconds = context.elapsed()
+        if (spans := self._spans) is not None:
+            context.trace_id = spans.trace_id()
+        context.seconds = time.perf_counter() - context.started
         self._requests.record(route, context.delivery, outcome, context.seconds, context.first_byte)
         request_log, failure = self._request_log, context.failure
         is_of_a_user = not self._route_prefix and not context.is_canary
@@ -268,42 +285,9 @@ class Dispatch:
             context.ended_at, context.method = time.time(), request.method
             context.client = self._client_address.of(request.headers, peer)
             request_log.add(context)
-
-
-class TracedDispatch(Dispatch):
-    """The dispatch if tracing is enabled: answers each request within a span.
-
-    templates: the addresses of routes by their names.
-    """
-
-    def __init__(
-        self,
-        in_flight: InFlight,
-        accounting: Accounting,
-        direct: DirectHandlers,
-        spans: "Spans",
-        templates: Mapping[str, str],
-    ) -> None:
-        super().__init__(in_flight, accounting, direct)
-        self._spans = spans
-        self._templates = templates
-
-    def at_once(self, message: RawRequestMessage, peer: str | None) -> None:
-        """Return None: every request has a span."""
-
-    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Handle the request as ``Dispatch`` does."""
-        if request.rel_url.raw_path in _PROBES:
-            return await super().__call__(request)
-        with self._spans.request(request.method, request.headers):
-            return await super().__call__(request)
-
-    def _count(self, request: RawRequestMessage | web.BaseRequest, context: RequestContext, peer: str | None) -> None:
-        context.trace_id, template = self._spans.trace_id(), self._templates.get(context.route or UNMATCHED)
-        super()._count(request, context, peer)
-        if self._spans.is_recorded() and isinstance(request, web.BaseRequest):
-            context.method = request.method
-            self._spans.describe(facts_of(context), template, request.scheme)
+        if spans is not None and spans.is_recorded() and isinstance(request, web.BaseRequest):
+            context.method, template = request.method, self._templates.get(route.removeprefix(CANARY))
+            spans.describe(facts_of(context), template, request.scheme)
 
 
 def _begun(request: web.BaseRequest) -> Exchange | None:

@@ -9,14 +9,7 @@ from gateway.api.json_bodies import failure
 from gateway.delivery.fallback_picture import FallbackPicture, stands_in_for
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import RequestContext
-from gateway.errors import (
-    DENIALS,
-    GatewayError,
-    InvalidRequest,
-    MethodNotAllowed,
-    PayloadTooLarge,
-    RouteNotFound,
-)
+from gateway.errors import DENIALS, GatewayError, InvalidRequest, MethodNotAllowed, RouteNotFound
 from gateway.metrics.history import BYTES_ROUTES
 from gateway.metrics.loop_counters import ABORTED
 from gateway.server.slow_clients import reset
@@ -28,7 +21,7 @@ CLIENT_DISCONNECTED: Final = "499"
 UNMATCHED: Final = "unmatched"  # the route of a request that the router has not seen, or not known
 # Statuses whose reason the client does not get.
 _REFUSALS: Final = frozenset({401, 403, 404})
-_EXPECTED: Final = (GatewayError, ClientLeft, RelayAborted, web.HTTPException, web.RequestPayloadError)
+_EXPECTED: Final = (GatewayError, ClientLeft, RelayAborted, web.HTTPException)
 
 
 def error_response(
@@ -70,12 +63,8 @@ def _gateway_error(error: Exception) -> GatewayError:
             return MethodNotAllowed(error.headers["Allow"])
         case web.HTTPNotFound():
             return RouteNotFound()
-        case web.HTTPRequestEntityTooLarge():
-            return PayloadTooLarge()
         case web.HTTPException():
             return InvalidRequest()
-        case web.RequestPayloadError():
-            return InvalidRequest("the body cannot be read")
         case _:
             return GatewayError()
 

@@ -1,9 +1,9 @@
-"""The limit of open files: raise it, and divide it between the ports."""
+"""The limit of open files: raise it, and divide it."""
 
 import logging
 import resource
 import sys
-from typing import Final, NamedTuple
+from typing import Final
 
 logger = logging.getLogger(__name__)
 
@@ -49,15 +49,8 @@ def hard_limit() -> int | None:
     return hard if hard != resource.RLIM_INFINITY else None
 
 
-class ConnectionBudget(NamedTuple):
-    """The number of client connections that each port may have open."""
-
-    public: int
-    admin: int
-
-
-def connection_budget(max_streams: int, pool_size: int) -> ConnectionBudget:
-    """Divide the current limit of open files.
+def public_connections(max_streams: int, pool_size: int) -> int:
+    """Return how many client connections the public port may have open by the current limit of open files.
 
     Redis, Postgres (``pool_size``), the admin port and the process itself get their share first, then each stream's
     connection to COS. If the rest is too small for ``max_streams``, clients and COS get half of it each: a client
@@ -65,6 +58,6 @@ def connection_budget(max_streams: int, pool_size: int) -> ConnectionBudget:
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
-        return ConnectionBudget(sys.maxsize, sys.maxsize)
+        return sys.maxsize
     rest = limit - _PROCESS - _REDIS - pool_size - ADMIN_CONNECTIONS
-    return ConnectionBudget(max(1, rest - min(max_streams, rest // 2)), ADMIN_CONNECTIONS)
+    return max(1, rest - min(max_streams, rest // 2))

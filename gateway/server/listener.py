@@ -106,7 +106,7 @@ async def _serving(port: Port, stall_timeout: float, metrics: PortMetrics) -> As
     try:
         await runner.setup()
         assert runner.server is not None, "set up"  # noqa: S101
-        port.dispatch.take_over(runner.server)
+        port.dispatch.take_over(runner.server, port.app)
         site = Site(runner, port.endpoint, stall_timeout, metrics, port.dispatch.at_once)
         await site.start()
         yield runner, site.name

@@ -37,7 +37,6 @@ class ServerMetrics:
         self.recent_errors = RecentErrors()
         self.inflight_requests = registry.gauge("inflight_requests", "Requests in flight.")
         self.ports = PortMetrics(registry)
-        self.audit_lines_lost = LoopCounter(
-            "image_gateway_audit_lines_lost", "Lines that are missing in the audit log; the log has them."
+        self.audit_lines_lost = registry.loop_counter(
+            "audit_lines_lost", "Lines that are missing in the audit log; the log has them."
         )
-        registry.register(self.audit_lines_lost)

@@ -4,14 +4,13 @@ import asyncio
 import json
 import logging
 import random
-import time
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as _quote
 from typing import Final
 
 from gateway.delivery.request_context import Failure, RequestContext
 from gateway.net.printable import printable
-from gateway.process.log_format import redact
+from gateway.process.log_format import redact, rfc3339
 from gateway.process.log_stream import LogOutput
 from gateway.process.logs import LogHandler
 from gateway.settings import Live, LoggingSettings
@@ -54,8 +53,6 @@ class RequestLog:
         self._chance = chance
         self._waiting: list[RequestContext] = []
         self._flushing: asyncio.TimerHandle | None = None
-        self._second = 0
-        self._second_text = ""
         self._settings = settings
         self.is_on = settings.map(_is_on)
 
@@ -83,16 +80,9 @@ class RequestLog:
         waiting, self._waiting = self._waiting, []
         if waiting and self._stream is not None:
             as_line = _as_json if self._settings.value.format == "json" else _as_text
-            timestamp, worker = self._timestamp, self._worker
-            self._stream.write("".join([as_line(context, timestamp(context.ended_at), worker) for context in waiting]))
+            worker = self._worker
+            self._stream.write("".join([as_line(context, rfc3339(context.ended_at), worker) for context in waiting]))
             self._stream.flush()
-
-    def _timestamp(self, at: float) -> str:
-        second = int(at)
-        if second != self._second:
-            self._second = second
-            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._second_text}.{int((at - second) * 1_000_000):06d}Z"
 
 
 def _is_on(settings: LoggingSettings) -> bool:

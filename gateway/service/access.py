@@ -12,7 +12,8 @@ from gateway.access.identity import Authenticator
 from gateway.access.metrics import AccessMetrics
 from gateway.access.signed_links import SignedLinks
 from gateway.delivery.cors import CorsOrigins
-from gateway.process.reloader import ReloadRefused, Replaceable
+from gateway.errors import ConfigurationRefused
+from gateway.process.reloader import Replaceable
 from gateway.settings import JwtSettings, Live, Settings
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Access:
         opening = _key_set(new.access.jwt, self.metrics, self.rights_changed)
         async with aclosing(await Replaceable.open(opening)) as successor:
             if successor.value is not None and successor.value.is_empty:
-                raise ReloadRefused(f"access.jwt.jwks_url: {successor.value.problem}")
+                raise ConfigurationRefused(f"access.jwt.jwks_url: {successor.value.problem}")
             yield lambda: self.key_set.swap(successor)
 
 

@@ -14,7 +14,6 @@ from gateway.delivery.nginx_decisions import NginxDecisions
 from gateway.delivery.nginx_files import NginxFiles
 from gateway.delivery.parameters import VariantRequests
 from gateway.delivery.redirect import ImageRedirect
-from gateway.delivery.relay import Relay
 from gateway.objects.object_body import OriginAccess
 from gateway.objects.object_cache import ObjectCache
 from gateway.objects.object_source import ObjectSource
@@ -86,9 +85,8 @@ class Images:
 
         self.rules = live.map(rules_of)
         counts = Counts(urls.usage, counted.sent_bytes, counted.variants, self.nginx_files.accel_not_configured)
-        server, relay = live.map(lambda settings: settings.server), Relay(counted.sent_bytes)
-        known, address = ImageMemory(resolver, self.source, self.refused), access.client_address
-        self.handler = ImageHandler(server, self.rules, known, address, self.variant_requests, relay, counts)
+        server, known = live.map(lambda settings: settings.server), ImageMemory(resolver, self.source, self.refused)
+        self.handler = ImageHandler(server, self.rules, known, access.client_address, self.variant_requests, counts)
         self.url_handler = UrlHandler(self.lookup, urls.usage, signing.public_urls)
 
     async def aclose(self) -> None:

@@ -15,7 +15,7 @@ from gateway.api.authentication import AdminOnly, Audited
 from gateway.api.beacons import Beacons
 from gateway.api.console import Console, DependencyStates
 from gateway.api.images import AdminImageCalls, ImageCalls
-from gateway.api.json_bodies import Bodies
+from gateway.api.json_bodies import TIME_LIMIT
 from gateway.api.links import LinkCalls
 from gateway.api.metadata import Metadata
 from gateway.api.nginx import AccelPrefix, NginxListHandler
@@ -25,12 +25,11 @@ from gateway.api.static_files import StaticFiles
 from gateway.api.this_process import HealthCalls, ThisProcess
 from gateway.api.url_cache import CachePurges, CacheStatistics
 from gateway.api.urls import CachedUrls, UrlBatches
-from gateway.delivery.relay import Relay
 from gateway.metrics.registry import VERSION
 from gateway.net.port import url_of
 from gateway.server.acceptor import ADMIN_KEEPALIVE, Endpoint
-from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, TracedDispatch
-from gateway.server.file_limit import connection_budget
+from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch
+from gateway.server.file_limit import ADMIN_CONNECTIONS, public_connections
 from gateway.server.host_guard import HostGuard, warn_if_open
 from gateway.server.listener import Drain, Listening, Port, listening
 from gateway.service.answers import answer_of, answering
@@ -96,25 +95,21 @@ def _public_port(service: Service, app: web.Application, inherited: Inherited) -
     """Return the port of clients, proxies and CDNs."""
     settings, images, access, requests = service.settings.value, service.images, service.access, service.requests
     server = settings.server
-    accounting = Accounting(service.metrics.server, access.client_address, requests.request_log, "", service.canary)
+    log, spans = requests.request_log, requests.tracing
+    accounting = Accounting(service.metrics.server, access.client_address, log, canary=service.canary, spans=spans)
     files, origins, fallback = images.nginx_files, access.cors_origins, requests.fallback
     direct = DirectHandlers(images.handler, images.url_handler, files, origins, access.authenticator, fallback)
-    if requests.tracing is None:
-        dispatch = Dispatch(requests.in_flight, accounting, direct)
-    else:
-        templates = {resource.name: resource.canonical for resource in app.router.resources() if resource.name}
-        dispatch = TracedDispatch(requests.in_flight, accounting, direct, requests.tracing, templates)
     endpoint = Endpoint(
         server.host,
         server.port,
         server.keepalive_timeout,
-        connection_budget(server.max_streams, settings.postgres.pool_size).public,
+        public_connections(server.max_streams, settings.postgres.pool_size),
         "server",
         "public",
         reuse_port=server.reuse_port,
         inherited=inherited.public,
     )
-    return Port(app, dispatch, endpoint, handler_cancellation=True)
+    return Port(app, Dispatch(requests.in_flight, accounting, direct), endpoint, handler_cancellation=True)
 
 
 def _admin_port(service: Service, app: web.Application, inherited: Inherited) -> Port:
@@ -124,10 +119,15 @@ def _admin_port(service: Service, app: web.Application, inherited: Inherited) ->
     accounting = Accounting(service.metrics.server, service.access.client_address, requests.request_log, ADMIN)
     if not inherited.admin:
         warn_if_open(admin)
-    keepalive = min(ADMIN_KEEPALIVE, server.keepalive_timeout)
-    places = connection_budget(server.max_streams, settings.postgres.pool_size).admin
     endpoint = Endpoint(
-        admin.host, admin.port, keepalive, places, "admin", "admin", closes_idle=True, inherited=inherited.admin
+        admin.host,
+        admin.port,
+        min(ADMIN_KEEPALIVE, server.keepalive_timeout),
+        ADMIN_CONNECTIONS,
+        "admin",
+        "admin",
+        closes_idle=True,
+        inherited=inherited.admin,
     )
     served = inherited.guard_admin(app) if inherited.guard_admin is not None else app
     return Port(served, Dispatch(requests.in_flight, accounting), endpoint)
@@ -138,6 +138,7 @@ def applications(service: Service) -> tuple[web.Application, web.Application]:
     host_guard = HostGuard(service.settings.value.admin.names)
     public = web.Application(client_max_size=_MAX_BODY)
     admin = web.Application(client_max_size=_MAX_BODY, middlewares=[host_guard.guarded])
+    public[TIME_LIMIT] = admin[TIME_LIMIT] = service.settings.value.server.keepalive_timeout
     public_handlers, admin_handlers = _handlers(service)
     address = service.access.client_address
     audited = Audited(service.requests.audit, address)
@@ -151,11 +152,10 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
     signing, images, diagnostics, redis = service.signing, service.images, service.diagnostics, service.stores.redis
     image_proxy, renditions, now = live.value.image_proxy, signing.renditions, signing.clock.now
     lookup, queue = images.lookup, redis.queue if redis is not None else None
-    bodies = Bodies(live.value.server.keepalive_timeout)
     cached_urls = CachedUrls(urls.usage, queue, images.refresh, signing.public_urls, urls.invalidation)
     links = None
     if access.links is not None:
-        links = LinkCalls(access.links, lookup, bodies, service.stores.catalog, urls.resolver, urls.invalidation)
+        links = LinkCalls(access.links, lookup, service.stores.catalog, urls.resolver, urls.invalidation)
     metadata = Metadata(lookup, access.client_address, images.metadata, renditions)
     proxy = live.map(lambda settings: settings.image_proxy)
     nginx_changes = NginxListHandler(service.changes.nginx_list, metrics.nginx)
@@ -164,8 +164,8 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         images=ImageCalls(images.handler, images.url_handler, lookup, cached_urls, urls.aliases),
         links=links,
         metadata=metadata,
-        batches=UrlBatches(lookup, urls.usage, signing.public_urls, metadata, bodies),
-        beacons=Beacons(metrics.beacons, access.client_address, bodies),
+        batches=UrlBatches(lookup, urls.usage, signing.public_urls, metadata),
+        beacons=Beacons(metrics.beacons, access.client_address),
         access_check=AccessCheck(
             lookup, images.variant_requests, images.decisions, metrics.access.access_checks, urls.aliases
         ),
@@ -180,9 +180,9 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         report = service.refresh
         statistics = CacheStatistics(redis.usage, redis.queue, metrics.urls, report, prerefresh, redis.daily, now)
         purges = service.purges.queue if service.purges is not None else None
-        queues = QueueCalls(redis.queue, purges, now, bodies)
+        queues = QueueCalls(redis.queue, purges, now)
     debug_log, about = service.requests.debug_log, partial(answer_of, service)
-    relay, errors = Relay(metrics.origin.sent_bytes), metrics.server.recent_errors
+    sent_bytes, errors = metrics.origin.sent_bytes, metrics.server.recent_errors
 
     async def explain(image_id: str, given: Sequence[str | None], query: Mapping[str, str]) -> "Explanation":
         from gateway.service.explain import explained
@@ -190,13 +190,13 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         return await explained(service, image_id, given, query)
 
     admin = AdminHandlers(
-        process=ThisProcess(metrics.registry, metrics.counted, service.reloader, debug_log, bodies, about),
+        process=ThisProcess(metrics.registry, metrics.counted, service.reloader, debug_log, about),
         console=_console(service),
         statistics=statistics,
         queues=queues,
-        purges=CachePurges(urls.invalidation, bodies),
+        purges=CachePurges(urls.invalidation),
         nginx_changes=nginx_changes,
-        images=AdminImageCalls(urls.resolver, cached_urls, images.source, relay, explain, errors),
+        images=AdminImageCalls(urls.resolver, cached_urls, images.source, sent_bytes, explain, errors),
         links=links,
         health=HealthCalls(diagnostics.health, diagnostics.replica.findings),
     )

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from functools import partial
 
+from gateway.errors import ConfigurationRefused
 from gateway.presign.credentials.rotation import BucketCredentials, open_credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.metrics import PresignMetrics
@@ -11,7 +12,7 @@ from gateway.presign.public_url import PublicUrls
 from gateway.presign.signer import Signer
 from gateway.presign.style_variants import Renditions
 from gateway.presign.url_lifetime import CosClock, Lifetime
-from gateway.process.reloader import ReloadRefused, Replaceable
+from gateway.process.reloader import Replaceable
 from gateway.settings import Live, Settings
 
 
@@ -31,7 +32,8 @@ class Signing:
         self.hosts = Hosts(settings.cos)
         self.renditions = renditions = Live(Renditions(settings.image_styles, settings.image_variants))
         live.watch(partial(_replace_renditions, renditions))
-        self.signer = Signer(opened.value, self.hosts, url_cache, renditions=renditions, metrics=metrics, now=clock.now)
+        newest_of = opened.value.of
+        self.signer = Signer(newest_of, self.hosts, url_cache, renditions=renditions, metrics=metrics, now=clock.now)
         strict = settings.cos.strict_buckets
         self.public_urls = PublicUrls(self.signer, lambda url: lifetime.is_usable(url, clock.now()), strict)
 
@@ -45,7 +47,8 @@ class Signing:
             async with aclosing(await Replaceable.open(_open_credentials(new, self.metrics, self.clock))) as successor:
                 for source in successor.value.all:
                     if source.newest is None:
-                        raise ReloadRefused(f"cos.credentials: the source {source.name} gives none: {source.reason}")
+                        reason = f"the source {source.name} gives none: {source.reason}"
+                        raise ConfigurationRefused(f"cos.credentials: {reason}")
 
                 def apply() -> None:
                     self.opened.swap(successor)

@@ -20,7 +20,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from pydantic import BaseModel
 
-from gateway.api.json_bodies import Bodies, failure, json_response, json_text
+from gateway.api.json_bodies import failure, json_response, json_text, read_body
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import GatewayError, NoWorker
 from gateway.findings.finding import Finding, together
@@ -43,7 +43,6 @@ from gateway.workers.workers_history import TOTALS, Totals, WorkersHistory
 logger = logging.getLogger(__name__)
 
 _MAX_BODY: Final = 64 * 1024  # bytes, as for a single process
-_BODIES: Final = Bodies(10.0)  # seconds, as for a single process
 # What changes each process, so all of them must do it.
 _FOR_ALL: Final = ("/api/v1/config/reload", "/api/v1/monitoring/debug")
 _CONSOLE: Final = "/api/v1/monitoring/console"
@@ -241,5 +240,5 @@ async def _with_errors(request: web.Request, handler: Handler) -> web.StreamResp
 @web.middleware
 async def _with_body(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Read the body before the handler, which sends it to workers."""
-    await _BODIES.read(request)
+    await read_body(request)
     return await handler(request)

@@ -60,7 +60,9 @@ async def findings(
     place = f"{{bucket}}.cos.test.myqcloud.com:{port}"
     settings = CosSettings(bucket=BUCKET, scheme="http", domain=place, secret_id=SECRET_ID, secret_key=SECRET_KEY)
     hosts, metrics, clock = Hosts(settings), Metrics(), CosClock()
-    signer = Signer(credentials, hosts, Live(url_cache(3600, window=1)), metrics=metrics.presign, now=clock.now)
+    signer = Signer(
+        lambda _: credentials, hosts, Live(url_cache(3600, window=1)), metrics=metrics.presign, now=clock.now
+    )
     opening = open_origin(
         Live(ImageProxySettings(timeout=2)), max_connections=2, metrics=metrics.origin, resolver=Here()
     )

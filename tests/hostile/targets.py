@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from multidict import CIMultiDict, MultiDict, MultiMapping
 
 from gateway.access.identity import Authenticator
-from gateway.access.jwks import Jwks, JwksUnavailable
+from gateway.access.jwks import Jwks
 from gateway.access.request_head import RequestHead, is_address_of, original_address
 from gateway.access.signed_links import BadLink, SignedLinks
 from gateway.api.beacons import MAX_BYTES, MAX_LOADS, MAX_SECONDS, Beacon, BytesSource, LoadResult
@@ -25,6 +25,7 @@ from gateway.delivery.conditions_and_ranges import ByteRange, forwardable_condit
 from gateway.delivery.decision import ImageRequest
 from gateway.delivery.parameters import VariantRequests
 from gateway.errors import InvalidBeacon, InvalidImageId, InvalidRequest, PreconditionFailed
+from gateway.net.bounded_http import ServiceUnavailable
 from gateway.net.http_fields import content_disposition
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.credentials import Credentials
@@ -56,7 +57,7 @@ RENDITIONS = Renditions(
 )
 VARIANTS = VariantRequests(Live(RENDITIONS))
 HOSTS = Hosts(COS)
-SIGNER = Signer(Credentials("AKID", SECRET), HOSTS, Live(url_cache()), metrics=Metrics().presign)
+SIGNER = Signer(lambda _: Credentials("AKID", SECRET), HOSTS, Live(url_cache()), metrics=Metrics().presign)
 ENTRIES = EntryCodec(EntryMac(Live((SECRET, None))), SIGNER)
 METADATA = ObjectMetadata(9, '"5d41402abc4b2a76b9719d911017c592"', "Tue, 14 Nov 2023 22:13:20 GMT", None, None)
 _SETTINGS_FILE = Path(tempfile.mkdtemp(prefix="image-gateway-fuzz-")) / "gateway.yaml"
@@ -161,8 +162,8 @@ def cached_entries(data: bytes) -> None:
 
 
 def key_sets(data: bytes) -> None:
-    """Key sets of an identity provider: usable keys, or ``JwksUnavailable``."""
-    with contextlib.suppress(JwksUnavailable):
+    """Key sets of an identity provider: usable keys, or ``ServiceUnavailable``."""
+    with contextlib.suppress(ServiceUnavailable):
         Jwks(("RS256", "ES256", "EdDSA")).replace(data)
 
 

@@ -61,7 +61,11 @@ class Probed:
         settings = CosSettings(bucket=BUCKET, scheme="http", domain=place, secret_id=SECRET_ID, secret_key=SECRET_KEY)
         credentials, hosts = Credentials(SECRET_ID, self.secret_key), Hosts(settings)
         signer = Signer(
-            credentials, hosts, Live(url_cache(600, window=1)), metrics=self.metrics.presign, now=self.clock.now
+            lambda _: credentials,
+            hosts,
+            Live(url_cache(600, window=1)),
+            metrics=self.metrics.presign,
+            now=self.clock.now,
         )
         return signer.sign(image).url
 

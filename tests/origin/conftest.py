@@ -51,7 +51,8 @@ def presign(raw_settings: dict[str, dict[str, Any]], metrics: Metrics, cos: CosE
     """Return the function that presigns the URL of an object."""
     settings = CosSettings.model_validate(raw_settings["cos"])
     hosts = Hosts(settings)
-    signer = Signer(Credentials(SECRET_ID, SECRET_KEY), hosts, Live(url_cache(600, window=1)), metrics=metrics.presign)
+    credentials = Credentials(SECRET_ID, SECRET_KEY)
+    signer = Signer(lambda _: credentials, hosts, Live(url_cache(600, window=1)), metrics=metrics.presign)
 
     def sign(key: str = "cat.png", method: str = "GET") -> str:
         record = ImageRecord("cat", None, True, BUCKET, settings.region, key, None)

@@ -130,7 +130,7 @@ class TestTokens:
         def signer(credentials: Credentials) -> Signer:
             cos = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
             return Signer(
-                credentials, Hosts(cos), Live(url_cache(3600, window=1)), metrics=Metrics().presign, now=clock
+                lambda _: credentials, Hosts(cos), Live(url_cache(3600, window=1)), metrics=Metrics().presign, now=clock
             )
 
         lifetime = lifetime_of(3600, 60, 900)

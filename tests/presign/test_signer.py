@@ -37,7 +37,7 @@ def hosts(**changes: Any) -> Hosts:
 
 def signer(clock: Clock, *, credentials: Credentials = CREDENTIALS, ttl: int = 3600, window: int = 300) -> Signer:
     return Signer(
-        credentials,
+        lambda _: credentials,
         hosts(),
         Live(url_cache(ttl, window=window)),
         renditions=Live(Renditions(RULES)),
@@ -102,7 +102,7 @@ class TestEqualityWithTheSdk:
     def test_domains_ports_and_schemes(self, domain: str, scheme: str, key: str) -> None:
         metrics = Metrics()
         ours = Signer(
-            CREDENTIALS,
+            lambda _: CREDENTIALS,
             hosts(domain=domain, scheme=scheme),
             Live(url_cache(60, window=1)),
             metrics=metrics.presign,
@@ -272,8 +272,9 @@ def test_an_original_is_not_named_yet(clock: Clock) -> None:
 
 
 def test_a_rendition_is_named_by_its_rule(clock: Clock) -> None:
-    signs = signer(clock)
-    assert signs.sign_image(record(), "thumb").named == ObjectId.of(record(), "thumb", RULES["thumb"])
+    row = record(focus="north")
+    named = ObjectId(row.bucket, row.region, row.key, "thumb", "north", RULES["thumb"])
+    assert signer(clock).sign_image(row, "thumb").named == named
 
 
 class TestTheSigningWindow:

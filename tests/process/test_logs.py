@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
-from aiohttp.http_exceptions import BadHttpMessage, BadStatusLine
 
-from gateway.process.logs import DebugLog, MalformedRequestFilter, configure_logging
+from gateway.process.logs import DebugLog, configure_logging
 from gateway.settings import LoggingSettings
 from tests.waiting import until
 
@@ -17,10 +16,10 @@ from tests.waiting import until
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
     """Where the lines go; afterwards logging is as it was."""
-    root, server = logging.getLogger(), logging.getLogger("aiohttp.server")
-    handlers, level, filters = root.handlers[:], root.level, server.filters[:]
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     yield io.StringIO()
-    root.handlers[:], server.filters[:] = handlers, filters
+    root.handlers[:] = handlers
     root.setLevel(level)
 
 
@@ -53,38 +52,6 @@ def test_libraries_that_log_signed_strings_log_warnings_alone(log: io.StringIO, 
     configure(log, level="debug")
     logging.getLogger(name).info("signing a string")
     assert not log.getvalue()
-
-
-def malformed(error: BaseException | None = None) -> logging.LogRecord:
-    """Return a record as aiohttp logs it for a malformed request."""
-    error = error or BadStatusLine("x" * 5000)
-    return logging.LogRecord(
-        "aiohttp.server", logging.ERROR, __file__, 1, "Error handling request", (), (type(error), error, None)
-    )
-
-
-def test_malformed_requests_are_logged_as_one_short_line_an_interval() -> None:
-    now = [100.0]
-    log_filter = MalformedRequestFilter(interval=10, monotonic=lambda: now[0])
-    first = malformed()
-    assert log_filter.filter(first)
-    assert (first.levelno, first.exc_info) == (logging.INFO, None)
-    assert first.getMessage() == "malformed request: kind=BadStatusLine suppressed=0"
-    now[0] += 9.9
-    assert not any(log_filter.filter(malformed(BadHttpMessage("x"))) for _ in range(1000))
-    now[0] += 0.2
-    last = malformed(BadHttpMessage("x"))
-    assert log_filter.filter(last)
-    assert last.getMessage() == "malformed request: kind=BadHttpMessage suppressed=1000"
-
-
-def test_an_error_of_the_server_is_logged_with_its_traceback() -> None:
-    log_filter = MalformedRequestFilter()
-    record = malformed(RuntimeError("a bug"))
-    assert log_filter.filter(record)
-    assert record.levelno == logging.ERROR
-    assert record.exc_info is not None
-    assert log_filter.filter(logging.LogRecord("aiohttp.server", logging.INFO, __file__, 1, "hello", (), None))
 
 
 async def test_the_level_comes_back_by_itself_or_when_the_debug_log_is_stopped(log: io.StringIO) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway.process.reloader import Reloader, ReloadNotPossible, ReloadRefused
+from gateway.errors import ConfigurationRefused, ReloadImpossible
+from gateway.process.reloader import Reloader
 from gateway.service.metrics import Metrics
 from gateway.settings import Live, Settings
 from gateway.settings.error_messages import SettingsError
@@ -26,7 +27,7 @@ class PreparedPart:
     """A part that notes what it is asked to do, in ``turns``, and raises the errors that are given."""
 
     turns: list[tuple["PreparedPart", str, int, int]] = field(default_factory=list)
-    refusal: ReloadRefused | None = None
+    refusal: ConfigurationRefused | None = None
     closing: Exception | None = None
 
     @asynccontextmanager
@@ -96,7 +97,7 @@ async def test_what_cannot_be_read_or_used_is_refused_with_a_line_for_each_mista
 ) -> None:
     part = PreparedPart()
     reloader = reloader_of(read, part)
-    with pytest.raises(ReloadRefused) as refused:
+    with pytest.raises(ConfigurationRefused) as refused:
         await reloader.reload()
     assert [line[: len(problem)] for line, problem in zip(refused.value.problems, problems, strict=True)] == problems
     assert not part.turns
@@ -104,9 +105,9 @@ async def test_what_cannot_be_read_or_used_is_refused_with_a_line_for_each_mista
 
 
 async def test_without_sources_and_while_draining_nothing_is_read() -> None:
-    with pytest.raises(ReloadNotPossible, match="no configuration file"):
+    with pytest.raises(ReloadImpossible, match="no configuration file"):
         await reloader_of(None).reload()
-    with pytest.raises(ReloadNotPossible, match="draining"):
+    with pytest.raises(ReloadImpossible, match="draining"):
         await reloader_of(unreadable, is_draining=True).reload()
 
 
@@ -128,9 +129,9 @@ async def test_what_is_replaced_and_cannot_be_closed_is_logged_and_the_new_confi
 
 async def test_a_part_that_refuses_keeps_the_old_configuration_of_all_parts() -> None:
     ready = PreparedPart()
-    refusing = PreparedPart(refusal=ReloadRefused("url_cache.max_size: for a test"))
+    refusing = PreparedPart(refusal=ConfigurationRefused("url_cache.max_size: for a test"))
     reloader = reloader_of(renewed, ready, refusing)
-    with pytest.raises(ReloadRefused):
+    with pytest.raises(ConfigurationRefused):
         await reloader.reload()
     assert (reloader.live.value, [turn for _, turn, *_ in ready.turns]) == (settings(), ["closed"])
 
@@ -144,15 +145,15 @@ async def test_a_read_that_hangs_is_refused_and_no_other_one_starts_meanwhile() 
         return renewed()
 
     reloader = reloader_of(read, read_timeout=0.2)
-    with pytest.raises(ReloadRefused, match="cannot be read within"):
+    with pytest.raises(ConfigurationRefused, match="cannot be read within"):
         await reloader.reload()
-    with pytest.raises(ReloadRefused, match="an earlier read"):
+    with pytest.raises(ConfigurationRefused, match="an earlier read"):
         await reloader.reload()
     assert reloader.live.value == settings()
     may_end.set()
 
     async def is_reloaded() -> bool:
-        with suppress(ReloadRefused):
+        with suppress(ConfigurationRefused):
             await reloader.reload()
         return reloader.live.value == renewed()
 

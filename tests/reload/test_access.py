@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
 from gateway.access.signed_links import SignedLinks, short_address
-from gateway.process.reloader import ReloadRefused
+from gateway.errors import ConfigurationRefused
 from gateway.settings import Live, SignedLinksSettings
 from tests.conftest import ADMIN_TOKEN, JWT_SECRET, Images, RunningGateway, StartGateway, token_for
 from tests.reload.proofs import proves
@@ -81,7 +81,7 @@ async def test_a_provider_s_keys_are_fetched_before_tokens_need_them(
 
 async def test_a_provider_that_gives_no_keys_refuses_the_whole_reload(gateway: RunningGateway, images: Images) -> None:
     await images.add("mine", owner="alice", public=False)
-    with pytest.raises(ReloadRefused, match=r"access\.jwt\.jwks_url"):
+    with pytest.raises(ConfigurationRefused, match=r"access\.jwt\.jwks_url"):
         await gateway.reload(
             access={"jwt": {"jwks_url": "http://127.0.0.1:1/jwks", "algorithms": ["ES256"]}},
             admin={"token": "a-new-admin-token"},

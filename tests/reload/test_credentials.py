@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from gateway.process.reloader import ReloadRefused
+from gateway.errors import ConfigurationRefused
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
@@ -87,7 +87,7 @@ async def test_a_source_that_gives_nothing_refuses_the_whole_reload(
 ) -> None:
     gateway = await start_gateway(redis={"entry_key": ENTRY_KEY})
     missing = {"source": "file", "path": str(tmp_path / "missing.json")}
-    with pytest.raises(ReloadRefused, match=r"cos\.credentials: the source file gives none"):
+    with pytest.raises(ConfigurationRefused, match=r"cos\.credentials: the source file gives none"):
         await gateway.reload(cos={"credentials": missing}, image_proxy={"max_age": 5})
     await images.add("a")
     assert await signer_of(gateway, "a") == "AKIDEXAMPLE"

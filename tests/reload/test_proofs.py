@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from docs.generate.configuration import KEYS
-from gateway.process.reloader import ReloadNotPossible
+from gateway.errors import ReloadImpossible
 from gateway.settings import Settings
 from gateway.settings.base import NewValue
 from gateway.settings.cos import BucketSettings
@@ -68,7 +68,7 @@ def test_new_values_that_do_not_go_together_with_old_ones_are_a_mistake() -> Non
 
 async def test_a_reload_while_draining_is_refused(gateway: RunningGateway) -> None:
     gateway.drain()
-    with pytest.raises(ReloadNotPossible, match="draining"):
+    with pytest.raises(ReloadImpossible, match="draining"):
         await gateway.reload()
     answer = await gateway.request(
         "POST", "/api/v1/config/reload", admin=True, headers={"Authorization": "Bearer the-admin-token-of-tests"}

@@ -163,6 +163,24 @@ async def test_connections_that_wait_in_the_backlog_are_accepted_before_the_list
     await runner.cleanup()
 
 
+async def test_a_failure_outside_of_the_dispatch_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail(_: web.Request) -> web.Response:
+        raise RuntimeError("a bug")
+
+    app = web.Application()
+    app.router.add_get("/", fail)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = Site(runner, Endpoint("127.0.0.1", 0, 60, 1000, "server", "public"), 60, Metrics().server.ports)
+    await site.start()
+    async with connect(site.name) as connection:
+        await connection.get("/")
+        assert (await connection.read_head()).status == 500
+    await runner.cleanup()
+    assert "request could not be handled" in caplog.text
+    assert "RuntimeError: a bug" in caplog.text
+
+
 async def test_a_client_gets_the_place_of_the_oldest_connection_without_a_request() -> None:
     released = asyncio.Event()
 

@@ -29,10 +29,11 @@ from gateway.delivery.nginx_decisions import DECISION_FOR, NginxDecisions
 from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.objects.content import Content
+from gateway.objects.variant_source import RefusedVariants
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.signer import AuthorizedImage, SignedImage, Signer
+from gateway.presign.signer import AuthorizedImage, Signer
 from gateway.presign.style_variants import Renditions
 from gateway.presign.url_lifetime import CheckedSigner, CosClock
 from gateway.purge.intake import PurgeIntake
@@ -163,7 +164,12 @@ class Gateway:
         self.channel = InvalidationChannel(shards, steady=steady)
         lifetime = lifetime_of(3600, 60, 900)
         signer = Signer(
-            _CREDENTIALS, _HOSTS, Live(url_cache()), renditions=_RENDITIONS, metrics=_METRICS.presign, now=clocks.cos
+            lambda _: _CREDENTIALS,
+            _HOSTS,
+            Live(url_cache()),
+            renditions=_RENDITIONS,
+            metrics=_METRICS.presign,
+            now=clocks.cos,
         )
         codec = EntryCodec(EntryMac(_SECRETS, str(settings.sources)), signer)
         entries = UrlEntries(shards, codec, lifetime, clocks.cos, tombstone_ttl=2 * TIMEOUT + 20)
@@ -186,7 +192,7 @@ class Gateway:
         self.cos = clocks.cos
         access = NginxDecisions(Live(AccessSettings()), lifetime, CosClock(clocks.cos, steady))
         images = ImageProxySettings(delivery="accel" if setup.keeps_decisions else "stream")
-        self.memory = Memory(self.resolver)
+        self.memory = Memory(self.resolver, RefusedVariants(_RENDITIONS, self.log.changed_at))
         self.rules = Rules(images, _POLICY, _caller_of, _RENDITIONS.value, None, access)  # type: ignore[arg-type]
 
     def hears(self) -> bool:
@@ -281,8 +287,9 @@ class Gateway:
 class Memory:
     """What ``decide`` finds in memory: the images of the resolver, each with its bytes."""
 
-    def __init__(self, resolver: UrlResolver) -> None:
+    def __init__(self, resolver: UrlResolver, refused: RefusedVariants) -> None:
         self.image = resolver.image_here
+        self.refused = refused  # no rendition
 
     def content(self, image: AuthorizedImage) -> Content:
         """Return the content of any image."""
@@ -291,13 +298,6 @@ class Memory:
     def keeps(self, _metadata: ObjectMetadata) -> bool:
         """Return whether such an object is kept whole."""
         return True
-
-    def is_refused(self, _image: SignedImage) -> bool:
-        """Return whether COS did not make this rendition."""
-        return False
-
-    def substitute_for(self, _image: SignedImage, _refusal: GatewayError | None) -> None:
-        """Return the rendition in place of one that COS does not make."""
 
 
 def _caller_of(head: RequestHead, _link: object, _now: float) -> Caller:

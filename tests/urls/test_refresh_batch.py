@@ -254,16 +254,14 @@ async def test_renewals_wait_for_credentials_and_count_no_failure(tier: Tier) ->
     await keep(tier, "a", "b")
     tier.table.records["b"] = replace(tier.table.records["b"], bucket="other-1250000000")
 
-    class OneBucket:
-        """Has credentials for the default bucket alone."""
-
-        def of(self, bucket: str) -> Credentials:
-            if bucket != "b-1250000000":
-                raise NoCredentials
-            return Credentials("x", "y")
+    def credentials_of(bucket: str) -> Credentials:
+        """Return credentials for the default bucket alone."""
+        if bucket != "b-1250000000":
+            raise NoCredentials
+        return Credentials("x", "y")
 
     tier.clock.now += 3000
-    waiting = replace(tier, signer=signer_of(OneBucket(), tier.metrics, tier.clock))
+    waiting = replace(tier, signer=signer_of(credentials_of, tier.metrics, tier.clock))
     assert await drained(waiting) == Counter(renewed=1, postponed=1)
     due = await tier.queue.due_at(ImageVariant("b"))
     assert due is not None

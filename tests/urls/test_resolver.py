@@ -129,16 +129,15 @@ async def test_an_unknown_id_and_an_error_leave_the_others_alone(tier: Tier, res
 async def test_an_image_that_cannot_be_signed_leaves_the_others_alone(tier: Tier, table: SlowTable) -> None:
     """The bucket of one has no credentials, and that of another fails as no one foresaw."""
 
-    class Source:
-        def of(self, bucket: str) -> Credentials:
-            match bucket:
-                case "expired-1250000000":
-                    raise CredentialsExpired("over")
-                case "broken-1250000000":
-                    raise RuntimeError("a bug")
-            return Credentials("x", "y")
+    def credentials_of(bucket: str) -> Credentials:
+        match bucket:
+            case "expired-1250000000":
+                raise CredentialsExpired("over")
+            case "broken-1250000000":
+                raise RuntimeError("a bug")
+        return Credentials("x", "y")
 
-    urls = CheckedSigner(signer_of(Source(), tier.metrics, tier.clock), tier.lifetime, tier.clock)
+    urls = CheckedSigner(signer_of(credentials_of, tier.metrics, tier.clock), tier.lifetime, tier.clock)
     resolver = tier.resolver(catalog=table, urls=urls, in_redis=False)
     for image_id, bucket in {"a": "b", "c": "expired", "d": "broken"}.items():
         tier.table.records[image_id] = record(image_id, bucket=f"{bucket}-1250000000")

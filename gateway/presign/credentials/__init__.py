@@ -3,7 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final
 
 # Secrets become parts of a URL and of header fields.
 _TEXT: Final = re.compile(r"[!-~]+")
@@ -18,18 +18,6 @@ class Credentials:
     secret_key: str = field(repr=False)
     token: str | None = field(default=None, repr=False)
     expires_at: int | None = None
-
-    def of(self, bucket: str) -> Self:
-        """Return these credentials: a fixed set signs for every bucket."""
-        del bucket
-        return self
-
-
-class CredentialsSource(Protocol):
-    """Gives the signer the newest credentials of a bucket of COS without waiting."""
-
-    def of(self, bucket: str) -> Credentials:
-        """Return the credentials that sign for the bucket. Raises ``CredentialsExpired``."""
 
 
 class CredentialsUnavailable(Exception):

@@ -7,7 +7,6 @@ import asyncio
 import json
 import logging
 import math
-import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -52,7 +51,6 @@ _TKE_SESSION: Final = "image-gateway"
 _TKE_DURATION: Final = 7200  # seconds
 _LEAST_LEFT: Final = 60  # seconds that base credentials must have left to be used again
 
-_Version = tuple[int, int, int]  # device and inode change when the file is replaced, mtime when it is written in place
 T = TypeVar("T")
 
 
@@ -87,36 +85,27 @@ def _fixed(
 
 
 class FileSource:
-    """Reads credentials from a JSON file that another program writes, again whenever the file was replaced or written.
+    """Reads credentials from a JSON file that another program writes.
 
     ``{"secret_id": …, "secret_key": …, "token": …, "expires_at": Unix seconds}``; the last two may be left out.
     """
 
     def __init__(self, path: Path) -> None:
         self._path, self._reads = path, FileReads()
-        self._version: _Version | None = None
-        self._credentials: Credentials | None = None
 
     async def fetch(self) -> Credentials:
-        version, data = await self._reads.run(lambda: _read(self._path, self._version))
-        if self._credentials is None or version != self._version:
-            self._credentials = _parse_file(data)
-            self._version = version  # only now: a file that is written in place is read again until it is whole
-        return self._credentials
+        return _parse_file(await self._reads.run(lambda: _read(self._path)))
 
 
-def _read(path: Path, known: _Version | None = None) -> tuple[_Version, bytes]:
-    """Return the version of the file, and its content, empty for the version that is known."""
+def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            seen = os.fstat(file.fileno())
-            version = seen.st_dev, seen.st_ino, seen.st_mtime_ns
-            data = file.read(_MOST_BYTES + 1) if version != known else b""
+            data = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise CredentialsUnavailable(f"{path} cannot be read: {error.strerror}") from error
     if len(data) > _MOST_BYTES:
         raise CredentialsUnavailable(f"{path} has more than {_MOST_BYTES} bytes")
-    return version, data
+    return data
 
 
 def _parse_file(data: bytes) -> Credentials:
@@ -250,7 +239,7 @@ async def _call_sts(api: TencentApi, action: str, parameters: Mapping[str, Any],
 
 
 def _read_token(path: Path) -> str:
-    token = _read(path)[1].strip()
+    token = _read(path).strip()
     if not token or not token.isascii():
         raise CredentialsUnavailable(f"{path} does not hold a token")
     return token.decode()

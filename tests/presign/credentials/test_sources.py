@@ -77,11 +77,6 @@ async def test_a_file_that_is_written_in_place_is_read_again_until_it_is_whole(f
     assert await source.fetch() == Credentials("AKID2", "key2")
 
 
-async def test_an_unchanged_file_gives_the_same_object(file: Path) -> None:
-    source = FileSource(file)
-    assert await source.fetch() is await source.fetch()
-
-
 @pytest.mark.parametrize(
     "content",
     [
