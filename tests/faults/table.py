@@ -39,12 +39,12 @@ ELSEWHERE: Final = {
         "test_10_accel_behind_the_plain_file",
     ),
     "workers end again and again": (
-        "web/test_console_of_workers.py",
-        "test_the_charts_the_errors_and_the_problems_are_those_of_all_workers_and_each_end_is_an_event",
+        "workers/test_workers_history.py",
+        "test_a_worker_that_does_not_answer_and_workers_that_end_are_problems_with_the_time_since_when",
     ),
     "a worker hangs": (
         "workers/test_workers_history.py",
-        "test_a_worker_that_does_not_answer_is_a_problem_with_the_time_since_when",
+        "test_a_worker_that_does_not_answer_and_workers_that_end_are_problems_with_the_time_since_when",
     ),
     "reader of the log blocked": (
         "server/test_request_log.py",
