@@ -35,8 +35,8 @@ ELSEWHERE: Final = {
         "test_9_a_full_disk_of_nginx",
     ),
     "accel behind gateway.conf": (
-        "stories/test_faults.py",
-        "test_10_accel_behind_the_plain_file",
+        "nginx/test_accel_not_configured.py",
+        "test_accel_behind_gateway_conf_is_reported",
     ),
     "workers end again and again": (
         "workers/test_workers_history.py",

@@ -16,7 +16,6 @@ import pytest
 import redis
 import yaml
 
-from gateway.delivery.nginx_files import GATEWAY_CONF
 from gateway.findings.catalogue import CATALOGUE
 from gateway_dev.database import ImageRow, ImagesTable
 from tests.config.files import read, read_yaml
@@ -191,14 +190,6 @@ async def test_9_a_full_disk_of_nginx(operator: Operator, images: Images, tmp_pa
         _, output = await run_gateway(program=check)
     assert f"warn  nginx cache: 0 MB are free at {cache}: nginx cuts off every answer that it cannot store" in output
     assert "min_free=2g" in output
-
-
-async def test_10_accel_behind_the_plain_file(start_gateway: StartGateway, images: Images) -> None:
-    gateway = await start_gateway(image_proxy={"delivery": "accel"})
-    await images.add("cat")
-    answer = await gateway.get("/i/cat", headers={"X-Gateway-Config-Version": GATEWAY_CONF})
-    assert (answer.status, answer.json()["code"]) == (500, "accel_not_configured")
-    assert gateway.sample("accel_not_configured_total") == 1
 
 
 async def test_12_renewals_that_were_given_up(

@@ -71,34 +71,6 @@ async def test_markup_gets_neither_a_token_nor_a_link_for_another_origin_nor_an_
     assert await visit.page.evaluate("climbs.lastError.kind") == "invalid"
 
 
-async def test_the_layout_does_not_shift(visit: Visit, images: Images, png: bytes, gateway: RunningGateway) -> None:
-    """One image is part of the page; two are added by a script."""
-    await images.add("a", png)
-    base, size = gateway.ports.public, 'width="320" height="240"'
-    await visit.open(
-        f"""<script>
-             window.shifts = [];
-             new PerformanceObserver((list) => {{
-               for (const {{value, sources}} of list.getEntries())
-                 shifts.push([value, ...sources.map((moved) => [moved.node?.id || moved.node?.nodeName,
-                   JSON.stringify(moved.previousRect), JSON.stringify(moved.currentRect)])]);
-             }})
-               .observe({{type: "layout-shift", buffered: true}});
-           </script>
-           <smart-image id="one" image-id="a" {size}><img src="{base}/i/a" alt="One" {size}></smart-image>
-           <p id="below">Below</p>"""
-    )
-    await visit.state("#one", "loaded")
-    await visit.page.evaluate(f"""below.insertAdjacentHTML("afterend",
-      '<smart-image id="two" image-id="x" alt="" {size}></smart-image>' +
-      '<smart-image id="three" image-id="a" alt="" {size}></smart-image><p>The end</p>')""")
-    await visit.state("#two", "failed")
-    await visit.state("#three", "loaded")
-    boxes = await visit.page.evaluate("[one, two, three].map((e) => [e.offsetWidth, e.offsetHeight])")
-    assert boxes == [[320, 240]] * 3
-    assert await visit.page.evaluate("shifts") == []
-
-
 async def test_the_style_sheet_reserves_space_before_the_script_runs(
     visit: Visit, images: Images, png: bytes, gateway: RunningGateway
 ) -> None:
