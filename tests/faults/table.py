@@ -1,7 +1,6 @@
 """All faults that tests inject.
 
-``tests/stories/test_faults.py`` compares the lights, the problems, the alert, the advice and the healing of each,
-``tests/web/test_console_causes.py`` the headlines in a browser.
+``tests/stories/test_faults.py`` compares the lights, the problems, the alert, the advice and the healing of each.
 """
 
 from typing import Any, Final

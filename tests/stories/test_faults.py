@@ -227,6 +227,10 @@ async def test_an_injected_fault_has_a_light_a_problem_an_alert_and_advice_and_e
         scene.five_seconds_pass()
         await until(lambda: is_first(scene), what=f"{fault.problem} as the first problem")
         await until(lambda: has_light(scene), what=f"the light {fault.light}")
+        lights = scene.gateway.service.diagnostics.health.latest.checks.values()
+        assert fault.level == "bad" or "down" not in lights, "a light is worse than the headline"
+        others = [(other["name"], other["values"].get("dependency")) for other in (await scene.problems())[1:]]
+        assert ("dependency_down", "cos") not in others, "COS is not blamed for it"
         seen.append(await scene.metrics())
         if fault.advice is not None:
             verdict = await scene.explained()
@@ -240,6 +244,7 @@ async def test_an_injected_fault_has_a_light_a_problem_an_alert_and_advice_and_e
         assert [(finding["level"], finding["command"]) for finding in same][:1] == [(kind.level, kind.command)]
         assert all(finding["what"] and finding["remedy"] and finding["since"] for finding in same)
         assert any(fault.remedy in finding["remedy"] for finding in same), same
+        assert any(re.search(fault.headline, finding["what"]) for finding in same), same
         found = await scene.check() if fault.check else ""
         assert [words for words in fault.check if words not in found] == [], found
         assert f"\n### {alert}\n" in read("docs/runbook.md")

@@ -8,31 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
-import yaml
-from pydantic import SecretStr
 
-from gateway.net.bounded_http import BoundedHttp
-from gateway.net.tencent_api import TencentApi
-from gateway.presign.credentials import Credentials
-from gateway.presign.style_variants import Renditions
-from gateway.purge.intake import PurgeIntake
-from gateway.purge.target import Addresses
-from gateway.purge.tencent import TencentCdn
-from gateway.purge.worker import PurgeWorker
-from gateway.redis_connection.client import open_redis
-from gateway.redis_queue.purge_queue import PurgeQueue
-from gateway.redis_replicas.replica_store import ReplicaStore
-from gateway.service.metrics import Metrics
-from gateway.settings import Live, RedisSettings
 from gateway_dev.cos_emulator.access import Credential
-from gateway_dev.cos_emulator.purge_services import PurgeFault, PurgeLimits, PurgeServices
-from gateway_dev.database import ImageRow
+from gateway_dev.cos_emulator.purge_services import PurgeServices
 from gateway_dev.redis_server import RedisServer
 from tests.conftest import SECRET_ID, SECRET_KEY, Images, StartGateway
-from tests.limits import LIMIT
-from tests.processes import gateway_process
-from tests.purge.tencent import Keys
 from tests.waiting import until, until_listening_to_changes
 
 pytestmark = pytest.mark.usefixtures("forked_commands")
@@ -114,46 +94,3 @@ async def test_a_change_while_redis_is_down_is_purged_when_it_is_back(
     assert services.purged == []
     await asyncio.to_thread(own_redis.start)
     await until(lambda: services.purged == addresses("a"), what="the purge")
-
-
-async def test_nothing_is_lost_when_the_gateway_is_killed_in_the_middle_of_a_burst(
-    raw_settings: dict[str, dict[str, Any]],
-    images: Images,
-    services: PurgeServices,
-    redis_url: str,
-    redis_client: "redis.Redis",
-    tmp_path: Path,
-) -> None:
-    services.limits = PurgeLimits(per_day=100_000)
-    styles = {f"s{number}": "imageMogr2/strip" for number in range(49)}  # 100 addresses: 10 images a request
-    config = tmp_path / "gateway.yaml"
-    config.write_text(yaml.safe_dump({**raw_settings, "purge": cdn(services), "image_styles": styles}))
-    ids = [f"id-{number:03}" for number in range(60)]
-    await asyncio.to_thread(images.table.put, [ImageRow(image_id, None, f"{image_id}.png") for image_id in ids])
-    services.faults.add(PurgeFault(kind="hang", target="id-035"))
-    async with gateway_process("serve", "--config", str(config)) as gateway:
-        await until_listening_to_changes(gateway.admin)
-        await images.execute("UPDATE images SET mime_type = 'image/webp'")
-        await until(lambda: len(services.calls) > len(services.purges) >= 1, what="a request without an answer")
-        gateway.process.kill()
-        await gateway.exit_code()
-    assert redis_client.zcard("image:purge:queue") > 0
-    target_addresses = Addresses((BASE,), Live(Renditions(styles)))
-    async with open_redis(RedisSettings(url=SecretStr(redis_url), timeout=10)) as shards, BoundedHttp(5) as http:
-        queue, metrics = PurgeQueue(shards, per_second=15), Metrics()
-        api = TencentApi(http, services.url, service=TencentCdn.SERVICE, version=TencentCdn.VERSION)
-        target = TencentCdn(api, Keys(Credentials(SECRET_ID, SECRET_KEY)), "purge", target_addresses)
-
-        async def in_a_minute() -> float:
-            """When the lease of the killed one has ended."""
-            return await queue.now() + 61
-
-        intake = PurgeIntake(queue, metrics.purge, now=in_a_minute)
-        worker = PurgeWorker(intake, target, metrics.purge, ReplicaStore(shards))
-        async with asyncio.timeout(LIMIT):
-            while redis_client.zcard("image:purge:queue"):
-                await worker.send_batch()
-    every = [address for image_id in ids for address in target_addresses.of(image_id)]
-    assert set(services.purged) == set(every)
-    # Twice at most: the batch that was being sent when the process was killed.
-    assert len(services.purged) - len(every) in {0, 1000}
