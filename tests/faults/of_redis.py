@@ -197,7 +197,7 @@ async def _(scene: Scene) -> AsyncIterator[None]:
     prepare=_own_redis,
     check=("warn  redis: maxmemory-policy is allkeys-lru",),
     remedy="volatile-lru",
-    headline="^Redis evicts keys without an end: .* since ",
+    headline="^Redis evicts keys without an end: ",
 )
 async def _(scene: Scene) -> AsyncIterator[None]:
     await _run(scene.kept, ("CONFIG", "SET", "maxmemory-policy", "allkeys-lru"))

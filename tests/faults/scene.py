@@ -131,7 +131,7 @@ class Injected:
     check: words of the findings of ``check``.
     remedy: words of what ``/readyz`` says to do about it.
     advice: words of ``explain`` about the image of ``works``, None if it says that the image is served.
-    headline: a pattern of the problem in English, for a fault that is also looked at in a browser; empty for others.
+    headline: a pattern of what the finding says, which is the headline of the console if it is the worst one.
     prepare: returns the settings of the gateway, and may open what it needs.
     uses: fixtures of servers.
     lasts: points of five seconds for which the console shows it.

@@ -1,7 +1,6 @@
 """All faults that tests inject.
 
-``tests/stories/test_faults.py`` compares the lights, the problems, the alert, the advice and the healing of each,
-``tests/web/test_console_causes.py`` the headlines in a browser.
+``tests/stories/test_faults.py`` compares the lights, the problems, the alert, the advice and the healing of each.
 """
 
 from typing import Any, Final
@@ -35,16 +34,16 @@ ELSEWHERE: Final = {
         "test_9_a_full_disk_of_nginx",
     ),
     "accel behind gateway.conf": (
-        "stories/test_faults.py",
-        "test_10_accel_behind_the_plain_file",
+        "nginx/test_accel_not_configured.py",
+        "test_accel_behind_gateway_conf_is_reported",
     ),
     "workers end again and again": (
-        "web/test_console_of_workers.py",
-        "test_the_charts_the_errors_and_the_problems_are_those_of_all_workers_and_each_end_is_an_event",
+        "workers/test_workers_history.py",
+        "test_a_worker_that_does_not_answer_and_workers_that_end_are_problems_with_the_time_since_when",
     ),
     "a worker hangs": (
         "workers/test_workers_history.py",
-        "test_a_worker_that_does_not_answer_is_a_problem_with_the_time_since_when",
+        "test_a_worker_that_does_not_answer_and_workers_that_end_are_problems_with_the_time_since_when",
     ),
     "reader of the log blocked": (
         "server/test_request_log.py",

@@ -319,17 +319,6 @@ async def test_requests_are_logged_without_their_query(nginx: Nginx, images: Ima
     assert "sig=" not in nginx.access_log
 
 
-async def test_with_accel_by_mistake_no_presigned_url_leaves(
-    start_nginx: StartNginx, start_gateway: StartGateway, images: Images
-) -> None:
-    gateway = await start_gateway(image_proxy={"delivery": "accel"})
-    nginx = await start_nginx(in_front_of(gateway.address, "private-cache.conf"))
-    await images.add("open", SMALL)
-    answered = await nginx.get("/i/open")
-    assert (answered.status, answered.json()["code"]) == (500, "accel_not_configured")
-    assert "q-signature" not in f"{answered.headers} {answered.body!r}"
-
-
 async def test_a_cached_original_is_never_sent_to_those_who_may_see_styles_alone(
     start_nginx: StartNginx, start_gateway: StartGateway, images: Images
 ) -> None:

@@ -1,47 +1,16 @@
 """One object that COS never returns, in a bucket without other failures."""
 
-import asyncio
 import time
-from collections import Counter
 
 import pytest
 
-from gateway_dev.cos_emulator.faults import Action, Cut, Fault, Hang, Refuse
+from gateway_dev.cos_emulator.faults import Cut, Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
-from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
+from tests.conftest import Images, RunningGateway, StartGateway
 from tests.waiting import until, until_answered
 
 BAD = "objects/bad*.png"
 SERVER_ERROR = Refuse(status=500, code="InternalError")
-
-
-@pytest.mark.parametrize("action", [SERVER_ERROR, Hang()], ids=["500", "time-out"])
-async def test_an_object_that_always_fails_does_not_affect_others(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator, action: Action
-) -> None:
-    """It is requested all the time, while others of its bucket are requested for the first time."""
-    gateway = await start_gateway(image_proxy={"timeout": 2})
-    await images.add("bad")
-    for number in range(60):
-        await images.add(f"cold{number}")
-    cos.faults.add(Fault(action=action, key=BAD, times=None))
-    statuses: Counter[int] = Counter()
-
-    async def ask_for_the_bad_one() -> None:
-        while True:
-            statuses[(await gateway.get("/i/bad")).status] += 1
-            await asyncio.sleep(0.02)
-
-    asker = asyncio.create_task(ask_for_the_bad_one(), name="asker")
-    try:
-        await until(lambda: sum(statuses.values()) > 20)
-        for number in range(60):
-            answer = await gateway.get(f"/i/cold{number}")
-            assert (answer.status, number) == (200, number)
-    finally:
-        asker.cancel()
-    assert statuses.keys() <= {502, 504}, "what the object comes to, and nothing of a pause"
-    assert sum(statuses.values()) > 20
 
 
 async def test_an_object_that_keeps_failing_is_not_requested_for_seconds(
@@ -57,19 +26,6 @@ async def test_an_object_that_keeps_failing_is_not_requested_for_seconds(
     assert len(cos.request_log.of("objects/bad.png")) <= most * 4, "two requests of four tries each, and one a second"
     cos.faults.clear()
     await until_answered(gateway, "/i/bad", 200)
-
-
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_a_missing_object_is_requested_once(gateway: RunningGateway, images: Images, method: str) -> None:
-    await images.add("gone")
-    images.cos.store.delete(BUCKET, "objects/gone.png")
-    began = time.monotonic()
-    for _ in range(21):
-        assert (await gateway.request(method, "/i/gone")).status == 404
-    most = 1 + int((time.monotonic() - began) / 3)  # the answer is kept for three seconds
-    assert len(images.cos.request_log.of("objects/gone.png", method)) <= most
-    await images.add("gone")
-    await until_answered(gateway, "/i/gone", 200)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import cast
 
-import pytest
 from fastcrc import crc64
 
 from gateway.catalog.record import ImageRecord
@@ -285,28 +284,5 @@ def test_readers_get_the_bytes_of_one_version_and_nothing_is_left_whatever_fails
             except AssertionError as error:
                 error.add_note(f"with seed {seed}")
                 raise
-
-    asyncio.run(all_of_it())
-
-
-@pytest.mark.parametrize(
-    ("resumes", "etag"),
-    [(0, '"v"'), (0, None), (1, '"v"'), (3, '"v"')],
-    ids=["well", "no-etag", "lost-once", "lost-thrice"],
-)
-def test_a_reader_that_leaves_or_is_slow_does_not_disturb_the_others(resumes: int, etag: str | None) -> None:
-    """Bodies break off no more often than they may be resumed: every reader that stays gets the whole."""
-
-    async def all_of_it() -> None:
-        harmed: list[tuple[int, tuple[str, str]]] = []
-        for seed in SEEDS:
-            chaos = Chaos(seed, losses=resumes)
-            for versions in chaos.objects.values():
-                versions[0].etag = etag
-            gateway = Gateway(chaos, resumes)
-            outcomes = await run(gateway, 14, cancelled=0.6, leave=0.2)
-            gateway.check_the_end()
-            harmed += [(seed, outcome) for outcome in outcomes if outcome[1] not in ("whole", "left")]
-        assert not harmed
 
     asyncio.run(all_of_it())

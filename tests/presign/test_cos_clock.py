@@ -213,30 +213,3 @@ async def test_rows_are_trusted_by_cos_s_time(
     async with asyncio.timeout(3 * CLOCK_SKEW):
         while await queries_for_one_more():
             await asyncio.sleep(0.1)
-
-
-async def test_replicas_agree_once_the_clock_of_each_is_corrected(
-    start_gateway: StartGateway, images: Images, other_cos: CosEmulator
-) -> None:
-    """URLs of the uncorrected replica expire later or earlier than those that the first has stored."""
-    await images.add("cat", DATA)
-    replicas = []
-    for _ in range(2):
-        replicas.append(await started(start_gateway, other_cos))
-        assert (await replicas[-1].get("/i/cat")).status == 200
-    first, other = replicas
-    refused = [replica.sample("origin_requests_total", status="403") for replica in replicas]
-    assert max(refused) <= 1
-    for replica in (first, other, first):
-        assert (await replica.get("/i/cat")).status == 200
-    assert [replica.sample("origin_requests_total", status="403") for replica in replicas] == refused
-    urls = [(await replica.get("/api/v1/images/cat/url")).json()["data"]["url"] for replica in replicas]
-    assert urls[0] == urls[1]
-
-
-async def test_a_refusal_for_another_reason_corrects_nothing(start_gateway: StartGateway, images: Images) -> None:
-    gateway = await start_gateway(cos={"secret_key": "not-the-key"})
-    await images.add("cat", DATA)
-    assert (await gateway.get("/i/cat")).status == 502
-    assert gateway.sample("origin_requests_total", status="403") == 2, "renewed once, then given up"
-    assert gateway.sample("cos_clock_offset_seconds") == 0

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 import time
@@ -53,7 +54,7 @@ def receiver(tmp_path: Path) -> Iterator[Receiver]:
     receiver.socket.close()
 
 
-async def test_serve_says_ready_shows_life_and_says_stopping_before_it_ends(
+async def test_serve_says_ready_shows_life_says_when_it_reloads_and_stopping_before_it_ends(
     raw_settings: dict[str, dict[str, Any]], tmp_path: Path, receiver: Receiver
 ) -> None:
     config = tmp_path / "gateway.yaml"
@@ -63,11 +64,17 @@ async def test_serve_says_ready_shows_life_and_says_stopping_before_it_ends(
         await until(lambda: "READY=1" in receiver.received(), what="READY=1")
         signs = receiver.received().count("WATCHDOG=1")
         await until(lambda: receiver.received().count("WATCHDOG=1") >= signs + 3, what="signs of life")
+        for number in (2, 3):
+            running.process.send_signal(signal.SIGHUP)
+            await until(lambda count=number: receiver.received().count("READY=1") == count)  # type: ignore[misc]
+            config.write_text("server: {port: none}")  # which is refused
         assert "STOPPING=1" not in receiver.received()
         running.terminate()
         assert await running.exit_code() == 0
-    states = receiver.received()
-    assert [state for state in states if state != "WATCHDOG=1"] == ["READY=1", "STOPPING=1"]
+    states = [state for state in receiver.received() if state != "WATCHDOG=1"]
+    assert [state.partition("\n")[0] for state in states] == ["READY=1", *["RELOADING=1", "READY=1"] * 2, "STOPPING=1"]
+    first, second = (int(states[number].partition("MONOTONIC_USEC=")[2]) for number in (1, 3))
+    assert 0 < first < second
 
 
 async def test_signs_of_life_come_twice_in_the_time_of_the_watchdog(receiver: Receiver) -> None:

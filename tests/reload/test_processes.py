@@ -1,4 +1,4 @@
-"""A reload of a running process: SIGHUP and POST, under load, with mistakes, with secrets, and as systemd sees it."""
+"""A reload of a running process: SIGHUP and POST, under load, with mistakes, and with secrets."""
 
 import asyncio
 import json
@@ -16,7 +16,6 @@ import pytest
 import yaml
 
 from tests.conftest import ADMIN_TOKEN, Images, token_for
-from tests.process.test_systemd import Receiver
 from tests.processes import GatewayProcess, gateway_process, ready
 from tests.waiting import until
 
@@ -208,20 +207,3 @@ async def test_under_nohup_sighup_reloads_too_and_a_stop_follows_as_ever(config:
         await running.line_with("draining")
         assert await running.exit_code() == 0
     assert "Traceback" not in "".join(running.lines)
-
-
-async def test_systemd_is_told_when_a_reload_begins_and_when_it_is_over(config: Path, tmp_path: Path) -> None:
-    receiver = Receiver(str(tmp_path / "notify"))
-    environment = {"NOTIFY_SOCKET": receiver.socket.getsockname()}
-    async with gateway_process("serve", "--config", str(config), environment=environment) as running:
-        await until(lambda: receiver.received() == ["READY=1"])
-        await hang_up(running)
-        await until(lambda: len(receiver.received()) == 3)
-        config.write_text("server: {port: none}")
-        await hang_up(running, then="is refused")
-        await until(lambda: len(receiver.received()) == 5)
-    states = receiver.received()
-    receiver.socket.close()
-    assert [state.partition("\n")[0] for state in states] == ["READY=1", *["RELOADING=1", "READY=1"] * 2]
-    first, second = (int(states[number].partition("MONOTONIC_USEC=")[2]) for number in (1, 3))
-    assert 0 < first < second

@@ -9,7 +9,6 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -28,11 +27,9 @@ from gateway.catalog.sql_files import canary_sql
 from gateway.metrics.canary import CanaryOutcome, Check
 from gateway.service.metrics import Metrics
 from gateway.settings import CanaryRowSettings, Live, PostgresSettings
-from tests.conftest import BUCKET, JWT_SECRET, Images, RunningGateway, StartGateway, token_for
-from tests.pgbouncer import running_pgbouncer
+from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.reload.proofs import proves
 from tests.serving import serving
-from tests.stories.test_variants import photo
 from tests.waiting import until
 
 LINKS = {"signed_links": {"keys": {"k": "x" * 32}}}
@@ -248,66 +245,6 @@ async def test_of_several_workers_without_redis_the_first_asks() -> None:
         await asking.once()
 
 
-@pytest.mark.usefixtures("two_images")
-@pytest.mark.parametrize(
-    ("drops", "keeps", "what"),
-    [
-        ("Authorization", set(), "the front drops Authorization"),
-        ("Cookie", set(), "the front drops the cookie"),
-        ("", {404}, "the front keeps a 404 and sends it to a user who may view the image"),
-        ("", {200}, "the front keeps a private answer by its address"),
-    ],
-)
-async def test_a_front_that_takes_a_right_away_or_gives_it_to_others_is_named(
-    start_gateway: StartGateway, front: Front, tmp_path: Path, drops: str, keeps: set[int], what: str
-) -> None:
-    token_file = tmp_path / "token"
-    await asyncio.to_thread(token_file.write_text, f"{token_for('alice')}\n")
-    holding = {**settings(front), "token_file": str(token_file)}
-    gateway = await start_gateway(canary=holding, access={"jwt": {"secret": JWT_SECRET, "cookie": "session"}})
-    front.gateway = gateway.ports.public
-    await until(lambda: is_up(gateway, front, "private_token") == 1)
-    front.drops, front.keeps = drops, frozenset(keeps)
-    await until(lambda: is_up(gateway, front, "private_token") == 0)
-    assert what in (await light(gateway))["reason"]
-    found = [each for each in (await console(gateway))["symptoms"] if each["values"].get("check") == "private_token"]
-    assert [each["values"]["via"] for each in found] == [front.url]
-
-
-@pytest.mark.usefixtures("two_images")
-async def test_a_token_that_cannot_be_read_or_is_refused_is_the_canary_s_own_fault(
-    start_gateway: StartGateway, front: Front, tmp_path: Path
-) -> None:
-    token_file = tmp_path / "token"
-    gateway = await start_gateway(canary={**settings(front), "token_file": str(token_file)})
-    front.gateway = gateway.ports.public
-
-    async def says(words: str) -> bool:
-        lights = [each for each in (await console(gateway))["dependencies"] if each["name"] == "outside"]
-        return bool(lights) and (lights[0]["state"], words in lights[0]["reason"]) == ("degraded", True)
-
-    await until(lambda: says("canary.token_file has no token"))
-    await asyncio.to_thread(token_file.write_text, token_for("alice", secret="another-secret-of-at-least-32-bytes"))
-    await until(lambda: says("refuses the token of canary.token_file with 401"))
-
-
-@pytest.mark.usefixtures("two_images")
-async def test_a_front_that_sends_one_format_to_all_is_named(
-    start_gateway: StartGateway, images: Images, front: Front
-) -> None:
-    await images.add("public", photo(), content_type="image/jpeg")
-    gateway = await start_gateway(
-        canary=settings(front),
-        image_variants={"negotiate": "accept"},
-        image_styles={"card": {"process": "imageMogr2/thumbnail/{width}x", "widths": [160], "formats": ["webp"]}},
-    )
-    front.gateway = gateway.ports.public
-    await until(lambda: up(gateway, front) == {"public": 1, "private_anonymous": 1})
-    front.keeps = frozenset({200})
-    await until(lambda: up(gateway, front) == {"public": 0, "private_anonymous": 1})
-    assert "the front ignores Vary" in (await light(gateway))["reason"]
-
-
 @proves("canary")
 @pytest.mark.usefixtures("two_images")
 async def test_a_reload_takes_a_changed_canary_and_ends_it(start_gateway: StartGateway, front: Front) -> None:
@@ -355,24 +292,15 @@ async def test_a_change_comes_through_the_front(changing: RunningGateway, front:
     assert (await light(changing))["state"] == "ok"
 
 
-async def test_a_missing_trigger_is_seen_by_a_change(changing: RunningGateway, front: Front, images: Images) -> None:
-    await images.execute("ALTER TABLE images DISABLE TRIGGER image_gateway_changed")
-    try:
-        await until(lambda: is_up(changing, front, "change") == 0)
-        assert "a gateway behind it does not hear of changes" in (await light(changing))["reason"]
-    finally:
-        await images.execute("ALTER TABLE images ENABLE TRIGGER image_gateway_changed")
-
-
 async def test_a_front_that_ignores_purges_is_seen_by_a_change(changing: RunningGateway, front: Front) -> None:
     front.keeps = frozenset({200})
     await until(lambda: is_up(changing, front, "change") == 0)
     assert "the front ignores purges" in (await light(changing))["reason"]
 
 
-@pytest.mark.parametrize("fault", ["table created anew", "deaf gateway behind it", "LISTEN through a pooler"])
+@pytest.mark.parametrize("fault", ["table created anew", "deaf gateway behind it"])
 async def test_a_change_that_a_purged_front_does_not_show_is_found(
-    start_gateway: StartGateway, images: Images, changing: RunningGateway, front: Front, tmp_path: Path, fault: str
+    start_gateway: StartGateway, images: Images, changing: RunningGateway, front: Front, fault: str
 ) -> None:
     """The front keeps images until it is purged."""
     purge = {"target": "webhook", "url": f"{front.url}/purge", "base_urls": [front.url]}
@@ -381,16 +309,10 @@ async def test_a_change_that_a_purged_front_does_not_show_is_found(
     gateway = await start_gateway(**usual)
     front.gateway, front.keeps = gateway.ports.public, frozenset({200})
     await until(lambda: is_up(gateway, front, "change") == 1)
-    dsn = gateway.sections["postgres"]["dsn"]
     async with AsyncExitStack() as stack:
         if fault == "table created anew":
             await images.execute(TABLE_ANEW)
             stack.push_async_callback(asyncio.to_thread, images.table.create)
-        elif fault == "LISTEN through a pooler":
-            pooler = stack.enter_context(running_pgbouncer(dsn, tmp_path / "pgbouncer"))
-            await gateway.close()
-            gateway = await start_gateway(**usual, postgres={"listen_dsn": pooler.dsn})
-            front.gateway = gateway.ports.public
         else:
             deaf = {"postgres": {"listen": False}, "redis": {"prefix": "other:"}, "url_prerefresh": {"enabled": False}}
             front.gateway = (await start_gateway(**deaf)).ports.public

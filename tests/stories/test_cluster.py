@@ -1,4 +1,4 @@
-"""A Redis Cluster, a master behind Sentinel and a single Redis: killed, paused, moved and added to during requests."""
+"""A Redis Cluster and a master behind Sentinel: killed, paused, moved and added to during requests."""
 
 import asyncio
 import os
@@ -92,22 +92,7 @@ async def under_load(gateway: RunningGateway) -> AsyncIterator[Load]:
     assert min(seen.remaining for seen in load.answers) > 60 - 5
 
 
-class Alone:
-    """A single server."""
-
-    def __init__(self, server: RedisServer) -> None:
-        self.server = server
-        self.url = server.url
-
-    def masters(self) -> list[RedisServer]:
-        """Return the server."""
-        return [self.server]
-
-    def set_failover(self, *, is_on: bool) -> None:
-        """Do nothing: nobody takes over."""
-
-
-Servers = Cluster | Watched | Alone
+Servers = Cluster | Watched
 
 
 @contextmanager
@@ -127,18 +112,14 @@ def cluster(six_nodes: Cluster) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Servers]:
+def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
     """The Cluster, or what the test is parametrized with."""
-    match getattr(request, "param", "cluster"):
-        case "server":
-            with RedisServer(tmp_path / "alone", ephemeral=True) as server:
-                yield Alone(server)
-        case "sentinel":
-            watched: Watched = request.getfixturevalue("watched")
-            with healed(watched):
-                yield watched
-        case _:
-            yield request.getfixturevalue("cluster")
+    if getattr(request, "param", "cluster") == "cluster":
+        yield request.getfixturevalue("cluster")
+        return
+    watched: Watched = request.getfixturevalue("watched")
+    with healed(watched):
+        yield watched
 
 
 @pytest.fixture
@@ -209,7 +190,7 @@ async def test_a_killed_master_holds_up_its_images_alone_until_its_replica_takes
         await nothing_is_overdue(gateway)
 
 
-@pytest.mark.parametrize("servers", ["server", "sentinel", "cluster"], indirect=True)
+@pytest.mark.parametrize("servers", ["sentinel", "cluster"], indirect=True)
 async def test_a_paused_master_holds_up_its_images_alone(gateway: RunningGateway, servers: Servers) -> None:
     """No replica takes over."""
     servers.set_failover(is_on=False)

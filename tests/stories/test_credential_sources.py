@@ -1,8 +1,6 @@
 """A gateway whose credentials come from a source that rotates them, fails, or answers wrongly."""
 
-import asyncio
 import json
-import logging
 import time
 from collections.abc import AsyncIterator, MutableMapping
 from pathlib import Path
@@ -19,7 +17,6 @@ from tests.waiting import until, until_answered
 
 ENTRY_KEY = "the-key-of-entries-with-32-bytes-or-more"
 ROLE_ARN = "qcs::cam::uin/100000000001:roleName/images"
-SHORT_LIVED = {"default_ttl": 16, "min_remaining": 1, "local_ttl": 0}
 
 
 def services_of(cos: CosEmulator, *, life: int = 3600) -> CredentialServices:
@@ -114,51 +111,6 @@ async def test_revoked_credentials_are_replaced_as_soon_as_cos_refuses_them(
     assert gateway.sample("origin_errors_total", bucket=BUCKET, code="InvalidAccessKeyId") > 0
     assert services.calls["metadata"] == 2
     assert gateway.sample("credentials_refresh_total", result="refreshed") == 2
-
-
-async def test_while_the_metadata_service_fails_nothing_waits_and_one_line_warns(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The old credentials sign until their end; after it the answer is 503, at once."""
-    kinds = ("hang", "garbage", "error", "internal_error", "expired", "another_role")
-    for number in range(3):
-        await images.add(f"image-{number}", b"body")
-
-    async def fail(kind: str) -> None:
-        async with services_of(cos, life=16) as services:
-            sections = cvm_role(services)
-            sections["cos"]["credentials"]["role"] = services.role
-            sections["redis"]["prefix"] = f"image:{kind}:"
-            gateway = await start_gateway(**sections, url_cache=SHORT_LIVED, url_prerefresh={"enabled": False})
-            services.faults.add(CredentialFault.model_validate({"kind": kind, "times": None}))
-            answers = await _ask_until_the_end(gateway)
-            assert answers.keys() == {200, 503}
-            assert max(answers.values()) < 6, "a request to the service may take eight seconds"
-            assert services.calls["metadata"] < 12, "no stampede"
-            report = (await gateway.get("/readyz")).json()
-            assert (report["status"], report["checks"]["credentials"]) == ("degraded", "down")
-            services.faults.clear()
-            await until(lambda: _is_served(gateway, "/i/image-0"))
-            await gateway.close()  # while the service answers: nothing more is to be warned of
-
-    await asyncio.gather(*map(fail, kinds))
-    warned = [record for record in caplog.records if "cannot be refreshed" in record.getMessage()]
-    assert [record.levelno for record in warned] == [logging.WARNING] * len(kinds)
-
-
-async def _ask_until_the_end(gateway: RunningGateway) -> dict[int, float]:
-    """Ask for URLs until the credentials have ended; return the slowest answer in seconds by status."""
-    slowest: dict[int, float] = {}
-    deadline = time.monotonic() + LIMIT
-    while 503 not in slowest and time.monotonic() < deadline:
-        began = time.monotonic()
-        answer = await gateway.get(f"/api/v1/images/image-{len(slowest)}/url")
-        slowest[answer.status] = max(slowest.get(answer.status, 0.0), time.monotonic() - began)
-        if answer.status == 503:
-            assert answer.json()["code"] == "credentials_expired"
-            assert int(answer.headers["Retry-After"]) > 0
-        await asyncio.sleep(0.1)
-    return slowest
 
 
 async def _is_served(gateway: RunningGateway, path: str) -> bool:

@@ -60,15 +60,6 @@ async def test_a_variant_is_current_in_every_way(start_gateway: StartGateway, im
     assert any(seen.status == 304 for seen in cos.request_log.requests), "COS confirms a rendition by its own tag"
 
 
-async def test_avif_that_is_off_for_the_bucket(start_gateway: StartGateway, images: Images, cos: CosEmulator) -> None:
-    gateway = await start_gateway(image_styles=STYLES)
-    await images.add("cat", photo(), content_type="image/jpeg")
-    cos.processing.options = ProcessingOptions(avif_off=frozenset({BUCKET}))
-    answer = await gateway.get("/i/cat?style=card&w=320&format=avif")
-    assert (answer.status, answer.headers["Content-Type"]) == (200, "image/webp")
-    assert answer.headers["Cache-Status"].endswith("detail=other-format")
-
-
 async def test_a_cos_that_sends_the_original_instead_of_an_error(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(image_styles=STYLES)
     await images.add("broken", b"no picture", content_type="image/jpeg")

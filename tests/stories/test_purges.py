@@ -1,4 +1,4 @@
-"""A change reaches the caches in front: of a row, by a purge, on two replicas, and through a kill -9."""
+"""A change reaches the caches in front: of a row, by a purge, on two replicas."""
 
 import json
 from collections.abc import AsyncIterator

@@ -1,7 +1,6 @@
 """One transfer from COS for all requests for one object at the same time."""
 
 import asyncio
-import socket
 
 import aiohttp
 import pytest
@@ -12,14 +11,6 @@ from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.stories.content import SMALL, add_large, requests_to
 from tests.waiting import until_counted
-
-
-def _narrow_socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    """A socket whose kernel takes little before the client does."""
-    family, kind, protocol, _, _ = address
-    narrow = socket.socket(family, kind, protocol)
-    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
-    return narrow
 
 
 @pytest.mark.parametrize("size", [20_000, 1_500_000, 3_000_000])
@@ -68,49 +59,6 @@ async def test_the_first_client_may_disconnect_before_cos_answers(gateway: Runni
     assert (answer.status, answer.body) == (200, SMALL)
 
 
-@pytest.mark.parametrize("leaves_at", [None, 0, 600_000, 1_500_000], ids=["no-head", "head", "a-part", "half"])
-async def test_fifty_clients_of_a_cold_image_cost_two_requests_to_cos_if_the_first_one_leaves(
-    gateway: RunningGateway, images: Images, cos: CosEmulator, leaves_at: int | None
-) -> None:
-    """Memory does not keep the image. The second client comes when the first one is where it leaves, and each of the
-    next three when the one before it has more than the beginning of a large image.
-    """
-    content = SyntheticContent(3_000_000)
-    await add_large(images, content)
-    cos.faults.add(Fault(action=Drip(size=100_000, every=0.05), times=None))
-    has_joined = asyncio.Event()
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(gateway.ports.public, connector=connector) as session:
-
-        async def leave() -> None:
-            if leaves_at is None:
-                first = asyncio.create_task(session.get("/i/a"))
-                await cos.request_log.arrived(1)
-                has_joined.set()
-                await until_counted(gateway.registry, "coalesced_requests_total")
-                first.cancel()
-                return
-            async with session.get("/i/a") as answer:
-                await answer.content.readexactly(leaves_at)
-                has_joined.set()
-                if leaves_at:
-                    await until_counted(gateway.registry, "coalesced_requests_total")
-                answer.close()
-
-        async def fetch(turn: asyncio.Event, next_turn: asyncio.Event) -> bytes:
-            await turn.wait()
-            async with session.get("/i/a") as answer:
-                beginning = await answer.content.readexactly(600_000)
-                next_turn.set()
-                return beginning + await answer.read()
-
-        turns = [has_joined, *(asyncio.Event() for _ in range(4))]
-        turns += [turns[-1]] * 45
-        bodies = await asyncio.gather(leave(), *(map(fetch, turns, turns[1:])))
-    assert set(bodies[1:]) == {content.read(0, content.size)}
-    assert len(requests_to(cos)) <= 2
-
-
 async def test_a_failure_is_shared_and_not_cached(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(image_proxy={"retry_count": 0})
     await images.add("a", SMALL)
@@ -119,27 +67,6 @@ async def test_a_failure_is_shared_and_not_cached(start_gateway: StartGateway, i
     assert {answer.status for answer in answers} <= {200, 502}
     assert len(images.cos.request_log.requests) <= 2
     assert (await gateway.get("/i/a")).body == SMALL
-
-
-async def test_a_client_that_falls_behind_continues_with_its_own_request(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
-    gateway = await start_gateway(image_proxy={"timeout": 20})
-    content = SyntheticContent(12_000_000)
-    await add_large(images, content)
-    cos.faults.add(Fault(action=Drip(size=400_000, every=0.03)))
-    connector = aiohttp.TCPConnector(socket_factory=_narrow_socket)
-    async with aiohttp.ClientSession(gateway.ports.public, connector=connector, read_bufsize=1024) as session:
-        slow = await session.get("/i/a")
-        received = bytearray(await slow.content.readexactly(1000))
-        fast = await gateway.get("/i/a")
-        assert fast.body == content.read(0, content.size)
-        assert "collapsed" in fast.headers["Cache-Status"]
-        received += await slow.read()
-    assert received == content.read(0, content.size)
-    first, second = cos.request_log.requests
-    assert (first.range, first.headers.get("if-match")) == (None, None)
-    assert (second.status, second.headers["if-match"]) == (206, slow.headers["ETag"])
 
 
 async def test_two_ids_of_one_object_share_bytes_but_not_access(gateway: RunningGateway, images: Images) -> None:

@@ -1,7 +1,6 @@
 """Two replicas with different credentials that end every few seconds, Redis between them, under load."""
 
 import asyncio
-import json
 import time
 from collections import Counter
 from collections.abc import MutableMapping
@@ -10,7 +9,6 @@ from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
-import redis
 from yarl import URL
 
 from gateway_dev.cos_emulator.access import Credential
@@ -18,7 +16,6 @@ from gateway_dev.cos_emulator.credential_services import CredentialServices, Tok
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.stories.test_credential_sources import cvm_role
-from tests.waiting import until
 
 TOKEN_LIFE = 12  # seconds
 TOKENS = 3  # of each replica, which gets a new token every six seconds
@@ -100,29 +97,3 @@ async def test_no_request_fails_and_no_url_outlives_its_token(start_gateway: Sta
         assert {seen.status for seen in images.cos.request_log.requests if seen.key} == {200}
         for gateway in gateways:
             assert gateway.sample("url_cache_lookups_total", tier="redis", result="hit") > 0
-
-
-async def test_an_entry_of_one_replica_is_used_by_the_other_and_lives_as_long_as_its_own_token(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator, redis_client: "redis.Redis"
-) -> None:
-    await images.add("a", b"body")
-    async with AsyncExitStack() as stack:
-        first, other = await start_replicas(start_gateway, stack, cos)
-        made = (await first.get("/api/v1/images/a/url")).json()["data"]
-        signed_by = _secret_id_of_entry(redis_client)
-        assert 0 < redis_client.ttl("image:url:a") <= TOKEN_LIFE
-
-        async def uses_the_entry() -> bool:
-            found = (await other.get("/api/v1/images/a/url")).json()["data"]
-            return bool(found["from_cache"])
-
-        assert made["expires_at"] <= (cos.credentials[signed_by].expires_at or 0)
-        await until(uses_the_entry)
-        assert other.sample("presigns_total") <= 1, "the URL for clients alone"
-
-
-def _secret_id_of_entry(redis_client: "redis.Redis") -> str:
-    entry = redis_client.get("image:url:a")
-    assert isinstance(entry, bytes)
-    secret_id: str = json.loads(entry.split(b" ", 2)[2])[2]
-    return secret_id

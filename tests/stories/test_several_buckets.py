@@ -1,16 +1,12 @@
 """Buckets with their own domains, credentials and failures."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
-from gateway.concurrency.background import background
 from gateway_dev.cos_emulator.credential_services import CredentialFault, CredentialServices, TokenIssuer
-from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.cos_emulator.store import ObjectStore
 from gateway_dev.database import ImageRow
@@ -89,44 +85,3 @@ async def test_credentials_of_one_bucket_that_end_leave_the_other_alone(
         return (await gateway.get("/i/there")).status == 200
 
     await until(is_served)
-
-
-@pytest.mark.parametrize(
-    ("fault", "statuses"),
-    [(Hang(), {503, 504}), (Refuse(status=500, code="InternalError"), {502, 503})],
-    ids=["hangs", "fails"],
-)
-async def test_a_bucket_that_fails_does_not_slow_the_others(
-    start_gateway: StartGateway,
-    images: Images,
-    other: CosEmulator,
-    services: CredentialServices,
-    fault: Hang | Refuse,
-    statuses: set[int],
-) -> None:
-    limits = {"server": {"max_streams": 60}, "image_proxy": {"timeout": 10, "memory_cache": {"max_bytes": 0}}}
-    gateway = await start_gateway(**with_other(other, services), **limits)
-    for number in range(40):
-        await add(images, other, f"there-{number}")
-    for number in range(10):
-        await images.add(f"here-{number}", b"body")
-    other.faults.add(Fault(action=fault, times=None))
-    seen: set[int] = set()
-
-    async def flood(number: int) -> None:
-        while True:
-            seen.add((await gateway.get(f"/i/there-{number}")).status)
-            await asyncio.sleep(0.02)
-
-    async with AsyncExitStack() as stack:
-        for number in range(40):
-            await stack.enter_async_context(background(f"flood-{number}", flood(number)))
-        slowest, deadline = 0.0, time.monotonic() + 3.5
-        while time.monotonic() < deadline:
-            for number in range(10):
-                began = time.monotonic()
-                assert (await gateway.get(f"/i/here-{number}")).status == 200
-                slowest = max(slowest, time.monotonic() - began)
-        await until(lambda: seen)
-    assert slowest < 9, "none waits as long as those of the other bucket do"
-    assert seen <= statuses

@@ -1,14 +1,11 @@
 """Variants that COS does not make: the next format or the original in their place."""
 
-import asyncio
-
 import yarl
 
 from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.stories.test_variants import REFUSED, STYLES, gateway, photo
-from tests.valve import Valve
 
 __all__ = ["gateway"]
 
@@ -55,23 +52,6 @@ class TestFallbacks:
         await gateway.forget_everywhere("cat")
         assert (await gateway.get(address)).headers["Content-Type"] == "image/webp"
 
-    async def test_a_refusal_of_what_was_there_before_the_row_changed_does_not_count(
-        self, start_gateway: StartGateway, images: Images, cos: CosEmulator
-    ) -> None:
-        """The row changes while COS reads the old object: its refusal comes later than the change."""
-        address = "/i/cat?style=card&w=320&format=webp"
-        await images.add("cat", photo(), content_type="image/jpeg")
-        cos.faults.add(Fault(action=Refuse(status=400, code="ImageTooLarge")))
-        async with Valve.before(cos.port) as valve:
-            gateway = await start_gateway(image_styles=STYLES, cos={"domain": f"127.0.0.1:{valve.port}"})
-            valve.close()
-            first = asyncio.create_task(gateway.get(address))
-            await valve.holds.wait()
-            await gateway.forget_everywhere("cat")
-            valve.open()
-            assert (await first).status == 200
-            assert (await gateway.get(address)).headers["Content-Type"] == "image/webp"
-
     async def test_sources_that_cos_cannot_read_do_not_switch_a_format_off(
         self, gateway: RunningGateway, images: Images
     ) -> None:
@@ -80,18 +60,6 @@ class TestFallbacks:
             assert (await gateway.get(f"/i/b{number}?style=card&w=160&format=avif")).body == b"no picture"
         answer = await gateway.get("/i/cat?style=card&w=160&format=avif")
         assert answer.headers["Content-Type"] == "image/avif"
-
-    async def test_a_format_that_cos_refuses_of_five_objects_is_off_for_the_bucket(
-        self, gateway: RunningGateway, images: Images, cos: CosEmulator
-    ) -> None:
-        for number in range(7):
-            await images.add(f"p{number}", photo(), content_type="image/jpeg")
-        for number in range(7):
-            cos.faults.clear()
-            cos.faults.add(Fault(action=REFUSED, times=1))
-            await gateway.get(f"/i/p{number}?style=card&w=160&format=avif")
-        asked = [seen for seen in cos.request_log.requests if any("avif" in name for name in seen.query)]
-        assert len(asked) == 5
 
 
 async def test_a_redirect_leads_to_the_original_where_cos_makes_no_variant(

@@ -204,18 +204,6 @@ async def test_originals_can_be_kept_for_owners(start_gateway: StartGateway, ima
     assert (await gateway.get("/i/broken?style=card&w=320")).status == 422
 
 
-async def test_two_rows_of_an_object_have_each_its_focus(start_gateway: StartGateway, images: Images) -> None:
-    await images.execute("ALTER TABLE images ADD COLUMN IF NOT EXISTS focus text")
-    crop = {"process": "imageMogr2/crop/{width}x{width}/gravity/{focus}", "widths": [100]}
-    gateway = await start_gateway(image_styles={"square": crop}, postgres={"columns": {"focus": "focus"}})
-    for image_id, focus in (("top", "north"), ("bottom", "south")):
-        await images.add(image_id, photo(100, 400), content_type="image/jpeg", key="objects/tall.jpg")
-        await images.execute("UPDATE images SET focus = %s WHERE id = %s", focus, image_id)
-    top, bottom = [(await gateway.get(f"/i/{image_id}?style=square")).body for image_id in ("top", "bottom")]
-    assert top != bottom
-    assert len(images.cos.request_log.requests) == 2
-
-
 async def test_an_image_that_is_smaller_now_is_kept_in_memory_again(
     start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:

@@ -12,8 +12,6 @@ import yaml
 from psycopg2.extensions import make_dsn
 
 from gateway_dev.database import ImagesTable
-from tests.conftest import StartGateway
-from tests.limits import LIMIT
 from tests.processes import run_gateway
 
 RawSettings = dict[str, dict[str, Any]]
@@ -58,35 +56,3 @@ async def test_serve_does_not_start_where_its_query_cannot_work_and_says_why(
     error = output.splitlines()[-1]
     assert error.startswith("Error: the gateway cannot start: postgres: ")
     assert words in error
-
-
-@pytest.mark.parametrize(
-    ("harm", "repair"),
-    [
-        ("ALTER TABLE images RENAME cos_key TO path", "ALTER TABLE images RENAME path TO cos_key"),
-        ("ALTER TABLE image_gateway_links RENAME TO away", "ALTER TABLE away RENAME TO image_gateway_links"),
-    ],
-    ids=["column", "links"],
-)
-async def test_readyz_is_degraded_while_every_image_that_is_not_cached_is_503(
-    start_gateway: StartGateway, own_dsn: str, caplog: pytest.LogCaptureFixture, harm: str, repair: str
-) -> None:
-    table = ImagesTable(own_dsn)
-    await asyncio.to_thread(table.create_links)
-    gateway = await start_gateway(postgres={"dsn": own_dsn}, access=LINKS)
-
-    async def is_told(status: str, postgres: str) -> None:
-        async with asyncio.timeout(LIMIT):
-            while True:
-                answer = (await gateway.get("/readyz")).json()
-                if (answer["status"], answer["checks"]["postgres"]) == (status, postgres):
-                    return
-                await asyncio.sleep(0.05)
-
-    await is_told("ready", "ok")
-    await asyncio.to_thread(table.execute, harm)
-    await is_told("degraded", "down")
-    assert (await gateway.get("/i/any")).status == 503
-    assert "dependency is down: dependency=postgres reason=" in caplog.text
-    await asyncio.to_thread(table.execute, repair)
-    await is_told("ready", "ok")

@@ -10,24 +10,16 @@ from gateway.concurrency.clocks import boot_time
 from gateway.settings import Live, UrlCacheSettings
 from gateway.urls.aliases import Aliases
 from tests.tier import Tier, record
+from tests.urls.test_resolver import SlowTable
 
 MAX_SIZE = 10
 
 
-class Slugs:
-    """The tier's table, whose answers about aliases wait for ``released`` once it is cleared."""
-
-    def __init__(self, tier: Tier) -> None:
-        self._table = tier.table
-        self.asked = asyncio.Event()
-        self.released = asyncio.Event()
-        self.released.set()
+class Slugs(SlowTable):
+    """The tier's table, whose answers about aliases, and about nothing else, wait for ``released``."""
 
     async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
         return await self._table.fetch_rows(image_ids)
-
-    async def try_query(self) -> None:
-        await self._table.try_query()
 
     async def find_aliases(self, aliases: Sequence[str]) -> Mapping[str, str]:
         of = {found.alias: image_id for image_id, found in self._table.records.items() if found.alias is not None}

@@ -408,6 +408,7 @@ async def test_the_console_of_another_program_shows_its_commands_and_none_of_a_s
             ("renewals_dead", {"count": 1}),
             ("answers_mostly", {"status": "404", "percent": 60}),
             ("objects_missing", {"bucket": "b", "code": "NoSuchKey", "count": 3}),
+            ("cos_errors", {"bucket": "b", "code": "body_lost", "count": 3}),
         )
     ]
     host = "127.0.0.1:9090"  # on its machine; the browser comes by a tunnel
@@ -418,10 +419,11 @@ async def test_the_console_of_another_program_shows_its_commands_and_none_of_a_s
         [
             f"curl -s http://{host}/readyz; /opt/my python -m gateway check --config '/x/$& y.yaml'",
             "/opt/my python -m gateway queue --config '/x/$& y.yaml' dead",
-            "/opt/my python -m gateway check --config '/x/$& y.yaml'",
+            *["/opt/my python -m gateway check --config '/x/$& y.yaml'"] * 2,
         ]
     )
-    await expect(console.page.locator("#symptoms a")).to_have_count(3)
+    await expect(console.page.locator("#symptoms a")).to_have_count(4)
+    await expect(console.page.locator("#symptoms")).to_contain_text("COS fails: bodies break off")
 
 
 async def test_a_gateway_that_stopped_is_said_and_seen_again_when_it_is_back(

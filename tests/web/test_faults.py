@@ -56,34 +56,6 @@ async def test_a_dead_url_is_never_requested_again(
     assert await visit.page.evaluate("own.expiresAt") > time.time()
 
 
-async def test_an_expired_url_does_not_affect_a_displayed_image_and_is_renewed_for_the_next(
-    visit: Visit, images: Images, png: bytes, start_gateway: StartGateway
-) -> None:
-    """URLs live for 8 s. Afterwards the first image is still displayed, and the second one gets a new URL."""
-    visit.gateway = await start_gateway(
-        **PASS_ON,
-        url_cache={"default_ttl": 8, "min_remaining": 1, "local_ttl": 0, "sign_window": 1, "enabled": False},
-        url_prerefresh={"enabled": False},
-    )
-    await images.add("a", png)
-    await images.add("b", png)
-    await visit.open(
-        '<smart-image id="one" mode="url" image-id="a" alt=""></smart-image>'
-        '<div style="height:9000px"></div>'
-        '<smart-image id="two" mode="url" image-id="b" alt="" lazy></smart-image>',
-        script="window.known = imageProxy.batch(['a', 'b'])",
-    )
-    await visit.state("#one", "loaded")
-    ends = await visit.page.evaluate("known.then((answers) => answers.get('b').expires_at)")
-    await visit.page.clock.install(time=(ends + 5) * 1000)
-    assert await visit.page.evaluate("one.state") == "loaded"
-    await until(lambda: time.time() > ends + 1)
-    await visit.page.evaluate("two.scrollIntoView()")
-    await visit.state("#two", "loaded")
-    assert await visit.types("two") == ["load"]
-    assert await visit.page.evaluate("one.naturalWidth") == 80
-
-
 async def test_an_expired_link_is_renewed_once(
     visit: Visit, images: Images, images_table: ImagesTable, png: bytes, start_gateway: StartGateway
 ) -> None:
@@ -109,48 +81,6 @@ async def test_an_expired_link_is_renewed_once(
     await visit.state("#one", "loaded")
     assert await visit.page.evaluate("asked") == [["a", True]]
     assert await visit.types("one") == ["load", "recover"]
-
-
-async def test_images_wait_while_the_page_is_offline(visit: Visit, images: Images, png: bytes) -> None:
-    for name in "abcde":
-        await images.add(name, png)
-    await visit.open('<smart-image id="first" image-id="a" alt=""></smart-image>')
-    await visit.state("#first", "loaded")
-    await visit.page.context.set_offline(True)
-    await visit.page.evaluate(
-        """for (const id of "bcde") document.body.insertAdjacentHTML("beforeend",
-             `<smart-image id="p${id}" image-id="${id}" alt="" max-retries="0"></smart-image>`)"""
-    )
-    for name in "bcde":
-        await visit.state(f"#p{name}", "offline")
-    assert await visit.page.evaluate("first.naturalWidth") == 80
-    await visit.page.context.set_offline(False)
-    await visit.all_loaded(5)
-    assert await visit.types("pb") == ["load", "recover"]
-
-
-async def test_only_transient_failures_show_the_retry_button(visit: Visit, images: Images, png: bytes) -> None:
-    await images.add("a", png)
-    fault_at(images, Refuse(status=500, code="InternalError"), times=None)
-    await visit.open(
-        '<smart-image id="one" image-id="a" alt="" width="160" height="120" max-retries="0"></smart-image>'
-        '<smart-image id="two" image-id="x" alt="" width="160" height="120"></smart-image>'
-    )
-    await visit.state("#one", "failed")
-    await visit.state("#two", "failed")
-    assert await visit.types("one") == ["error"]
-    assert not await visit.page.get_by_role("button", name="Try again").nth(1).is_visible()
-    images.cos.faults.clear()
-    # The gateway answers from memory for a moment after COS failed for an object.
-    await visit.page.evaluate("Object.assign(one, {maxRetries: 20, retryDelay: 200, retryMaxDelay: 500})")
-    await visit.page.keyboard.press("Tab")
-    assert await visit.page.evaluate("one.shadowRoot.activeElement.part.value") == "retry-button"
-    await visit.page.keyboard.press("Space")
-    await visit.state("#one", "loaded")
-    assert not await visit.page.get_by_role("button", name="Try again").first.is_visible()
-    types = await visit.types("one")
-    assert (types.count("error"), types.count("load")) == (1, 1)
-    assert await visit.page.evaluate("two.state") == "failed"
 
 
 async def test_two_hundred_images_survive_a_restart_of_the_gateway_without_a_stampede(

@@ -240,6 +240,7 @@ async def test_focus_announcement_print_and_signs_are_right_in_each_browser(
     await tab.until("document.querySelector('output')?.textContent === '2 pictures could not be loaded.'")
     sign = "getComputedStyle(small.shadowRoot.querySelector('[part=message]'), '::before').content"
     assert "⚠" in await tab.evaluate(sign)
+    assert not await tab.evaluate("small.shadowRoot.querySelector('button').checkVisibility()"), "nothing to try again"
     assert await tab.evaluate("lazy.state") == "idle"
     await tab.evaluate("void dispatchEvent(new Event('beforeprint'))")
     await tab.state("lazy", "loaded")

@@ -1,18 +1,7 @@
 """Images that load, and their requests."""
 
-import asyncio
-
-from playwright.async_api import CDPSession
-
 from tests.conftest import Images, RunningGateway, StartGateway, token_for
-from tests.limits import LIMIT
 from tests.web.conftest import Visit
-
-# Only scripts and images of the gateway are allowed: no inline styles, no innerHTML.
-STRICT = (
-    "default-src 'none'; style-src 'none'; script-src 'nonce-n' {gateway}; connect-src {gateway}; img-src {gateway}; "
-    "require-trusted-types-for 'script'"
-)
 
 
 async def test_a_load_that_replaces_another_one_begins_with_the_first_attempt(
@@ -82,74 +71,6 @@ async def test_markup_gets_neither_a_token_nor_a_link_for_another_origin_nor_an_
     assert await visit.page.evaluate("climbs.lastError.kind") == "invalid"
 
 
-async def test_a_strict_content_security_policy_is_not_violated(
-    visit: Visit, images: Images, png: bytes, gateway: RunningGateway
-) -> None:
-    await images.add("a", png)
-    base = gateway.ports.public
-    address = visit.site.put(
-        "/strict",
-        f"""<script nonce=n>window.log = []; window.broken = [];
-              addEventListener("securitypolicyviolation", ({{violatedDirective}}) => broken.push(violatedDirective))
-            </script>
-            <smart-image id="one" image-id="a" alt="" width="80" height="60" placeholder="#abc"></smart-image>
-            <smart-image id="two" image-id="x" alt="" width="80" height="60"></smart-image>
-            <script type=module src="{base}/static/smart-image.js"></script>""",
-        headers={"Content-Security-Policy": STRICT.format(gateway=base)},
-    )
-    await visit.page.goto(address)
-    await visit.state("#one", "loaded")
-    await visit.state("#two", "failed")
-    assert await visit.page.evaluate("broken") == []
-    assert (
-        await visit.page.evaluate("getComputedStyle(two.shadowRoot.querySelector('[part=overlay]')).display") == "grid"
-    )
-
-
-async def test_images_are_displayed_without_javascript(
-    visit: Visit, images: Images, png: bytes, gateway: RunningGateway
-) -> None:
-    await images.add("a", png)
-    html = f'<smart-image image-id="a"><img src="{gateway.ports.public}/i/a" alt="A gradient"></smart-image>'
-    address = visit.site.put("/plain", html)
-    assert visit.page.context.browser is not None
-    context = await visit.page.context.browser.new_context(java_script_enabled=False)
-    page = await context.new_page()
-    await page.goto(address, wait_until="load")
-    box = await page.get_by_role("img", name="A gradient").bounding_box()
-    assert box is not None
-    assert (box["width"], box["height"]) == (80, 60)
-    await context.close()
-
-
-async def test_the_layout_does_not_shift(visit: Visit, images: Images, png: bytes, gateway: RunningGateway) -> None:
-    """One image is part of the page; two are added by a script."""
-    await images.add("a", png)
-    base, size = gateway.ports.public, 'width="320" height="240"'
-    await visit.open(
-        f"""<script>
-             window.shifts = [];
-             new PerformanceObserver((list) => {{
-               for (const {{value, sources}} of list.getEntries())
-                 shifts.push([value, ...sources.map((moved) => [moved.node?.id || moved.node?.nodeName,
-                   JSON.stringify(moved.previousRect), JSON.stringify(moved.currentRect)])]);
-             }})
-               .observe({{type: "layout-shift", buffered: true}});
-           </script>
-           <smart-image id="one" image-id="a" {size}><img src="{base}/i/a" alt="One" {size}></smart-image>
-           <p id="below">Below</p>"""
-    )
-    await visit.state("#one", "loaded")
-    await visit.page.evaluate(f"""below.insertAdjacentHTML("afterend",
-      '<smart-image id="two" image-id="x" alt="" {size}></smart-image>' +
-      '<smart-image id="three" image-id="a" alt="" {size}></smart-image><p>The end</p>')""")
-    await visit.state("#two", "failed")
-    await visit.state("#three", "loaded")
-    boxes = await visit.page.evaluate("[one, two, three].map((e) => [e.offsetWidth, e.offsetHeight])")
-    assert boxes == [[320, 240]] * 3
-    assert await visit.page.evaluate("shifts") == []
-
-
 async def test_the_style_sheet_reserves_space_before_the_script_runs(
     visit: Visit, images: Images, png: bytes, gateway: RunningGateway
 ) -> None:
@@ -210,8 +131,9 @@ async def test_a_src_that_is_no_address_fails(visit: Visit) -> None:
     assert await visit.page.evaluate("one.decode().catch(({kind}) => kind)") == "network"
 
 
-async def open_far_below(visit: Visit, images: Images, png: bytes) -> None:
-    """Open a page with two lazy images that wait far below its viewport."""
+async def test_a_lazy_image_that_was_loaded_by_reload_is_not_loaded_again_when_it_comes_near(
+    visit: Visit, images: Images, png: bytes
+) -> None:
     for name in "ab":
         await images.add(name, png)
     await visit.open(
@@ -220,57 +142,11 @@ async def open_far_below(visit: Visit, images: Images, png: bytes) -> None:
            <smart-image id="two" image-id="b" alt="" width="80" height="60" lazy></smart-image>"""
     )
     await visit.until("() => one.state === 'idle' && two.state === 'idle'")
-
-
-async def test_a_lazy_image_that_was_loaded_by_reload_is_not_loaded_again_when_it_comes_near(
-    visit: Visit, images: Images, png: bytes
-) -> None:
-    await open_far_below(visit, images, png)
     await visit.page.evaluate("one.reload()")
     await visit.state("#one", "loaded")
     await visit.page.evaluate("two.scrollIntoView()")
     await visit.state("#two", "loaded")
     assert await visit.types("one") == ["load"]
-
-
-async def test_lazy_images_are_printed(visit: Visit, images: Images, png: bytes) -> None:
-    await open_far_below(visit, images, png)
-    assert not visit.asked_for("/i/")
-    printed = await visit.page.pdf()
-    assert printed.count(b"/Subtype /Image") == 2
-    await visit.all_loaded(2)
-
-
-async def test_removed_elements_are_garbage_collected(visit: Visit, images: Images, png: bytes) -> None:
-    """Loaded, failed and still waiting elements, as of a page that is scrolled for a long time."""
-    await images.add("a", png)
-    await visit.open('<div id="box"></div>')
-    await visit.until("() => customElements.get('smart-image')")
-    devtools = await visit.page.context.new_cdp_session(visit.page)
-    for _ in range(3):
-        await visit.page.evaluate(
-            """for (let number = 0; number < 300; number++) {
-                 const id = number % 10 ? "a" : "x";
-                 box.insertAdjacentHTML("beforeend",
-                   `<smart-image image-id="${id}" alt="" width="20" height="15"></smart-image>
-                    <smart-image image-id="a" alt="" lazy style="margin-top: 9000px"></smart-image>`)
-               }"""
-        )
-        await visit.until(
-            "() => box.querySelectorAll(':state(loaded)').length >= 270 && box.querySelector(':state(failed)')"
-        )
-        await visit.page.evaluate("box.replaceChildren(); log.length = 0")
-        # Each round adds some eight thousand nodes. Requests that are in flight may end first.
-        async with asyncio.timeout(LIMIT):
-            while (await collected(devtools))["nodes"] > 200:
-                await asyncio.sleep(0.05)
-
-
-async def collected(devtools: CDPSession) -> dict[str, int]:
-    """Collect garbage; return how much is left in the page."""
-    await devtools.send("HeapProfiler.collectGarbage")
-    counters: dict[str, int] = await devtools.send("Memory.getDOMCounters")
-    return counters
 
 
 async def test_the_fallback_image_is_displayed_after_a_failure(

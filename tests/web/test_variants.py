@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
+from tests.conftest import Images, RunningGateway, StartGateway
 from tests.web.conftest import PASS_ON, Tab, Visit, on_one_loop
 
 STYLES: dict[str, Any] = {
@@ -185,34 +185,6 @@ async def test_the_gateway_lists_widths_formats_and_version(visit: Visit, gatewa
     thumb = await visit.page.evaluate("(({src, srcset}) => [src, srcset])(two.querySelector('img'))")
     assert thumb == [f"{gateway.ports.public}/i/a?style=thumb&v={version}", ""]
     assert len(visit.asked_for("POST")) == 1
-
-
-async def test_a_fresh_reload_shows_new_bytes_at_an_address_that_browsers_keep_for_a_year(
-    visit: Visit, gateway: RunningGateway, images: Images, photo: bytes
-) -> None:
-    """The object is overwritten under its key, so that the image keeps its version."""
-    await visit.open(
-        '<smart-image id="one" image-id="a" alt="" style-name="card" sizes="160px"></smart-image>'
-        '<smart-image id="two" image-id="a" alt="" version="VERSION"></smart-image>'.replace(
-            "VERSION", await version_of(gateway, "a")
-        )
-    )
-    await visit.all_loaded(2)
-    addresses = await visit.page.evaluate("[one.currentSrc, two.currentSrc]")
-    read = "(url) => fetch(url).then(({headers}) => headers.get('cache-control'))"
-    for address in addresses:
-        assert "immutable" in await visit.page.evaluate(read, address)
-    out = io.BytesIO()
-    Image.new("RGB", (100, 75), (20, 60, 200)).save(out, "JPEG")
-    images.cos.store.put(BUCKET, "objects/a.png", out.getvalue(), content_type="image/jpeg")
-    await visit.page.evaluate("two.reload()")
-    await visit.until("() => two.state === 'loaded'")
-    assert await visit.page.evaluate("two.naturalWidth") == 200, "a plain reload uses the browser's cache"
-    await visit.page.evaluate("one.reload({fresh: true}); two.reload({fresh: true})")
-    await visit.until("() => one.naturalWidth === 100 && two.naturalWidth === 100")
-    await visit.all_loaded(2)
-    shown = "[one, two].map(({currentSrc}) => currentSrc.split('#')[0])"
-    assert await visit.page.evaluate(shown) == addresses
 
 
 async def test_the_space_is_reserved_before_the_bytes_and_has_the_colour_of_the_image(visit: Visit) -> None:

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
+import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.access.admin_guard import BURST
@@ -67,7 +68,7 @@ async def bodies_of(url: str, times: int) -> list[bytes]:
 
 
 async def test_each_metric_names_its_worker_and_readiness_names_each_and_no_other_user_reads_the_ports_of_workers(
-    start_workers: StartWorkers, images: Images
+    start_workers: StartWorkers, images: Images, redis_client: "redis.Redis"
 ) -> None:
     await images.add("cat", bytes(1000))
     running = await start_workers(2)
@@ -87,6 +88,11 @@ async def test_each_metric_names_its_worker_and_readiness_names_each_and_no_othe
     names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
     assert Counter(names).most_common(1)[0][1] == 1
 
+    async def are_in_points() -> bool:
+        points = (await get_json(running.admin + "/api/v1/monitoring/console"))["data"]["points"]["fine"]
+        return bool(sum(point["counts"].get("status 200", 0) for point in points) == 60)
+
+    await until(are_in_points, what="the requests to all workers")
     # What a worker hears is in the next list.
     changes = f"{running.admin}/api/v1/changes?since=0&now={LISTED_AGAIN_FOR}&epochs=0&nginx=edge"
     await get_json(changes)
@@ -122,6 +128,7 @@ async def test_each_metric_names_its_worker_and_readiness_names_each_and_no_othe
     await until(is_replaced, seconds=STARTED)
     text = await get_text(running.admin + "/metrics")
     assert value(text, "requests_total", route="short", delivery="stream", status="200", worker="2") == 0
+    await until(lambda: "worker_ended" in str(redis_client.zrange("image:replicas", 0, -1)), what="the event")
     assert value(text, "worker_restarts_total") == 1
     assert value(text, "loop_stuck_total") == 0
 

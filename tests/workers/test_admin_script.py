@@ -31,9 +31,14 @@ async def run(*arguments: str, **environment: str) -> tuple[int, str]:
     return process.returncode, output.decode()
 
 
-async def test_of_two_gateways_with_workers_the_parents_take_all_signals(
-    start_workers: StartWorkers,
+async def test_parents_and_units_alone_get_signals_and_sigusr2_only_those_that_have_workers(
+    start_workers: StartWorkers, tmp_path: Path
 ) -> None:
+    """Without a pid, a stand-in for systemd names the main processes of its units."""
+    systemctl = tmp_path / "systemctl"
+    systemctl.touch()
+    systemctl.chmod(0o755)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     real = {"program": [sys.executable, "-B", "-m", "gateway"]}  # a forked process would have another command line
     first, second = await start_workers(2, options=real), await start_workers(2, options=real)
     parents = {str(first.process.pid), str(second.process.pid)}
@@ -54,25 +59,6 @@ async def test_of_two_gateways_with_workers_the_parents_take_all_signals(
     assert (code, sorted(output.splitlines())) == (0, sorted(f"SIGUSR1 was sent to {pid}" for pid in workers_of(first)))
     await first.line_with("report: tasks=", seconds=STARTED)
 
-    # A worker passes signals on to its parent.
-    assert not [line for line in second.lines if "reloaded" in line]
-    os.kill(workers_of(second)[0], signal.SIGHUP)
-    await second.line_with("the signal to reload is passed on to the parent", seconds=STARTED)
-    await second.line_with("configuration reloaded", seconds=STARTED)
-    os.kill(workers_of(second)[1], signal.SIGUSR2)
-    await second.line_with("replacing workers by those of a program", seconds=STARTED)
-
-
-async def test_without_a_pid_units_alone_get_signals_and_sigusr2_only_those_that_have_workers(
-    start_workers: StartWorkers, tmp_path: Path
-) -> None:
-    """A stand-in for systemd names the main processes of its units."""
-    systemctl = tmp_path / "systemctl"
-    systemctl.touch()
-    systemctl.chmod(0o755)
-    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    real = {"program": [sys.executable, "-B", "-m", "gateway"]}
-    unit, other = await start_workers(2, options=real), await start_workers(2, options=real)
     for command in ("reload", "roll"):
         code, output = await run(command, **path)
         assert (code, output.partition(";")[0]) == (1, "no unit of the gateway runs here")
@@ -80,9 +66,9 @@ async def test_without_a_pid_units_alone_get_signals_and_sigusr2_only_those_that
         sys.executable, "-c", "input()", "image-gateway", "serve", "--workers", "1", stdin=asyncio.subprocess.PIPE
     )
     try:
-        systemctl.write_text(f"#!/bin/sh\nprintf '%s\\n\\n' {unit.process.pid} {alone.pid} 0\n")
+        systemctl.write_text(f"#!/bin/sh\nprintf '%s\\n\\n' {first.process.pid} {alone.pid} 0\n")
         code, output = await run("roll", **path)
-        lines = [f"SIGUSR2 was sent to {unit.process.pid}", f"{alone.pid} has no workers to replace: restart it"]
+        lines = [f"SIGUSR2 was sent to {first.process.pid}", f"{alone.pid} has no workers to replace: restart it"]
         assert (code, sorted(output.splitlines())) == (1, sorted(lines))
         code, output = await run("roll", str(alone.pid))
         assert (code, output.splitlines()) == (1, lines[1:])
@@ -91,8 +77,15 @@ async def test_without_a_pid_units_alone_get_signals_and_sigusr2_only_those_that
         alone.kill()
         await alone.wait()
         alone._transport.close()  # type: ignore[attr-defined]
-    await unit.line_with("replacing workers by those of a program", seconds=STARTED)
-    assert not [line for line in other.lines if "reloaded" in line or "replacing" in line]
+    await first.line_with("replacing workers by those of a program", seconds=STARTED)
+
+    # A worker passes signals on to its parent.
+    assert not [line for line in second.lines if "reloaded" in line or "replacing" in line]
+    os.kill(workers_of(second)[0], signal.SIGHUP)
+    await second.line_with("the signal to reload is passed on to the parent", seconds=STARTED)
+    await second.line_with("configuration reloaded", seconds=STARTED)
+    os.kill(workers_of(second)[1], signal.SIGUSR2)
+    await second.line_with("replacing workers by those of a program", seconds=STARTED)
 
 
 async def test_a_command_gets_path_configuration_secrets_and_its_own_options(tmp_path: Path) -> None:

@@ -140,6 +140,8 @@ async def test_a_reload_reaches_every_worker_and_a_new_one_that_cannot_start_lea
     await roll(running)
     await all_answer(running, "/i/cat", 404)
     assert not "".join(line for line in running.lines if SECRET_KEY in line)
+    running.process.kill()
+    await until(lambda: not workers_of(running), seconds=STARTED, what="the end of workers without a parent")
 
 
 async def test_systemd_hears_of_all_from_the_parent_alone_and_nothing_while_no_worker_shows_life(

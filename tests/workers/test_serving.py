@@ -22,7 +22,7 @@ from tests.conftest import BUCKET, Images
 from tests.direct_clients import direct_clients
 from tests.processes import ready, run_gateway
 from tests.waiting import until
-from tests.workers.conftest import STARTED, StartWorkers, get_text, is_running, kill, ports_of, roll, workers_of
+from tests.workers.conftest import STARTED, StartWorkers, get_text, kill, ports_of, roll, workers_of
 
 SMALL_PIPE = 4096  # bytes; writers of the log must often wait, and a signal interrupts them
 
@@ -40,34 +40,23 @@ def served_by(base: str, pids: list[int]) -> set[int]:
     }
 
 
-async def test_all_workers_answer_on_one_port_and_end_when_their_parent_is_killed(
-    start_workers: StartWorkers, images: Images
-) -> None:
-    await images.add("cat")
-    running = await start_workers(2)
-    pids = workers_of(running)
-    assert len(pids) == 2
-    assert {child.pid for child in psutil.Process(running.process.pid).children()} == set(pids)
-    async with AsyncExitStack() as stack:
-
-        async def has_reached_all() -> bool:
-            session = await stack.enter_async_context(aiohttp.ClientSession())  # with a connection of its own
-            assert (await session.get(running.public + "/i/cat")).status == 200
-            return served_by(running.public, pids) == set(pids)
-
-        await until(has_reached_all, seconds=STARTED, what="a connection to each worker")
-    assert int(running.public.rpartition(":")[2]) not in ports_of(running.process.pid)
-    assert int(running.admin.rpartition(":")[2]) in ports_of(running.process.pid)
-    running.process.kill()
-    await until(lambda: not any(map(is_running, pids)), seconds=STARTED, what="the end of the workers")
-
-
-async def test_a_killed_worker_fails_only_its_own_connections_a_roll_fails_none_and_all_lines_are_whole(
+async def test_workers_share_a_port_a_killed_one_fails_its_connections_alone_a_roll_none_and_all_lines_are_whole(
     start_workers: StartWorkers, images: Images
 ) -> None:
     await images.add("cat")
     running = await start_workers(2, options={"environment": {"PYTHONUNBUFFERED": "1"}, "pipe_size": SMALL_PIPE})
     before = workers_of(running)
+    assert {child.pid for child in psutil.Process(running.process.pid).children()} == set(before)
+    async with AsyncExitStack() as stack:
+
+        async def has_reached_all() -> bool:
+            session = await stack.enter_async_context(aiohttp.ClientSession())  # with a connection of its own
+            assert (await session.get(running.public + "/i/cat")).status == 200
+            return served_by(running.public, before) == set(before)
+
+        await until(has_reached_all, seconds=STARTED, what="a connection to each worker")
+    assert int(running.public.rpartition(":")[2]) not in ports_of(running.process.pid)
+    assert int(running.admin.rpartition(":")[2]) in ports_of(running.process.pid)
     async with direct_clients("127.0.0.1", int(running.public.rpartition(":")[2]), "/i/cat") as outcomes:
         await until(lambda: outcomes.total() > 200, seconds=STARTED)
         kill(before[0])

@@ -28,23 +28,23 @@ def answer(**changes: Any) -> str:
     return json.dumps({"status": "success", "message": "", "data": data | changes})
 
 
-async def test_a_worker_that_does_not_answer_is_a_problem_with_the_time_since_when() -> None:
+async def test_a_worker_that_does_not_answer_and_workers_that_end_are_problems_with_the_time_since_when() -> None:
     started = time.time()
     async with fake_workers([answer()] * 2, []) as (supervisor, admin), serving(admin.app()) as address:
         shown = (await get_json(f"{address}{CONSOLE}"))["data"]
         assert [symptom["name"] for symptom in shown["symptoms"]] == ["requests_fail", "renewals_late"]
-        supervisor.events.add("worker_ended", worker=2, reason="signal SIGKILL")
+        for _ in range(3):
+            supervisor.events.add("worker_ended", worker=2, reason="signal SIGKILL")
         kill(supervisor.ready()[1].process.pid, signal.SIGSTOP)
         await until(lambda: len(supervisor.answering()) == 1, seconds=STARTED)
         shown = (await get_json(f"{address}{CONSOLE}"))["data"]
-    worst, missing, _ = shown["symptoms"]
+    worst, missing, ends, _ = shown["symptoms"]
     assert worst == FAILS
     assert (missing["name"], missing["values"]) == ("workers_missing", {"ready": 1, "configured": 2})
+    assert (ends["name"], ends["values"]) == ("workers_end", {"count": 3})
     assert started < missing["since"] < time.time()
-    assert [(event["name"], event.get("replica")) for event in shown["events"]] == [
-        ("reloaded", "other"),
-        ("worker_ended", None),
-    ]
+    own = ("worker_ended", None)
+    assert [(event["name"], event.get("replica")) for event in shown["events"]] == [("reloaded", "other"), *[own] * 3]
 
 
 async def test_a_worker_whose_event_loop_was_stuck_is_found_by_readiness_metrics_and_console() -> None:

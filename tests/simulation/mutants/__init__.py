@@ -106,7 +106,7 @@ MUTANTS: Final = {
     "no_marks": _mutant(
         "a row that was read before a change is kept after it",
         (_TIER, "if mark < self._renditions_changed or self._log.changed_since(variant.image_id, mark):", "if False:"),
-        plan=35,
+        plan=63_944,
     ),
     "no_skew": _mutant(
         "clocks of replicas do not differ",
@@ -192,7 +192,7 @@ MUTANTS: Final = {
         "a row that could not be read is asked for again after half a minute",
         (_OUTAGE, "return min(_PAUSE, usable_for)", "return usable_for"),
         faults="hang_postgres",
-        plan=100_143,
+        plan=33_432,
     ),
     "missing_forgotten": _mutant(
         "an image that was missing comes back from Redis while no row can be read",
@@ -204,7 +204,7 @@ MUTANTS: Final = {
         "requests that came during a pause get rows from before it",
         (_RESOLVER, "if self.local.now() - began >= LEASE and not is_repeated:", "if False:"),
         faults="pause_gateway",
-        plan=194,
+        plan=55_327,
     ),
     "standby_believed": _mutant(
         "a standby is asked that has not replayed a change",
