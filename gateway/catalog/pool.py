@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -25,14 +26,32 @@ _CANCEL_INTERVAL: Final = 0.02  # seconds; Python before 3.12 may lose a cancell
 _UNCONNECTED: Final = (2, 3)  # libpq's CONNECTION_STARTED and CONNECTION_MADE: the server has received nothing
 
 
-class Connection(psycopg2.extensions.connection):
-    """A connection to Postgres that turns ``QueryCanceledError``, which aiopg would log, into ``CancelledError``."""
+class _Connection(psycopg2.extensions.connection):
+    """A connection of psycopg2 that turns ``QueryCanceledError``, which aiopg would log, into ``CancelledError``."""
 
     def poll(self) -> int:
         try:
             return super().poll()
         except psycopg2.extensions.QueryCanceledError as error:
             raise psycopg2.OperationalError(str(error)) from None  # with the reason
+
+
+class Connection(aiopg.Connection):
+    """A connection to Postgres whose socket the event loop forgets when libpq has closed it.
+
+    aiopg asks the kernel whether the number of the socket is still open. Another thread may have opened a file by then,
+    which has the number: the event loop would go on with it, and the next connection of that number fail or hang.
+    """
+
+    @staticmethod
+    def _ready(weak_self: "weakref.ref[Any]") -> None:
+        try:
+            aiopg.Connection._ready(weak_self)  # noqa: SLF001 - its own class
+        finally:
+            self = weak_self()
+            if self is not None and self._fileno is not None and (self.closed or self.raw.fileno() < 0):
+                self._loop.remove_reader(self._fileno)
+                self._fileno = None
 
 
 class Cursor(aiopg.Cursor):
@@ -53,10 +72,7 @@ class Cursor(aiopg.Cursor):
         await asyncio.shield(self.statement)
 
     async def _execute(self, operation: str, parameters: Any, timeout: float | None) -> None:
-        try:
-            await super().execute(operation, parameters, timeout=timeout)
-        except RuntimeError as error:
-            raise _of_lost_socket(error) from error
+        await super().execute(operation, parameters, timeout=timeout)
 
 
 class Pool:
@@ -118,7 +134,7 @@ class Pool:
                 task.cancel()
             await asyncio.wait(tasks, timeout=_CANCEL_INTERVAL)
         for connection in self._servers:
-            _end(connection)
+            connection.close()
 
     async def _acquire(self) -> aiopg.Connection:
         while self._idle:
@@ -141,7 +157,7 @@ class Pool:
     def _release(self, connection: aiopg.Connection) -> None:
         """Give the connection to the oldest waiter, or keep it."""
         if not connection.closed and connection.raw.get_transaction_status() != TRANSACTION_STATUS_IDLE:
-            _end(connection)
+            connection.close()
         if connection.closed:
             del self._servers[connection]
             self._open_more()
@@ -195,7 +211,7 @@ class Pool:
             self._release(await self._addresses.connect(self._connect))
         except Exception as error:  # noqa: BLE001 - whatever it is, a caller waits
             if (waiter := self._oldest_waiter()) is not None:
-                waiter.set_exception(_of_lost_socket(error))
+                waiter.set_exception(error)
         finally:
             self._opening = None
         self._open_more()
@@ -216,23 +232,6 @@ class Pool:
                 login.cancel()
             self._abandon(login, connection)
             raise
-
-
-def _of_lost_socket(error: Exception) -> Exception:
-    """Return the error as one of the connection, if libpq has closed its socket and aiopg still uses the number.
-
-    The number may be another connection's by then, and asyncio refuses what aiopg would do to that.
-    """
-    is_lost = isinstance(error, RuntimeError) and "is used by transport" in str(error)
-    return psycopg2.OperationalError(str(error)) if is_lost else error
-
-
-def _end(connection: aiopg.Connection) -> None:
-    """Close the connection, also one whose socket libpq has closed: see ``_of_lost_socket``."""
-    try:
-        connection.close()
-    except RuntimeError:
-        connection.raw.close()
 
 
 @asynccontextmanager
@@ -266,4 +265,4 @@ def _begin_to_connect(
 ) -> aiopg.Connection:
     """Return a connection that is not connected yet. ``timeout`` is of the login and of each statement, in seconds."""
     options = {"application_name": application_name, **_OPTIONS, **parameters, **addresses.parameters}
-    return aiopg.Connection(addresses.dsn, timeout, connection_factory=Connection, **options)
+    return Connection(addresses.dsn, timeout, connection_factory=_Connection, **options)

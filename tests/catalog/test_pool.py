@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from gateway.catalog.pool import open_pool
+from gateway.catalog.pool import Connection, open_pool
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.catalog.server_addresses import ServerAddresses
 from gateway.errors import CatalogUnavailable
@@ -22,6 +22,7 @@ from gateway.service.metrics import Metrics
 from gateway_dev.database import ImageRow, ImagesTable
 from gateway_dev.postgres_server import PostgresServer
 from tests.catalog.conftest import CONNECTED, RECORD, ROW, OpenCatalog, ask, connections, queries
+from tests.limits import LIMIT
 from tests.waiting import until
 
 LOCK = "LOCK TABLE images IN ACCESS EXCLUSIVE MODE"
@@ -319,26 +320,32 @@ async def test_the_kernel_finds_out_within_seconds_that_the_machine_of_the_serve
                 assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 5
 
 
-async def test_a_connection_whose_socket_libpq_closed_fails_as_one_and_gives_its_place_back(postgres_dsn: str) -> None:
-    """aiopg goes on with the number of that socket, which is another connection's by then."""
-    loop = asyncio.get_running_loop()
+async def test_the_next_socket_with_the_number_of_a_lost_connection_is_heard_by_the_event_loop() -> None:
+    loop, heard = asyncio.get_running_loop(), asyncio.Event()
     ours, theirs = socket.socketpair()
-    reader, writer = await asyncio.open_connection(sock=ours)
-    async with open_pool(ServerAddresses(postgres_dsn, 3), 1, []) as pool:
-        async with pool.cursor() as used:
-            connection = used.connection
-            loop.remove_reader(connection._fileno)  # type: ignore[arg-type]
-            connection._fileno, connection._writing = writer.get_extra_info("socket").fileno(), True
-            with pytest.raises(psycopg2.OperationalError, match="is used by transport"):
-                await used.execute("BEGIN")
-        assert pool.connections() == {"in_use": 0, "idle": 0, "abandoned": 0}
-        async with pool.cursor() as used:
-            await used.execute("SELECT 1")
-    theirs.send(b"still here")
-    theirs.close()
-    assert await reader.read() == b"still here"
-    writer.close()
-    await writer.wait_closed()
+    taken: list[int] = []
+
+    class Taken(psycopg2.extensions.connection):
+        """Another thread has the number of the socket again as soon as libpq has closed it, and the loop gets it."""
+
+        def poll(self) -> int:
+            number = self.fileno()
+            try:
+                return super().poll()
+            except psycopg2.Error:
+                taken.append(os.dup2(ours.fileno(), number))
+                loop.call_soon(loop.add_reader, number, heard.set)
+                raise
+
+    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1") as refusing:
+        dsn = make_dsn(host="127.0.0.1", port=refusing.sockets[0].getsockname()[1], user="gateway", sslmode="disable")
+        with pytest.raises(psycopg2.OperationalError, match="closed the connection unexpectedly"):
+            await Connection(dsn, 3, connection_factory=Taken)
+    with ours, theirs, socket.socket(fileno=taken[0]):
+        theirs.send(b"heard")
+        async with asyncio.timeout(LIMIT):
+            await heard.wait()
+        loop.remove_reader(taken[0])
 
 
 async def test_a_late_event_loop_is_no_failure_of_postgres(open_one: OpenCatalog, table: ImagesTable) -> None:
