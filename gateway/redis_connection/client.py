@@ -108,9 +108,9 @@ async def open_redis(
             pool = BlockingConnectionPool.from_url(url, **options, **limits)
             pool.connection_class = _CONNECTION_CLASSES[parts.scheme]
             client = Redis.from_pool(pool)
-        stack.push_async_callback(client.aclose)
         failed = asyncio.Event()
         server = GuardedRedis(client, settings.timeout, on_failure=failed.set, observe=observe)
+        stack.push_async_callback(server.aclose)
         await stack.enter_async_context(background("redis", _watch(server, failed, try_every)))
         yield Shards(OneServer(server), settings.prefix, settings.shard_count)
 

@@ -7,7 +7,6 @@ turn, so that a node that does not answer holds up the commands to all other nod
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -172,11 +171,7 @@ class ClusterServers:
         return redirect
 
     async def _close(self, addresses: Iterable[Address]) -> None:
-        async def close(node: GuardedRedis) -> None:
-            with suppress(*REDIS_ERRORS):  # over TLS, a node that hangs does not close its end
-                await node.client.aclose()
-
-        await in_parallel([close(self._nodes.pop(address)) for address in addresses])
+        await in_parallel([self._nodes.pop(address).aclose() for address in addresses])
 
     async def aclose(self) -> None:
         await self._close(list(self._nodes))

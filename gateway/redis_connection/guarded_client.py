@@ -142,6 +142,7 @@ class GuardedRedis:
         self._observe = observe if observe is not None else lambda _command, _count: _NOT_OBSERVED
         self._wrong_type = False
         self._last_failure = ""
+        self._is_closed = False
         self.is_read_only = False
 
     @property
@@ -166,6 +167,9 @@ class GuardedRedis:
             breaker.failed(reason, at_once=isinstance(error, TimeoutError | RedisTimeout))
             self._on_failure()
             raise CacheUnavailable(reason) from error
+        finally:
+            if self._is_closed:
+                await self.aclose()
         if breaker.failures:
             breaker.answered()
 
@@ -215,6 +219,12 @@ class GuardedRedis:
         elif isinstance(error, ClusterDownError):
             self._on_failure()
         return CacheUnavailable(message)
+
+    async def aclose(self) -> None:
+        """Close the connections. A call that is under way is sent again by redis-py, on a new one: it closes that."""
+        self._is_closed = True
+        with suppress(*REDIS_ERRORS):  # over TLS, a server that hangs does not close its end
+            await self.client.aclose()
 
     async def ping(self) -> None:
         await self.run(("PING",))

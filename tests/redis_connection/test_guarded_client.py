@@ -77,6 +77,19 @@ async def test_a_connection_that_the_kernel_gave_up_while_it_was_idle_is_not_use
             await shards.servers.all[0].ping()
 
 
+async def test_a_call_under_way_when_its_server_is_closed_leaves_no_connection(redis_url: str) -> None:
+    """It is sent again: as after the end of any connection."""
+    port = urlsplit(redis_url).port or 0
+    async with Valve.before(port) as valve:
+        url = SecretStr(redis_url.replace(f":{port}", f":{valve.port}"))
+        async with open_redis(RedisSettings(url=url, timeout=LIMIT)) as shards:
+            [guard] = shards.servers.all
+            call = asyncio.create_task(guard.run(("BLPOP", "nothing", "0.2")), name="call")
+            await until(valve.has_clients)
+        assert await call == [None]
+        await until(lambda: not valve.has_clients(), what="the end of the connection")
+
+
 async def made_connection() -> AbstractConnection:
     async with open_redis(RedisSettings(url=SecretStr("redis://localhost:1/0"))) as shards:
         pool = shards.servers.all[0].client.connection_pool
