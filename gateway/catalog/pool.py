@@ -37,11 +37,15 @@ class _Connection(psycopg2.extensions.connection):
 
 
 class Connection(aiopg.Connection):
-    """A connection to Postgres whose socket the event loop forgets when libpq has closed it.
+    """A connection to Postgres whose socket the event loop forgets when libpq has closed it, and only once.
 
     aiopg asks the kernel whether the number of the socket is still open. Another thread may have opened a file by then,
     which has the number: the event loop would go on with it, and the next connection of that number fail or hang.
     """
+
+    def _close(self) -> None:
+        super()._close()
+        self._fileno = None
 
     @staticmethod
     def _ready(weak_self: "weakref.ref[Any]") -> None:

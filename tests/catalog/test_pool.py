@@ -348,6 +348,21 @@ async def test_the_next_socket_with_the_number_of_a_lost_connection_is_heard_by_
         loop.remove_reader(taken[0])
 
 
+async def test_a_second_close_leaves_the_socket_alone_that_has_the_number_by_then(postgres_dsn: str) -> None:
+    loop, heard = asyncio.get_running_loop(), asyncio.Event()
+    ours, theirs = socket.socketpair()
+    connection = await Connection(postgres_dsn, 3, enable_hstore=False)
+    number = connection.raw.fileno()
+    connection.close()
+    with ours, theirs, socket.socket(fileno=os.dup2(ours.fileno(), number)):
+        loop.add_reader(number, heard.set)
+        connection.close()
+        theirs.send(b"heard")
+        async with asyncio.timeout(LIMIT):
+            await heard.wait()
+        loop.remove_reader(number)
+
+
 async def test_a_late_event_loop_is_no_failure_of_postgres(open_one: OpenCatalog, table: ImagesTable) -> None:
     """As when many streams start at once: the answers are in the sockets, and the loop reads them seconds later."""
     catalog = await open_one(timeout=1, pool_size=2)
