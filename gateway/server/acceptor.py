@@ -127,12 +127,12 @@ class Site(web.BaseSite):
         """
         await super().stop()
         self._is_closed = True
-        if self._is_accepting:
-            for listener in self._listeners:
-                self._accept(listener, _LAST_ACCEPTS)
+        is_accepting = self._is_accepting
         self._stop_accepting()
         for listener in self._listeners:
-            listener.close()
+            if is_accepting:
+                self._accept(listener, _LAST_ACCEPTS)
+            listener.close()  # at once: what comes between the two is reset
 
     def _start_accepting(self) -> None:
         if not self._is_accepting and not self._is_closed:
