@@ -76,7 +76,10 @@ async def test_workers_share_a_port_a_killed_one_fails_its_connections_alone_a_r
         await until(lambda: outcomes.total() > rolled + 100, seconds=STARTED)
     # Ten clients: each has at most one connection to the worker that was killed.
     assert failed <= 10, outcomes
-    assert outcomes.total() - outcomes["new: 200"] - outcomes["kept: 200"] == failed, outcomes
+    # On a busy machine a handshake may be incomplete when its listener closes: docs/deployment.md.
+    migrates = Path("/proc/sys/net/ipv4/tcp_migrate_req").read_text().strip() == "1"
+    reset = outcomes.total() - outcomes["new: 200"] - outcomes["kept: 200"] - failed
+    assert reset <= (0 if migrates else 3), outcomes
     assert after[0] == before[1]
     assert len(workers_of(running)) == 2
     assert not set(workers_of(running)) & {*before, *after}
