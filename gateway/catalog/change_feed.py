@@ -59,8 +59,8 @@ class Notifications:
     queue, whose getter loses an item if it is cancelled in the pass of the event loop in which the item arrives. So
     aiopg finds nothing here (``__len__``), and its queue stays empty.
 
-    ``waiting`` has the payloads in their order. ``arrived`` is set by each notification. Whoever waits for it clears it
-    before ``take``.
+    ``waiting`` has the payloads in their order. ``arrived`` is set by each notification. The reader clears it
+    before it calls ``take``.
 
     While ``many`` payloads wait, the last of them would be handled too late. Then ``too_many`` is called, at most 0.2
     seconds after each payload, with the number of payloads that were dropped since its last call. At most ``most``

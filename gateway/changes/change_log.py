@@ -11,7 +11,7 @@ from gateway.changes.heartbeat import LEASE, Heartbeat
 _MOST_KEPT: Final = 20_000  # images, about 5 MB
 # Seconds for which nginx may ask for a change. If a younger one must be forgotten, every image counts as changed.
 _LISTED_FOR: Final = 30.0
-# Seconds after which nginx is told of a change for the last time, when no replica answers by a row from before it.
+# Seconds after which nginx is told of a change for the last time. The lease of every replica has ended by then.
 TOLD_LAST: Final = LEASE + 0.25
 _CLOSE: Final = 1.0  # seconds; of changes within them, the last tells of the others
 _NEVER: Final = float("-inf")
@@ -63,7 +63,7 @@ class ChangeLog:
     ignores corrections, and also runs while the machine is suspended. Of more than ``most_kept`` images the oldest
     changes are forgotten.
 
-    Whoever reads a row to keep it takes the ``number`` of the log first. The row may be kept only if the image has not
+    A reader that keeps a row takes the ``number`` of the log first. The row may be kept only if the image has not
     ``changed_since`` that number.
 
     sources: where this process listens.

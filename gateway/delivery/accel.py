@@ -28,7 +28,7 @@ _RENAMED: Final = (b"Cache-Control: ", b"Content-Disposition: ")
 def is_accel_conf(headers: Mapping[str, str]) -> bool:
     """Return whether the request says that ``accel.conf`` has passed it on.
 
-    The field is no proof: whoever forges it gets the URL of an image that he may see.
+    The field is no proof: a caller who forges it gets the URL of an image that he may see.
     """
     return headers.get(CONFIG_VERSION, "").startswith("accel.conf ")
 

@@ -287,7 +287,7 @@ class _Case:
         parameters, policy = request.parameters, rules.policy
         delivery = "redirect" if parameters.redirect else rules.settings.delivery
         if delivery == "redirect" and not rules.redirect.public_urls.keeps_original(image):
-            delivery = "stream"  # whoever gets the URL of a rendition could get the original
+            delivery = "stream"  # a caller with the URL of a rendition could get the original
         self.delivery = delivery
         if image.unread:
             policy = policy.for_unread()

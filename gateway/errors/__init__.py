@@ -351,7 +351,7 @@ class NoCredentials(CredentialsExpired):
     """The source of credentials has no valid credentials now. A refresh is running."""
 
 
-# The answers to whoever may not see an image, or asks for one that does not exist.
+# The answers to callers who may not see an image, or ask for an image that does not exist.
 DENIALS: Final = (ImageNotFound, Unauthorized, KeysUnavailable)
 
 

@@ -208,7 +208,7 @@ class PurgeQueue(LeasedQueue):
         return await super().fail(item, reason, now)
 
     async def free(self, claimed_at: float, due_at: float | None = None) -> None:
-        """Make all purges due that are claimed since that time: whoever claimed them may not know which they are.
+        """Make all purges due that are claimed since that time: a gateway may not know which of them it claimed.
 
         due_at: their place in the queue from then on. None: that of their claim.
         """

@@ -50,7 +50,7 @@ class Inherited:
 
     public: Sequence[socket.socket] = ()
     admin: Sequence[socket.socket] = ()
-    # Restricts the application of the admin port. None: whoever reaches the port may use it.
+    # Restricts the application of the admin port. None: every caller that reaches the port may use it.
     guard_admin: Callable[[web.Application], web.Application] | None = None
 
 

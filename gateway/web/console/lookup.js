@@ -203,7 +203,7 @@ export function start(changed) {
     valid(async () => {
       const path = `api/v1/images/${encodeURIComponent(imageId())}/url/refresh`;
       const renewed = await post(path, undefined, null);
-      // The URL opens the image for whoever has it: it is not shown.
+      // The URL opens the image for everybody who has it: it is not shown.
       if (renewed !== null) notice(word("renewed", { time: time(renewed.expires_at) }), "good");
       await changed();
     }),

@@ -70,11 +70,11 @@ test("the largest paint and the sizes of pictures go only to gateways that accep
       await vi.advanceTimersByTimeAsync(60_000);
     }
     const [first, second] = sent.mock.calls.map(([, body]) => JSON.parse(body) as Beacon);
-    const one = (bucket: number, sum: number) => ({
+    const cached = (bucket: number, sum: number) => ({
       cache: { buckets: Array.from({ length: 10 }, (_, index) => Number(index === bucket)), sum, count: 1 },
     });
-    expect([first?.paints, first?.sizes]).toEqual(paints ? [one(3, 1.2), one(1, 2000)] : [undefined, undefined]);
-    expect([second?.paints, second?.sizes]).toEqual([undefined, paints ? one(1, 2000) : undefined]);
+    expect([first?.paints, first?.sizes]).toEqual(paints ? [cached(3, 1.2), cached(1, 2000)] : [undefined, undefined]);
+    expect([second?.paints, second?.sizes]).toEqual([undefined, paints ? cached(1, 2000) : undefined]);
   }
 });
 
