@@ -6,8 +6,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bench.processes import SERVER_CORE, Contender, free_port, nginx, pinned
+from bench.processes import SERVER_CORE, Contender, nginx, pinned
 from bench.stack import COOKIE, COUNTS, PRIVATE, Gateway, Stack, etag, gateway, link_suffix, owner_token
+from gateway_dev.processes import free_port
 
 BATCH = 200  # ids, the most that the batch call takes
 

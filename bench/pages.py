@@ -27,11 +27,12 @@ from playwright.async_api import Browser, async_playwright
 
 from bench.databases import BUCKET, running_databases, write_configuration
 from bench.page_markup import FORMATS, MARKUPS, STYLE, Picture, page
-from bench.processes import SERVER_CORE, free_port, pinned
+from bench.processes import SERVER_CORE, pinned
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.cos_emulator.store import ObjectStore
 from gateway_dev.database import ImageRow
+from gateway_dev.processes import free_port
 
 MODE: Final = "pages"
 PICTURES: Final = (Picture("hero", 640, 427, hero=True), *(Picture(f"card-{n}", 320, 213) for n in range(12)))

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from bench.comparisons import EPOCH_CACHE, KEPT_ACCEL, PRIVATE_CACHE
 from bench.contenders import relay
-from bench.processes import NJS, SERVER_CORE, Contender, free_port, nginx, nginx_binary, pinned
+from bench.processes import NJS, SERVER_CORE, Contender, nginx, nginx_binary, pinned
 from bench.stack import PRIVATE, Gateway, Stack, gateway, owner_token
+from gateway_dev.processes import free_port
 
 _SHIPPED = Path(__file__).parents[1] / "config" / "nginx"
 # The lines of gateway.conf's cache: "#directive", and "#    content of its block"; "# text" is prose. TLS stays off.

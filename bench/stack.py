@@ -13,8 +13,9 @@ from pathlib import Path
 import jwt
 
 from bench.databases import BUCKET, Databases, running_databases, write_configuration
-from bench.processes import CLIENT_CORE, SERVER_CORE, free_port, log_reader, nginx, pinned
+from bench.processes import CLIENT_CORE, SERVER_CORE, log_reader, nginx, pinned
 from gateway_dev.database import ImageRow
+from gateway_dev.processes import free_port
 
 SIZES = {"4k": 4_096, "100k": 100_000, "1m": 1_000_000, "10m": 10_000_000}
 COUNTS = {

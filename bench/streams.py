@@ -14,9 +14,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from bench.databases import running_databases, write_configuration
-from bench.processes import CLIENT_CORE, SERVER_CORE, free_port, pinned
+from bench.processes import CLIENT_CORE, SERVER_CORE, pinned
 from bench.stack import SIZES
 from gateway_dev.database import ImageRow
+from gateway_dev.processes import free_port
 
 _MIB: Final = 1024 * 1024
 _TURN: Final = 0.5  # seconds between two reads of a reader
