@@ -1,8 +1,6 @@
 """Pictures for the tests of image processing."""
 
 import io
-import struct
-import zlib
 from typing import Any
 
 from PIL import Image
@@ -42,23 +40,3 @@ def opened(data: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(data))
     image.load()
     return image
-
-
-def corners(image: Image.Image) -> tuple[str, ...]:
-    """Return the names of the nearest colours near the four corners, in the order of CORNERS."""
-    width, height = image.size
-    rgb = image.convert("RGB")
-    places = ((0.2, 0.2), (0.8, 0.2), (0.2, 0.8), (0.8, 0.8))
-    return tuple(_name(rgb.getpixel((int(x * width), int(y * height)))) for x, y in places)
-
-
-def header_of_png(width: int, height: int) -> bytes:
-    """Return the beginning of a PNG of this size: its header and no pixels, so that decoding it fails."""
-    fields = struct.pack(">4sIIBBBBB", b"IHDR", width, height, 8, 2, 0, 0, 0)
-    header = struct.pack(">I", 13) + fields + struct.pack(">I", zlib.crc32(fields))
-    return b"\x89PNG\r\n\x1a\n" + header + struct.pack(">I4s", 1000, b"IDAT")
-
-
-def _name(colour: Any) -> str:
-    names = dict(zip(("red", "green", "blue", "grey"), CORNERS, strict=True))
-    return min(names, key=lambda name: sum(abs(a - b) for a, b in zip(names[name], colour, strict=True)))
