@@ -275,11 +275,15 @@ class ChangeFeed:
         is_gap = INSTALLED in payloads
         if (image_ids or is_gap) and (positions := self.positions) is not None:
             losses = positions.losses
-            position = await read_position(cursor)
-            # The position is also behind changes that were dropped, unless more were dropped meanwhile.
-            if (is_gap or positions.is_lost()) and losses == positions.losses:
-                positions.all_changed(position)
-            positions.changed(image_ids, position)
+            try:
+                position = await read_position(cursor)
+            except (psycopg2.Error, OSError):  # the connection ends, and no other has the notifications again
+                positions.lost()
+            else:
+                # The position is also behind changes that were dropped, unless more were dropped meanwhile.
+                if (is_gap or positions.is_lost()) and losses == positions.losses:
+                    positions.all_changed(position)
+                positions.changed(image_ids, position)
         if is_gap:
             listener.gap_ended()
         if image_ids:

@@ -20,11 +20,13 @@ class Trigger(NamedTuple):
 
     identity: another one as soon as the trigger or its function was installed again, disabled or enabled.
     events: those after which it fires for each row, as bits. 0 while it is disabled, or fires on replicas only.
+    virtual: the generated columns of the table that have no value in ``OLD`` and ``NEW``.
     """
 
     identity: str
     events: int
     source: str
+    virtual: Sequence[str] = ()
 
     @property
     def sent(self) -> set[str]:
@@ -34,7 +36,8 @@ class Trigger(NamedTuple):
 
 QUERY: Final = """
 SELECT concat_ws('.', t.tgrelid, t.oid, t.xmin, p.oid, p.xmin),
-    CASE WHEN t.tgenabled NOT IN ('D', 'R') AND t.tgtype & 3 = 1 THEN t.tgtype ELSE 0 END::integer, p.prosrc
+    CASE WHEN t.tgenabled NOT IN ('D', 'R') AND t.tgtype & 3 = 1 THEN t.tgtype ELSE 0 END::integer, p.prosrc,
+    ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = t.tgrelid AND attgenerated = 'v')
 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
 WHERE t.tgrelid = to_regclass(%s) AND NOT t.tgisinternal AND p.prosrc LIKE '%%pg_notify(''image_gateway''%%'
 ORDER BY t.oid
@@ -195,5 +198,7 @@ def _problem(table: WatchedTable, triggers: Sequence[Trigger]) -> str | None:
         return None
     # The trigger's function names the columns that it compares; ``format('%I')`` quotes them where it must.
     compared = {name for source in sources for name in _COMPARED.findall(source)}
+    if unseen := sorted(compared.intersection(table.columns, triggers[0].virtual)):
+        return f"the trigger sees no value of {', '.join(unseen)} of {table.name}: a virtual column must be STORED"
     unwatched = sorted(set(table.columns) - compared) if table.columns else ["every column"]
     return f"the trigger does not watch {', '.join(unwatched)} of {table.name}" if compared and unwatched else None

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias
 from urllib.parse import quote
 
+from gateway.errors import CatalogUnavailable
 from gateway.presign.style_variants import Renditions
 from gateway.settings import Live
 
@@ -32,7 +33,7 @@ class PurgeRefused(Exception):
         self.image_ids = image_ids
 
 
-# Returns the aliases of those of the images that have any, by id. Raises nothing: what is not known is left out.
+# Returns the aliases of those of the images that have any, by id. May raise ``CatalogUnavailable``.
 AliasesOf: TypeAlias = Callable[[Sequence[str]], Awaitable[Mapping[str, Collection[str]]]]
 
 
@@ -75,10 +76,13 @@ class Addresses:
         return [base + path + query for base in self._base_urls for path in paths for query in self._queries.value]
 
     async def of_images(self, image_ids: Sequence[str]) -> dict[str, list[str]]:
-        """Return the addresses of each image, by id."""
+        """Return the addresses of each image, by id. Raises ``TargetUnavailable`` if aliases cannot be read."""
         aliases: Mapping[str, Collection[str]] = {}
-        if self._aliases_of is not None:
-            aliases = await self._aliases_of(image_ids)
+        if self._base_urls and self._aliases_of is not None:
+            try:
+                aliases = await self._aliases_of(image_ids)
+            except CatalogUnavailable as error:
+                raise TargetUnavailable(f"the aliases of images cannot be read: {error}") from error
         return {image_id: self.of(image_id, aliases.get(image_id, ())) for image_id in image_ids}
 
 

@@ -107,8 +107,13 @@ class ReplicaStore:
         return sorted(points, key=lambda point: point.name)
 
     async def names(self) -> set[str]:
-        """Return the names of the replicas that had not ended as one published. Those of another version are ``?``."""
-        return {"?" if point is None else point.name for point in await self._read("-inf")}
+        """Return the names of the replicas that had not ended as one published.
+
+        ``?`` is a replica of another version, or one for which a full list may have had no place.
+        """
+        points = await self._read("-inf")
+        names = {"?" if point is None else point.name for point in points}
+        return names if len(points) < _MOST_REPLICAS else {*names, "?"}
 
     async def _read(self, since: float | str) -> list[ReplicaPoint | None]:
         [members] = await self._shards.run_on(

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from gateway.concurrency.grouped_calls import GroupedCalls
-from gateway.errors import CatalogUnavailable, ImageNotFound, InvalidAlias
+from gateway.errors import ImageNotFound, InvalidAlias
 from gateway.settings import Live, UrlCacheSettings
 from gateway.urls.resolver import UrlResolver
 
@@ -75,11 +75,13 @@ class Aliases:
         return await self._look_ups.run((alias, self.resolver.local.mark()))
 
     async def of_images(self, image_ids: Sequence[str]) -> Mapping[str, Collection[str]]:
-        """Return the aliases by which images were found last, and those that their rows have now. Raises nothing."""
+        """Return the aliases by which images were found last, and those that their rows have now.
+
+        Raises ``CatalogUnavailable``.
+        """
         found = {image_id: {self._aliases[image_id]} for image_id in image_ids if image_id in self._aliases}
-        with suppress(CatalogUnavailable):
-            for image_id, alias in (await self.aliases_of(image_ids)).items():
-                found.setdefault(image_id, set()).add(alias)
+        for image_id, alias in (await self.aliases_of(image_ids)).items():
+            found.setdefault(image_id, set()).add(alias)
         return found
 
     async def close(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 from psycopg2.extensions import Notify, make_dsn
 
 from gateway.catalog.change_feed import CHANNEL, TEST_PREFIX, ChangeFeed, Notifications
+from gateway.catalog.replay_positions import ReplayPositions
 from gateway.catalog.server_addresses import ServerAddresses
 from gateway.changes.change_log import Source
 from gateway.concurrency.background import background
@@ -42,9 +43,11 @@ class Changes(Recorder):
 
 
 @asynccontextmanager
-async def listening(dsn: str, changes: Changes, metrics: Metrics | None = None) -> AsyncIterator[None]:
+async def listening(
+    dsn: str, changes: Changes, metrics: Metrics | None = None, positions: ReplayPositions | None = None
+) -> AsyncIterator[None]:
     """Start a feed and wait until it listens."""
-    feed = ChangeFeed(ServerAddresses(dsn, 1), (metrics or Metrics()).catalog)
+    feed = ChangeFeed(ServerAddresses(dsn, 1), (metrics or Metrics()).catalog, positions)
     async with background("change-feed", feed.listen(changes)):
         await until(lambda: changes.starts == 1)
         yield
@@ -121,6 +124,34 @@ async def test_a_burst_of_changes_is_bounded_and_reported_while_the_caller_is_sl
         await until(lambda: changes.image_ids[-1] == "last")
     assert len(changes.image_ids) < 102_000
     assert changes.starts == 1
+
+
+async def test_changes_that_have_arrived_are_told_although_the_connection_is_lost_before_their_position_is_read(
+    postgres_dsn: str, made_table: ImagesTable
+) -> None:
+    class Stopped(Changes):
+        """Waits after the first changes."""
+
+        async def rows_changed(self, image_ids: Sequence[str]) -> None:
+            await super().rows_changed(image_ids)
+            is_lost.append(positions.is_lost())
+            if len(is_lost) == 1:
+                self.is_free.clear()
+
+    changes, positions, is_lost = Stopped(), ReplayPositions(are_told=True), list[bool]()
+    changes.is_free.clear()
+    end = "SELECT pg_terminate_backend(pid, 9000) FROM pg_stat_activity WHERE application_name = %s"
+    async with listening(postgres_dsn, changes, positions=positions):
+        sql = "SELECT pg_notify(%s, 'id-' || n) FROM generate_series(1, 6000) n"
+        await asyncio.to_thread(made_table.execute, sql, CHANNEL)
+        await until(lambda: changes.dropped)  # all have arrived
+        changes.is_free.set()
+        await until(lambda: is_lost and not positions.is_lost())
+        await asyncio.to_thread(made_table.execute, end, "image-gateway-changes")
+        changes.is_free.set()
+        await until(lambda: changes.starts == 2)
+    assert set(changes.image_ids) == {f"id-{number}" for number in range(1, 6001)}
+    assert is_lost[1:3] == [False, True], "no standby has the changes at an unknown position"
 
 
 async def test_changes_that_come_in_the_rhythm_of_the_heartbeats_are_heard(

@@ -264,6 +264,13 @@ async def test_a_setting_that_does_not_fit_the_tables_is_named_with_its_remedy(
             ),
             "the trigger sends cos_key, and the configured id of {} is id",
         ),
+        (
+            (
+                "ALTER TABLE {} DROP COLUMN is_public; "
+                "ALTER TABLE {} ADD is_public boolean GENERATED ALWAYS AS (length(cos_key) > 0) VIRTUAL"
+            ),
+            "the trigger sees no value of is_public of {}: a virtual column must be STORED",
+        ),
         ("", "the trigger does not watch mime_type"),
         (None, None),
     ],

@@ -151,9 +151,17 @@ def test_a_row_with_an_id_of_nine_thousand_bytes_can_be_updated_and_deleted(appl
 
 @pytest.mark.parametrize(
     ("wrong", "reason"),
-    [(settings(table="app.nowhere"), "does not exist"), (settings(key="cos_key"), "has no column cos_key")],
+    [
+        (settings(table="app.nowhere"), "does not exist"),
+        (settings(key="cos_key"), "has no column cos_key"),
+        (settings(public="seen"), "sees no value of the virtual column seen: .* STORED"),
+        (settings(id="seen"), "sees no value of the virtual column seen: .* STORED"),
+    ],
 )
-def test_missing_names_install_nothing(application: Application, wrong: PostgresSettings, reason: str) -> None:
+def test_names_that_no_trigger_can_watch_install_nothing(
+    application: Application, wrong: PostgresSettings, reason: str
+) -> None:
+    application.execute('ALTER TABLE app."Order" ADD seen boolean GENERATED ALWAYS AS (views > 0) VIRTUAL')
     application.execute(changes_sql(settings()))
     with pytest.raises(psycopg2.Error, match=reason):
         application.execute(changes_sql(wrong))

@@ -278,6 +278,18 @@ async def test_a_change_that_a_listed_gateway_is_not_known_to_have_heard_is_purg
     assert await purges.queue.due_at(A) is None, "it is purged twice at most"
 
 
+async def test_behind_a_full_list_there_may_be_a_gateway_that_has_not_heard(purges: Purges) -> None:
+    names = [f"gateway-{number}" for number in range(100)]
+    await listed(purges, "deaf")
+    purges.clock.now += 1
+    await listed(purges, *names)
+    for name in names:
+        purges.intake.replica = name
+        await purges.intake.add(["a"])
+    await purges.drain()
+    assert await purges.queue.due_at(A) == purges.clock.now + REPEAT_AFTER
+
+
 async def test_what_a_gateway_heard_of_an_earlier_change_is_not_known_of_the_next(purges: Purges) -> None:
     await listed(purges, "one", "two")
     for name in ("one", "two", "one"):

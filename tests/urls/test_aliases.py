@@ -7,9 +7,10 @@ import pytest
 
 from gateway.catalog.record import Rows
 from gateway.concurrency.clocks import boot_time
+from gateway.purge.target import Addresses, TargetUnavailable
 from gateway.settings import Live, UrlCacheSettings
 from gateway.urls.aliases import Aliases
-from tests.tier import Tier, record
+from tests.tier import RENDITIONS, Tier, record
 from tests.urls.test_resolver import SlowTable
 
 MAX_SIZE = 10
@@ -78,3 +79,13 @@ async def test_images_that_have_lost_their_alias_are_forgotten_in_the_end(tier: 
         assert await aliases.image_of("slug") == name
         hang(tier, name, None)
     assert sorted(await aliases.of_images(names)) == sorted(names[-MAX_SIZE:])
+
+
+async def test_a_purge_by_address_waits_until_the_aliases_of_its_images_can_be_read(
+    tier: Tier, aliases: Aliases
+) -> None:
+    hang(tier, "a", "slug")
+    tier.table.is_away = True
+    with pytest.raises(TargetUnavailable, match="the aliases of images cannot be read: no answer"):
+        await Addresses(("https://img.example.com",), RENDITIONS, aliases.of_images).of_images(["a"])
+    assert await Addresses((), RENDITIONS, aliases.of_images).of_images(["a"]) == {"a": []}

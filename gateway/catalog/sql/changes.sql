@@ -49,6 +49,12 @@ BEGIN
     IF missing IS NOT NULL THEN
         RAISE EXCEPTION 'the table % has no column %', images, missing;
     END IF;
+    SELECT string_agg(attname, ', ') INTO missing FROM pg_attribute
+        WHERE attrelid = images AND attname = ANY (watched || id_column) AND attgenerated = 'v';
+    IF missing IS NOT NULL THEN
+        RAISE EXCEPTION 'a trigger of % sees no value of the virtual column %: generate it as STORED, or list the columns '
+            'behind it in postgres.changes', images, missing;
+    END IF;
     SELECT COALESCE(string_agg(format('OLD.%I', column_name), ', '), 'OLD.*'),
            COALESCE(string_agg(format('NEW.%I', column_name), ', '), 'NEW.*') INTO before, after
         FROM unnest(watched) AS column_name;
