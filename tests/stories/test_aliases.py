@@ -7,6 +7,7 @@ import pytest
 from tests.access.credentials import ACCESS, bearer, link_query, token
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.paintings import POSTGRES, at, hang, paintings_table
+from tests.raw_client import exchange, statuses
 from tests.waiting import until
 
 ODD = ("plain", "shop/cat.png", "ai_generated/通义万相/x.png", "a b+c%d#e?f&g", "a//b/", "/leading", "x" * 850)
@@ -112,6 +113,9 @@ async def test_what_no_alias_can_be_is_a_400_without_a_query(gateway: RunningGat
     for path in ("/a/", "/a/a%00b", "/a/%ff", f"/a/{'x' * 851}"):
         answer = await gateway.get(path)
         assert (answer.status, answer.json()["code"]) == (400, "invalid_alias"), path
+    asks = b"GET /api/v1/images/-/access HTTP/1.0\r\nX-Original-URI: /a/\xff\r\n\r\n"
+    assert statuses(await exchange(gateway.ports.public, asks)) == [403]
+    assert gateway.sample("access_checks_total", result="forbidden") == 1, "and no fault of the gateway"
     assert gateway.sample("catalog_queries_total", result="missing") == 0
 
 
