@@ -135,13 +135,13 @@ class ImageHandler:
     counts: Counts
     streams: int = field(default=0, init=False)
 
-    def begin(self, head: RequestHead, image_id: str, context: RequestContext) -> Exchange:
-        """Return the request with the first decision. ``image_id`` must be valid."""
+    def begin(self, head: RequestHead, image_id: str, context: RequestContext, found: Found = NOTHING) -> Exchange:
+        """Return the request with the first decision. ``image_id`` must be valid, unless ``found.is_missing``."""
         query = head.query
         parameters = self.variant_requests.read(query, head.headers) if query else NO_PARAMETERS
         context.variant, context.is_negotiated = parameters.rendition, parameters.is_negotiated
         wanted = ImageRequest(head, image_id, parameters)
-        return Exchange(context, wanted, decide(wanted, NOTHING, self.memory, self.rules.value, time.time()))
+        return Exchange(context, wanted, decide(wanted, found, self.memory, self.rules.value, time.time()))
 
     def at_once(self, exchange: Exchange) -> Prepared | None:
         """Return the answer if it can be sent without awaiting anything, and count it, else None."""

@@ -1,5 +1,6 @@
 """Aliases: a text of the application is a further address of its image, with all that the image's own address has."""
 
+import itertools
 from collections.abc import AsyncIterator
 
 import pytest
@@ -59,11 +60,14 @@ async def test_access_is_checked_at_an_alias_as_at_an_id(gateway: RunningGateway
     link = f"?{link_query(at('my/cat'))}"
     assert (await gateway.get(at("my/cat") + link)).status == 200
     assert (await gateway.get(f"/i/mine{link}")).status == 401, "a link is for its address alone"
-    unknown, hidden = await gateway.get(at("nothing")), await gateway.get(at("my/cat"))
-    assert (unknown.status, unknown.json()["code"]) == (hidden.status, hidden.json()["code"])
-    for slug in ("nothing", "my/cat"):
-        answer = await gateway.get(access, headers={**bearer("no.valid.token"), "X-Original-URI": at(slug)})
-        assert answer.status == 401, "a bad credential does not learn which aliases there are"
+    for query, credentials in itertools.product(("", "?style=no-such"), ({}, bearer("no.valid.token"))):
+        told = []
+        for slug in "nothing", "my/cat":
+            shown = await gateway.get(at(slug) + query, headers=credentials)
+            checked = await gateway.get(access, headers={**credentials, "X-Original-URI": at(slug) + query})
+            told.append((shown.status, shown.json()["code"], checked.status))
+        assert told[0] == told[1], "neither a stranger nor a bad credential learns which aliases there are"
+        assert told[0][0] == (400 if query else 401 if credentials else 404)
     await hang(paintings, "cat", "/i/mine", public=True)
     answer = await gateway.get(access, headers={"X-Original-URI": "/i/mine"})
     assert answer.status == 403, "no address by alias"
