@@ -65,8 +65,10 @@ class ImageCalls:
         if self.aliases is None:
             raise RouteNotFound("postgres.columns.alias is not configured")
         head, context = head_of(request), request[REQUEST_CONTEXT]
+        alias = alias_in(head.path)
+        self.handler.check_place()  # before the look-up, whose time depends on the alias
         try:
-            image_id, found = await self.aliases.image_of(alias_in(head.path)), NOTHING
+            image_id, found = await self.aliases.image_of(alias), NOTHING
         except ImageNotFound:  # decided as an image that the caller may not see
             image_id, found = "", Found(is_missing=True)
         context.route, context.image_id = "alias", image_id or None

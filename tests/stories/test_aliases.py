@@ -1,15 +1,17 @@
 """Aliases: a text of the application is a further address of its image, with all that the image's own address has."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 
 import pytest
 
+from gateway_dev.cos_emulator.faults import Fault, Hang
 from tests.access.credentials import ACCESS, bearer, link_query, token
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.paintings import POSTGRES, at, hang, paintings_table
 from tests.raw_client import exchange, statuses
-from tests.waiting import until
+from tests.waiting import until, until_asked
 
 ODD = ("plain", "shop/cat.png", "ai_generated/通义万相/x.png", "a b+c%d#e?f&g", "a//b/", "/leading", "x" * 850)
 
@@ -71,6 +73,23 @@ async def test_access_is_checked_at_an_alias_as_at_an_id(gateway: RunningGateway
     await hang(paintings, "cat", "/i/mine", public=True)
     answer = await gateway.get(access, headers={"X-Original-URI": "/i/mine"})
     assert answer.status == 403, "no address by alias"
+
+
+async def test_in_overload_a_stranger_does_not_learn_which_aliases_there_are(
+    start_gateway: StartGateway, paintings: Images
+) -> None:
+    gateway = await start_gateway(postgres=POSTGRES, server={"max_streams": 1})
+    await hang(paintings, "shown", "shown")
+    await hang(paintings, "mine", "my/cat", owner="alice", public=False)
+    assert (await gateway.get(at("my/cat"), headers=bearer(token(sub="alice")))).status == 200
+    paintings.cos.faults.add(Fault(action=Hang(), times=None))
+    held = asyncio.create_task(gateway.get(at("shown")))
+    await until_asked(paintings.cos, "objects/shown.png")
+    for slug in "my/cat", "nothing":
+        refused = await gateway.get(at(slug))
+        assert (refused.status, refused.json()["code"]) == (503, "overloaded"), slug
+    held.cancel()
+    await asyncio.gather(held, return_exceptions=True)
 
 
 async def test_an_alias_that_moves_is_at_once_the_other_image(gateway: RunningGateway, paintings: Images) -> None:
