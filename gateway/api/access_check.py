@@ -62,18 +62,18 @@ class AccessCheck:
 
     async def _check(self, request: web.Request) -> tuple[Caller, Permission]:
         """Return the caller and their right to view the image, or the style that the original address names."""
-        text, address = request.match_info["image_id"], original_address(request.headers)
-        if text == OF_ALIAS and self.aliases is not None and address is not None and address.path.startswith(PATH):
-            try:
-                image_id = await self.aliases.image_of(alias_in(address.path))
-            except ImageNotFound as error:
-                raise refusal(self.lookup.caller_of(request, address)) from error
-        else:
-            image_id = parse_image_id(text)
+        text, address, aliases = request.match_info["image_id"], original_address(request.headers), self.aliases
+        if text != OF_ALIAS or aliases is None or address is None or not address.path.startswith(PATH):
+            aliases, image_id = None, parse_image_id(text)
             if address is None or not is_address_of(address.path, image_id):
                 address = Address(short_address(image_id), request.query)
         rendition = self.variant_requests.variant(address.query, request.headers).rendition
         caller = self.lookup.caller_of(request, address)
+        if aliases is not None:  # after all that does not depend on the image
+            try:
+                image_id = await aliases.image_of(alias_in(address.path))
+            except ImageNotFound as error:
+                raise refusal(caller) from error
         return caller, await self.lookup.check(caller, image_id, rendition)
 
 

@@ -135,13 +135,13 @@ class ImageHandler:
     counts: Counts
     streams: int = field(default=0, init=False)
 
-    def begin(self, head: RequestHead, image_id: str, context: RequestContext) -> Exchange:
-        """Return the request with the first decision. ``image_id`` must be valid."""
+    def begin(self, head: RequestHead, image_id: str, context: RequestContext, found: Found = NOTHING) -> Exchange:
+        """Return the request with the first decision. ``image_id`` must be valid, unless ``found.is_missing``."""
         query = head.query
         parameters = self.variant_requests.read(query, head.headers) if query else NO_PARAMETERS
         context.variant, context.is_negotiated = parameters.rendition, parameters.is_negotiated
         wanted = ImageRequest(head, image_id, parameters)
-        return Exchange(context, wanted, decide(wanted, NOTHING, self.memory, self.rules.value, time.time()))
+        return Exchange(context, wanted, decide(wanted, found, self.memory, self.rules.value, time.time()))
 
     def at_once(self, exchange: Exchange) -> Prepared | None:
         """Return the answer if it can be sent without awaiting anything, and count it, else None."""
@@ -157,14 +157,20 @@ class ImageHandler:
         self._sent(answer)
         return answer
 
+    def check_place(self) -> None:
+        """Raise ``Overloaded`` if ``max_streams`` images are being sent."""
+        if self.streams >= self.server.value.max_streams:
+            raise Overloaded(f"{self.streams} streams in flight")
+
     async def answer(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Send the image's bytes, a redirect to them, or an X-Accel-Redirect for nginx. Raises ``GatewayError``.
 
         A request beyond ``max_streams`` is refused at once (``Overloaded``), so that the requests in flight stay fast.
-        One that is refused anyway keeps its own error, which says that trying again is of no use.
+        A query that no address of an image has keeps its own error, which says that trying again is of no use. A denial
+        does not: it would tell an image that is cached here from an unknown id.
         """
-        if self.streams >= self.server.value.max_streams and not isinstance(exchange.decision, Refused):
-            raise Overloaded(f"{self.streams} streams in flight")
+        if not isinstance(exchange.decision, Refused) or exchange.decision.is_denial:
+            self.check_place()
         self.streams += 1
         try:
             while True:

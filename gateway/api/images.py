@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from gateway.access.policy import refusal
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.image_handler import ImageHandler
 from gateway.api.json_bodies import success
 from gateway.api.urls import CachedUrls, UrlHandler
 from gateway.catalog.image_id import parse_image_id
+from gateway.delivery.decision import NOTHING, Found
 from gateway.delivery.headers import CONTENT_SECURITY_POLICY, content_type_of
 from gateway.delivery.relay import relay
 from gateway.delivery.request_context import REQUEST_CONTEXT, head_of
@@ -65,12 +65,14 @@ class ImageCalls:
         if self.aliases is None:
             raise RouteNotFound("postgres.columns.alias is not configured")
         head, context = head_of(request), request[REQUEST_CONTEXT]
+        alias = alias_in(head.path)
+        self.handler.check_place()  # before the look-up, whose time depends on the alias
         try:
-            image_id = await self.aliases.image_of(alias_in(head.path))
-        except ImageNotFound as error:
-            raise refusal(self.lookup.caller_of(request)) from error
-        context.route, context.image_id = "alias", image_id
-        return await self.handler.answer(request, self.handler.begin(head, image_id, context))
+            image_id, found = await self.aliases.image_of(alias), NOTHING
+        except ImageNotFound:  # decided as an image that the caller may not see
+            image_id, found = "", Found(is_missing=True)
+        context.route, context.image_id = "alias", image_id or None
+        return await self.handler.answer(request, self.handler.begin(head, image_id, context, found))
 
     async def url(self, request: web.Request) -> web.StreamResponse:
         """Return the presigned URL for an address that the router had to decode. ``UrlHandler`` handles others."""

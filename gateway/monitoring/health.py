@@ -95,6 +95,10 @@ class Health:
         """The state at the last probe. Before the first probe, the state has no checks."""
         return Report(self._status(), self._states, self._reasons)
 
+    def seconds_of_stores(self) -> float:
+        """Return how long the last probes of Redis and Postgres took together, 0 before the first ones."""
+        return sum(self.seconds.get(name, 0.0) for name in _STORES)
+
     async def watch(self) -> None:
         """Probe every ``interval`` seconds until cancelled, so that the metric is current without requests."""
         while True:

@@ -133,6 +133,8 @@ class Site(web.BaseSite):
             if is_accepting:
                 self._accept(listener, _LAST_ACCEPTS)
             listener.close()  # at once: what comes between the two is reset
+        if self._connecting:  # for a turn of the loop or two; only then does the server know these connections
+            await asyncio.wait(self._connecting)
 
     def _start_accepting(self) -> None:
         if not self._is_accepting and not self._is_closed:

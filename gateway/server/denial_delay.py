@@ -19,8 +19,9 @@ class DenialDelay:
     Denying a private image takes microseconds if it is cached and milliseconds if not, and an unknown id needs Redis
     and Postgres again every few seconds: the response time would show which ids exist. So a denial is sent at a
     multiple of 25 ms after its request began, and not before the slowest denial of the last 10 s would have been sent
-    (at most 250 ms): while Postgres is slow, all denials are. A denial that takes longer than 250 ms is sent at the
-    next multiple.
+    (at most 250 ms): while Postgres is slow, all denials are. That no denial was slow may only mean that none needed
+    the stores, so their last probe counts like a denial. A denial that takes longer than 250 ms is sent at the next
+    multiple.
 
     The loop's timers run for whole milliseconds (``selectors.EpollSelector``), counted from the end of the work. With
     timers alone, the response time would have the same fraction of a millisecond as the work. So the last millisecond
@@ -33,9 +34,12 @@ class DenialDelay:
         now: Callable[[], float] = time.perf_counter,
         jitter: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        stores: Callable[[], float] = float,
     ) -> None:
+        """``stores`` returns the seconds that a look-up in Redis and Postgres may take, as far as is known."""
         self._now = now
         self._sleep = sleep
+        self._stores = stores
         self._jitter = jitter if jitter is not None else random.SystemRandom().random
         self._slowest = 1  # steps
         self._slowest_until = float("-inf")
@@ -54,4 +58,5 @@ class DenialDelay:
         own = int((now - started) / _STEP) + 1
         if own >= self._slowest or now >= self._slowest_until:
             self._slowest, self._slowest_until = min(own, _MAX_STEPS), now + _SLOWEST_LIFETIME
-        return started + max(own, self._slowest) * _STEP - now + self._jitter() * _JITTER
+        of_stores = min(int(self._stores() / _STEP) + 1, _MAX_STEPS)
+        return started + max(own, self._slowest, of_stores) * _STEP - now + self._jitter() * _JITTER

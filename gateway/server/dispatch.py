@@ -107,14 +107,20 @@ class Accounting:
 class Dispatch:
     """Handles every request of a port: id, handler, error response, metrics. ``direct`` is None on the admin port."""
 
-    def __init__(self, in_flight: InFlight, accounting: Accounting, direct: DirectHandlers | None = None) -> None:
+    def __init__(
+        self,
+        in_flight: InFlight,
+        accounting: Accounting,
+        direct: DirectHandlers | None = None,
+        denial_delay: DenialDelay | None = None,
+    ) -> None:
         self._requests = accounting.metrics.requests
         self._recent_errors = accounting.metrics.recent_errors
         self._in_flight = in_flight
         self._direct = direct
         self._fallback = direct.fallback if direct is not None else None
         self._client_address = accounting.client_address
-        self._denial_delay = DenialDelay()
+        self._denial_delay = denial_delay or DenialDelay()
         self._request_log = accounting.request_log
         # Pages of other sites may read responses of the public port, but none of the admin port.
         self._cors = CORS if direct is not None else {}

@@ -28,6 +28,7 @@ from gateway.api.urls import CachedUrls, UrlBatches
 from gateway.metrics.registry import VERSION
 from gateway.net.port import url_of
 from gateway.server.acceptor import ADMIN_KEEPALIVE, Endpoint
+from gateway.server.denial_delay import DenialDelay
 from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch
 from gateway.server.file_limit import ADMIN_CONNECTIONS, public_connections
 from gateway.server.host_guard import HostGuard, warn_if_open
@@ -109,7 +110,8 @@ def _public_port(service: Service, app: web.Application, inherited: Inherited) -
         reuse_port=server.reuse_port,
         inherited=inherited.public,
     )
-    return Port(app, Dispatch(requests.in_flight, accounting, direct), endpoint, handler_cancellation=True)
+    delay = DenialDelay(stores=service.diagnostics.health.seconds_of_stores)
+    return Port(app, Dispatch(requests.in_flight, accounting, direct, delay), endpoint, handler_cancellation=True)
 
 
 def _admin_port(service: Service, app: web.Application, inherited: Inherited) -> Port:

@@ -26,13 +26,14 @@ def alias_in(path: str) -> str:
 
     Raises ``InvalidAlias`` for anything else than 1 to 850 bytes without NUL.
     """
-    data = unquote_to_bytes(path.removeprefix(PATH))
-    if not 1 <= len(data) <= _LONGEST or b"\0" in data:
-        raise InvalidAlias
     try:
-        return data.decode()
-    except UnicodeDecodeError:
+        data = unquote_to_bytes(path.removeprefix(PATH))  # raises for a lone surrogate, a byte that was no UTF-8
+        alias = data.decode()
+    except UnicodeError:
         raise InvalidAlias from None
+    if not 1 <= len(data) <= _LONGEST or "\0" in alias:
+        raise InvalidAlias
+    return alias
 
 
 @dataclass(eq=False, slots=True)

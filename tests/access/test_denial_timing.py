@@ -5,9 +5,12 @@ import random
 import time
 from collections.abc import Callable, Mapping
 
+from psycopg2.extensions import make_dsn, parse_dsn
+
 from gateway_dev.database import ImageRow
 from tests.access.credentials import bearer, token
-from tests.conftest import Images, RunningGateway
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.valve import Valve
 
 # Of as many equal times, a chance of order outside of 0.2 to 0.8 is five standard deviations away: one in a million.
 GUESSES = 45
@@ -66,6 +69,20 @@ async def compare(gateway: RunningGateway, images: Images, path: str, caller: st
         for image_id, is_there in order:
             took[is_there].append(await seconds_of(gateway, path.format(image_id), headers, status))
         assert 0.2 < chance_of_order(took[True], took[False]) < 0.8, f"{path} {caller} cold: {is_cold}"
+
+
+async def test_a_denial_from_memory_takes_as_long_as_the_stores_did_at_the_last_probe(
+    start_gateway: StartGateway, images: Images, postgres_dsn: str
+) -> None:
+    """An unknown id would: without another denial before it, nothing else says how long that is."""
+    await images.add("private", owner="alice", public=False)
+    async with Valve.before(int(parse_dsn(postgres_dsn)["port"])) as valve:
+        dsn = make_dsn(postgres_dsn, host="127.0.0.1", port=valve.port)
+        gateway = await start_gateway(postgres={"dsn": dsn, "timeout": 0.5})
+        assert (await gateway.get("/i/private", headers=bearer(token(sub="alice")))).status == 200
+        valve.close()
+        await gateway.get("/readyz")
+        assert await seconds_of(gateway, "/i/private", {}, 404) > 0.24
 
 
 async def test_a_batch_with_errors_has_no_server_timing(gateway: RunningGateway, images: Images) -> None:

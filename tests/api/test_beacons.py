@@ -50,7 +50,7 @@ def padded(size: int) -> bytes:
 async def test_a_beacon_is_counted_and_answered_without_a_body(gateway: RunningGateway) -> None:
     for body, content_type in (
         (BEACON, "text/plain;charset=UTF-8"),
-        (BEACON, "text/plain"),
+        (BEACON, "Text/Plain ;x*"),
         (padded(MAX_BODY), "application/json"),
     ):
         answer = await send(gateway, body, content_type)
@@ -70,6 +70,8 @@ async def test_another_body_is_refused_and_counted_by_its_code(gateway: RunningG
         (padded(MAX_BODY + 1), "text/plain", 413, "payload_too_large", 1),
         (BEACON, "application/x-www-form-urlencoded", 415, "unsupported_media_type", 1),
         (BEACON, "text/plain2", 415, "unsupported_media_type", 2),
+        (BEACON, ";x*", 415, "unsupported_media_type", 3),
+        (BEACON, "(" * 1000, 415, "unsupported_media_type", 4),
     ):
         answer = await send(gateway, body, content_type)
         assert (answer.status, answer.json()["code"]) == (status, code)

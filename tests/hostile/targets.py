@@ -24,7 +24,7 @@ from gateway.delivery.accept import accepts_image
 from gateway.delivery.conditions_and_ranges import ByteRange, forwardable_conditions, plan_for
 from gateway.delivery.decision import ImageRequest
 from gateway.delivery.parameters import VariantRequests
-from gateway.errors import InvalidBeacon, InvalidImageId, InvalidRequest, PreconditionFailed
+from gateway.errors import InvalidAlias, InvalidBeacon, InvalidImageId, InvalidRequest, PreconditionFailed
 from gateway.net.bounded_http import ServiceUnavailable
 from gateway.net.http_fields import content_disposition
 from gateway.origin.origin_response import ObjectMetadata
@@ -36,6 +36,7 @@ from gateway.redis_entries.url_entries import EntryCodec, EntryMac
 from gateway.service.metrics import Metrics
 from gateway.settings import AccessSettings, CosSettings, Live, SignedLinksSettings, StyleSettings, VariantSettings
 from gateway.settings.sources import SettingsError, load_settings
+from gateway.urls.aliases import alias_in
 from tests.url_settings import url_cache
 
 SECRET = "a-secret-of-the-fuzzer-of-thirty-two-bytes-or-more"
@@ -118,8 +119,10 @@ def link_parameters(data: bytes) -> None:
 
 
 def original_uris(data: bytes) -> None:
-    """``X-Original-URI``: an address of the image or none, and no input is a valid signature."""
+    """``X-Original-URI``: an address of the image, of an alias or none, and no input is a valid signature."""
     uri, image_id = _words(data, 2)
+    with contextlib.suppress(InvalidAlias):
+        assert len(alias_in(uri).encode()) <= 850
     address = original_address(CIMultiDict({"X-Original-URI": uri}))
     if address is None or not is_address_of(address.path, image_id or "a"):
         return

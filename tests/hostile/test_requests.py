@@ -182,6 +182,8 @@ ODD: dict[str, bytes] = {
     "body-too-large": POST + b"Content-Length: 70000\r\n\r\n" + b"x" * 70_000,
     "body-said-to-be-gzip": POST + b"Content-Encoding: gzip\r\nContent-Length: 10\r\n\r\nnot gzip!!",
     "body-cut-short": POST + b"Content-Length: 99\r\n\r\n{",
+    "content-type-of-nonsense": b"POST /api/v1/monitoring/beacons HTTP/1.1\r\n" + HOST
+    + b"Content-Type: text/plain;x*\r\nContent-Length: 2\r\n\r\n{}",
     "cookie-of-nonsense": b"GET /i/- HTTP/1.1\r\n" + HOST + b'Cookie: =;;;"\\;session;=session="\xff";,\r\n\r\n',
     "authorization-of-nonsense": b"GET /i/- HTTP/1.1\r\n" + HOST + b"Authorization: Bearer \xff\xfe..\xff\r\n\r\n",
     "a-token-of-8000-bytes": b"GET /i/- HTTP/1.1\r\n" + HOST + b"Authorization: Bearer " + b"e" * 8000 + b"\r\n\r\n",

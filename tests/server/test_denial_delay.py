@@ -25,12 +25,15 @@ def test_fast_denials_take_the_same_time() -> None:
 
 
 def test_while_the_stores_are_slow_every_denial_is_slow() -> None:
-    clock = Clock(1000.0)
-    delay = DenialDelay(clock, jitter=float)
+    clock, probed = Clock(1000.0), [0.0]
+    delay = DenialDelay(clock, jitter=float, stores=lambda: probed[-1])
     assert response_after(delay, clock, 0.060) == 0.075
     assert response_after(delay, clock, 0.0001) == 0.075
     clock.now += 11
     assert response_after(delay, clock, 0.0001) == STEP
+    for seconds, response_time in (0.060, 0.075), (2.0, 0.25), (0.001, STEP):  # also if no denial was slow lately
+        probed.append(seconds)
+        assert response_after(delay, clock, 0.0001) == response_time
 
 
 def test_one_very_slow_denial_does_not_slow_the_others_down_for_long() -> None:

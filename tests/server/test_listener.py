@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -140,6 +141,15 @@ async def test_without_requests_in_flight_the_drain_ends_at_once(serving: Callab
         await connection.read_body(await connection.read_head())  # a connection that is kept alive
         began = time.monotonic()
     assert time.monotonic() - began < 30
+
+
+async def test_a_request_that_comes_at_the_moment_of_the_drain_is_answered(serving: Callable[..., Any]) -> None:
+    with ExitStack() as clients:
+        async with serving() as ports:
+            url = urlsplit(ports.public)
+            client = clients.enter_context(socket.create_connection((url.hostname, url.port), timeout=LIMIT))
+            client.send(b"GET /healthz HTTP/1.1\r\nHost: gateway\r\n\r\n")  # the loop does not run before the drain
+        assert client.recv(12) == b"HTTP/1.1 200"
 
 
 async def test_connections_that_wait_in_the_backlog_are_accepted_before_the_listener_closes() -> None:

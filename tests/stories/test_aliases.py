@@ -1,13 +1,17 @@
 """Aliases: a text of the application is a further address of its image, with all that the image's own address has."""
 
+import asyncio
+import itertools
 from collections.abc import AsyncIterator
 
 import pytest
 
+from gateway_dev.cos_emulator.faults import Fault, Hang
 from tests.access.credentials import ACCESS, bearer, link_query, token
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.paintings import POSTGRES, at, hang, paintings_table
-from tests.waiting import until
+from tests.raw_client import exchange, statuses
+from tests.waiting import until, until_asked
 
 ODD = ("plain", "shop/cat.png", "ai_generated/通义万相/x.png", "a b+c%d#e?f&g", "a//b/", "/leading", "x" * 850)
 
@@ -58,14 +62,34 @@ async def test_access_is_checked_at_an_alias_as_at_an_id(gateway: RunningGateway
     link = f"?{link_query(at('my/cat'))}"
     assert (await gateway.get(at("my/cat") + link)).status == 200
     assert (await gateway.get(f"/i/mine{link}")).status == 401, "a link is for its address alone"
-    unknown, hidden = await gateway.get(at("nothing")), await gateway.get(at("my/cat"))
-    assert (unknown.status, unknown.json()["code"]) == (hidden.status, hidden.json()["code"])
-    for slug in ("nothing", "my/cat"):
-        answer = await gateway.get(access, headers={**bearer("no.valid.token"), "X-Original-URI": at(slug)})
-        assert answer.status == 401, "a bad credential does not learn which aliases there are"
+    for query, credentials in itertools.product(("", "?style=no-such"), ({}, bearer("no.valid.token"))):
+        told = []
+        for slug in "nothing", "my/cat":
+            shown = await gateway.get(at(slug) + query, headers=credentials)
+            checked = await gateway.get(access, headers={**credentials, "X-Original-URI": at(slug) + query})
+            told.append((shown.status, shown.json()["code"], checked.status))
+        assert told[0] == told[1], "neither a stranger nor a bad credential learns which aliases there are"
+        assert told[0][0] == (400 if query else 401 if credentials else 404)
     await hang(paintings, "cat", "/i/mine", public=True)
     answer = await gateway.get(access, headers={"X-Original-URI": "/i/mine"})
     assert answer.status == 403, "no address by alias"
+
+
+async def test_in_overload_a_stranger_does_not_learn_which_aliases_there_are(
+    start_gateway: StartGateway, paintings: Images
+) -> None:
+    gateway = await start_gateway(postgres=POSTGRES, server={"max_streams": 1})
+    await hang(paintings, "shown", "shown")
+    await hang(paintings, "mine", "my/cat", owner="alice", public=False)
+    assert (await gateway.get(at("my/cat"), headers=bearer(token(sub="alice")))).status == 200
+    paintings.cos.faults.add(Fault(action=Hang(), times=None))
+    held = asyncio.create_task(gateway.get(at("shown")))
+    await until_asked(paintings.cos, "objects/shown.png")
+    for slug in "my/cat", "nothing":
+        refused = await gateway.get(at(slug))
+        assert (refused.status, refused.json()["code"]) == (503, "overloaded"), slug
+    held.cancel()
+    await asyncio.gather(held, return_exceptions=True)
 
 
 async def test_an_alias_that_moves_is_at_once_the_other_image(gateway: RunningGateway, paintings: Images) -> None:
@@ -112,6 +136,9 @@ async def test_what_no_alias_can_be_is_a_400_without_a_query(gateway: RunningGat
     for path in ("/a/", "/a/a%00b", "/a/%ff", f"/a/{'x' * 851}"):
         answer = await gateway.get(path)
         assert (answer.status, answer.json()["code"]) == (400, "invalid_alias"), path
+    asks = b"GET /api/v1/images/-/access HTTP/1.0\r\nX-Original-URI: /a/\xff\r\n\r\n"
+    assert statuses(await exchange(gateway.ports.public, asks)) == [403]
+    assert gateway.sample("access_checks_total", result="forbidden") == 1, "and no fault of the gateway"
     assert gateway.sample("catalog_queries_total", result="missing") == 0
 
 

@@ -16,6 +16,7 @@ from gateway_dev.cos_emulator.content import SyntheticContent
 from gateway_dev.cos_emulator.faults import Fault, Hang
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImageRow
+from tests.access.credentials import bearer, token
 from tests.conftest import BUCKET, Images, StartGateway
 from tests.processes import GatewayProcess, gateway_process
 from tests.stories.content import SMALL
@@ -96,11 +97,13 @@ async def test_requests_beyond_max_streams_are_answered_with_503_while_health_an
     gateway = await start_gateway(server={"max_streams": 2})
     for image_id in "ab":
         await images.add(image_id, SMALL)
+    await images.add("private", owner="alice", public=False)
     await gateway.get("/i/b")  # in memory from here on
+    assert (await gateway.get("/i/private", headers=bearer(token(sub="alice")))).status == 200
     cos.faults.add(Fault(action=Hang(), times=None))
     held = [asyncio.create_task(gateway.get("/i/a")) for _ in range(2)]
     await until_counted(gateway.registry, "coalesced_requests_total")
-    for image_id in "ab":
+    for image_id in "a", "b", "private", "unknown":  # a stranger learns nothing about the last two
         refused = await gateway.get(f"/i/{image_id}")
         assert (refused.status, refused.json()["code"]) == (503, "overloaded")
         assert int(refused.headers["Retry-After"]) >= 1
