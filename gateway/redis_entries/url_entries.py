@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, NewType
 
 from gateway.catalog.record import ImageRecord
 from gateway.concurrency.time_limits import TimeSlices, in_groups
-from gateway.presign.signer import BACKDATE, Authorization, PresignedUrl, SignedImage, Signer, shared_second
+from gateway.presign.signer import Authorization, PresignedUrl, SignedImage, Signer, shared_second
 from gateway.presign.style_variants import ImageVariant
 from gateway.presign.url_lifetime import Lifetime
 from gateway.redis_connection.guarded_client import CacheUnavailable, Command
@@ -257,7 +257,7 @@ class UrlEntries:
                 attempts=shard.attempts,
                 dead=shard.dead,
                 entries=[shard.entry(variant) for variant in own],
-                latest_end=math.ceil(now) + BACKDATE + self.lifetime.ttl,
+                latest_end=self.lifetime.latest_end(now),
                 now=now,
                 index_life=INDEX_LIFE,
                 rows=rows,

@@ -60,7 +60,7 @@ class RefreshBatch:
             header, last_access = headers[variant], used[variant].last_access
             if last_access is None or last_access < now - self.settings.value.idle_after:
                 idle.append(variant)
-            elif header.expires_at is not None and (due := self.urls.lifetime.fresh_until(header.expires_at)) > now:
+            elif (due := self.urls.lifetime.fresh_until(header.expires_at, now)) > now:
                 fresh[variant] = due
             elif not self.urls.signer.renditions.value.has(variant.rendition):
                 idle.append(variant)
