@@ -83,7 +83,7 @@ class OnDemandRefresh:
             image = image.as_unread()
         there = found.get(variant, EntryLookUp())
         if is_read or (there.image is not None and there.image.record == record):
-            await resolver.keep([Made(image, there.tombstone)], mark)
+            await resolver.keep([Made(image, there)], mark)
         else:  # Redis has no row, or another: the image may have changed without a notification to this gateway
             resolver.keep_local(image, mark)
         return image
