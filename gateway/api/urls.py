@@ -13,7 +13,7 @@ from gateway.concurrency.time_limits import TimeSlices
 from gateway.delivery.headers import CORS
 from gateway.delivery.prepared_response import Prepared, PreparedResponse, fields
 from gateway.delivery.request_context import REQUEST_CONTEXT
-from gateway.errors import GatewayError, ImageNotFound, InvalidRequest
+from gateway.errors import CredentialsExpired, GatewayError, ImageNotFound, InvalidRequest
 from gateway.presign.public_url import PublicUrls
 from gateway.presign.signer import AuthorizedImage, PresignedUrl, SignedImage
 from gateway.presign.style_variants import ImageVariant
@@ -72,7 +72,11 @@ class UrlBatches:
                 errors[image_id] = result.code
                 continue
             self.usage.accessed(image_id)
-            presigned = self.public_urls.presign(result.image)
+            try:
+                presigned = self.public_urls.presign(result.image)
+            except CredentialsExpired as error:
+                errors[image_id] = error.code
+                continue
             found[image_id] = {
                 "url": presigned.url,
                 "expires_at": presigned.expires_at,

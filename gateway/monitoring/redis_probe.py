@@ -117,7 +117,7 @@ class RedisProbe:
 
         entries = [own("a"), own("b")]
         sets, used, now = {name: own(name) for name in _SETS}, own("used"), math.ceil(time.time())
-        row = EntryRow(b"%d probe" % (now + _LIFE), seen=b"", usable_for=_LIFE, word=_WORD, due="")
+        row = EntryRow(b"%d probe" % (now + _LIFE), seen=b"", foreign=b"", usable_for=_LIFE, word=_WORD, due="")
         return [
             ("MGET", *entries),
             KEEP_ENTRIES.command(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CredentialsExpired
 from gateway.net.http_fields import content_disposition, is_image
+from gateway.presign.credentials import Credentials
 from gateway.presign.signer import AuthorizedImage, PresignedUrl, SignedImage, Signer
 
 _MOST_KEPT = 4096
@@ -41,7 +42,7 @@ class PublicUrls:
     signer: Signer
     is_usable: Callable[[PresignedUrl], bool] = lambda _: True
     strict_buckets: Collection[str] = ()
-    _made: "OrderedDict[tuple[str, str, str | None, str | None, bool], PresignedUrl]" = field(
+    _made: "OrderedDict[tuple[Credentials, str, str, str | None, str | None, bool], PresignedUrl]" = field(
         default_factory=OrderedDict, init=False
     )
 
@@ -57,7 +58,8 @@ class PublicUrls:
             and renditions.get(name).width is not None
             and not renditions.withholds_original(name, image_is_public=record.public)
         )
-        key = (image.presigned.url, method, download, record.content_type, ignores_errors)
+        credentials = self.signer.credentials_of(record.bucket)
+        key = (credentials, image.presigned.url, method, download, record.content_type, ignores_errors)
         made = self._made.get(key)
         if made is None:
             content_type = self._type_of(record, name)
@@ -83,10 +85,6 @@ class PublicUrls:
         if name is None or record.bucket in self.strict_buckets:
             return True
         return not self.signer.renditions.value.withholds_original(name, image_is_public=record.public)
-
-    def forget(self) -> None:
-        """Forget all signed URLs, because the credentials have changed."""
-        self._made.clear()
 
     def _type_of(self, record: ImageRecord, rendition: str | None) -> str:
         """Return the type of the rendition's format, else the row's, else that of the key's extension."""

@@ -112,8 +112,17 @@ class Lifetime:
         """Return whether the URL may be used at ``now``: not before it begins, if a clock that ran ahead signed it."""
         return presigned.signed_at - BACKDATE <= now <= presigned.expires_at - self.margin(presigned)
 
-    def fresh_until(self, expires_at: float) -> float:
-        """Return the earliest time at which a URL with that end may be due for renewal. Until that time it is fresh."""
+    def latest_end(self, now: float) -> int:
+        """Return the latest end of a URL signed by ``now``. Only a clock that ran ahead gives a URL a later end."""
+        return math.ceil(now) + BACKDATE + self.ttl
+
+    def fresh_until(self, expires_at: int | None, now: float) -> float:
+        """Return the earliest time at which a URL with that end may be due for renewal. Until that time it is fresh.
+
+        Without a URL, or for an end that no URL signed by ``now`` has, the renewal is due ``now``.
+        """
+        if expires_at is None or expires_at > self.latest_end(now):
+            return now
         return expires_at - min(self.prerefresh.value.threshold, self.ttl) - 2 * _SPREAD * self.ttl
 
     def due_at(self, presigned: PresignedUrl, hits: float = 0) -> float:

@@ -10,6 +10,7 @@ class EntryRow(NamedTuple):
 
     value: of the entry.
     seen: the tombstone that its writer found before it read the row, or empty.
+    foreign: the value that its writer found then and could not use, or empty.
     usable_for: for how many seconds it may be used.
     word: of the variant, in the indexes and the refresh queue.
     due: when its renewal is due (Unix seconds), or "" for no renewal.
@@ -17,6 +18,7 @@ class EntryRow(NamedTuple):
 
     value: bytes
     seen: bytes
+    foreign: bytes
     usable_for: float
     word: str
     due: float | str
@@ -30,6 +32,8 @@ class EntryRow(NamedTuple):
 #
 # A row that was read before its image was dropped is not written after the drop. It also does not replace the entry of
 # a writer that read the row after the drop: an entry that replaces a tombstone carries it behind a line break.
+#
+# A foreign value is replaced, whatever end it has, if it is the value that the writer found before it read the row.
 KEEP_ENTRIES: Final = Script(
     keys="used expiry queue attempts dead *entries",
     arguments="latest_end now index_life",
@@ -41,7 +45,7 @@ for i, key in ipairs(entries) do
     local value, ends = row.value, tonumber(string.match(row.value, '^(%d+) '))
     local there = redis.pcall('GET', key)
     local may = true
-    if type(there) == 'string' then
+    if type(there) == 'string' and there ~= row.foreign then
         if string.sub(there, 1, 1) == '-' then
             may = there == row.seen
         else
@@ -69,22 +73,6 @@ for i, key in ipairs(entries) do
 end
 redis.call('EXPIRE', expiry, index_life)
 redis.call('EXPIRE', used, index_life)
-""",
-)
-
-# Delete a foreign value, or leave the tombstone that it carries, unless it was replaced since it was read.
-DROP_IF_SAME: Final = Script(
-    keys="key",
-    arguments="value milliseconds",
-    body=r"""
-if redis.call('GET', key) == value then
-    local dropped = string.match(value, '\n(%-%x+)$')
-    if dropped then
-        redis.call('SET', key, dropped, 'PX', milliseconds)
-    else
-        redis.call('DEL', key)
-    end
-end
 """,
 )
 

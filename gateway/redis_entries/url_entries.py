@@ -15,12 +15,12 @@ from typing import Any, Final, NamedTuple, NewType
 
 from gateway.catalog.record import ImageRecord
 from gateway.concurrency.time_limits import TimeSlices, in_groups
-from gateway.presign.signer import BACKDATE, Authorization, PresignedUrl, SignedImage, Signer, shared_second
+from gateway.presign.signer import Authorization, PresignedUrl, SignedImage, Signer, shared_second
 from gateway.presign.style_variants import ImageVariant
 from gateway.presign.url_lifetime import Lifetime
 from gateway.redis_connection.guarded_client import CacheUnavailable, Command
 from gateway.redis_connection.shards import Shard, Shards, encode_variant
-from gateway.redis_entries.entry_scripts import DROP_ENTRIES, DROP_IF_SAME, KEEP_ENTRIES, EntryRow
+from gateway.redis_entries.entry_scripts import DROP_ENTRIES, KEEP_ENTRIES, EntryRow
 from gateway.redis_entries.usage_store import INDEX_LIFE
 from gateway.settings import Live
 
@@ -42,7 +42,7 @@ _DROPPED_AT_ONCE: Final = 200
 _KEPT_AT_ONCE: Final = 100
 # Between an entry and the tombstone it took the place of: its JSON has no line break.
 _TOMBSTONE_MARK: Final = b"\n"
-_CARRIED: Final = re.compile(rb"\n(-[0-9a-f]+)\Z")  # by a foreign value, as the scripts find it
+_CARRIED: Final = re.compile(rb"\n(-[0-9a-f]+)\Z")  # by any value, as the script finds it
 _MOST_DIGITS: Final = 12  # of the end of a URL: other programs can write to Redis
 
 
@@ -145,27 +145,29 @@ class EntryCodec:
         return b"%b\0%b\0%b %b" % (encode_variant(variant).encode(), rule, end, body)
 
 
-class Made(NamedTuple):
-    """An image with a new URL, and the tombstone (mark of a drop) that Redis had before its row was read (``seen``)."""
-
-    image: SignedImage
-    seen: Tombstone = NO_TOMBSTONE
-
-
 class EntryLookUp(NamedTuple):
     """The result of looking a cached URL up in Redis.
 
-    image: None when there is no entry, when the image was dropped recently, or when the value ``is_foreign``.
-    tombstone: of the image's last drop, under the key or in the entry. ``keep``, which writes an entry after this
-    look-up, needs it.
+    image: None when there is no entry, when the image was dropped recently, or when the value is ``foreign``.
+    tombstone: of the image's last drop, under the key or in the entry.
     expires_at: the end that the value claims, also a foreign one. None when there is no entry.
-    is_foreign: another program wrote the value, or a gateway with another secret, release or configuration.
+    foreign: the value of another program, or of a gateway with another secret, release or configuration. Else None.
     """
 
     image: SignedImage | None = None
     tombstone: Tombstone = NO_TOMBSTONE
     expires_at: int | None = None
-    is_foreign: bool = False
+    foreign: bytes | None = None
+
+
+_NOTHING: Final = EntryLookUp()
+
+
+class Made(NamedTuple):
+    """An image with a new URL, and what Redis had before its row was read (``there``)."""
+
+    image: SignedImage
+    there: EntryLookUp = _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,33 +192,16 @@ class UrlEntries:
     with_links: bool = False
     tombstone_ttl: float = 30.0
 
-    @property
-    def _tombstone_life(self) -> int:
-        return int(self.tombstone_ttl * 1000)
-
     async def find(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, EntryLookUp]:
         """Return the cached entries of ``variants``.
 
-        A foreign value is removed, to be replaced by an entry. The tombstone in it stays: a gateway of another release
-        or configuration may have replaced that tombstone, and a slower writer may have read the row before.
+        A foreign value stays until ``keep`` replaces it: while no row can be read, the gateways that wrote it use it.
         """
-        answers = await self._read(variants)
         found: dict[ImageVariant, EntryLookUp] = {}
-        garbage: dict[ImageVariant, bytes] = {}
         slices = TimeSlices()
-        for variant, answer in answers.items():
+        for variant, answer in (await self._read(variants)).items():
             await slices.pause()
-            found[variant] = there = self._trusted(variant, answer)
-            if answer is not None and there.is_foreign:
-                garbage[variant] = answer
-        if garbage:  # a Redis that takes no writes still answers reads, so whether this works does not matter
-            await self.shards.run_split(
-                garbage,
-                lambda shard, own: [
-                    DROP_IF_SAME.command(key=shard.entry(each), value=garbage[each], milliseconds=self._tombstone_life)
-                    for each in own
-                ],
-            )
+            found[variant] = self._trusted(variant, answer)
         return found
 
     async def read_headers(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, EntryLookUp]:
@@ -226,9 +211,10 @@ class UrlEntries:
     async def keep(self, made: Sequence[Made], hits: Mapping[ImageVariant, float] = _NO_HITS) -> None:
         """Keep each image for as long as its URL may be used, unless the entry there is good and ends later.
 
-        An image dropped since its row was read is not kept. The images kept are indexed and queued for their renewal in
-        the same step, images with more ``hits`` for an earlier one. Raises ``CacheUnavailable`` after the other shards
-        are written, if the server of a shard fails.
+        A foreign value is replaced if it is still the value from before the row was read. An image dropped since then
+        is not kept. The images kept are indexed and queued for their renewal in the same step, images with more
+        ``hits`` for an earlier one. Raises ``CacheUnavailable`` after the other shards are written, if the server of a
+        shard fails.
         """
         now = self.now()
         for some in in_groups(made, _KEPT_AT_ONCE):
@@ -246,10 +232,11 @@ class UrlEntries:
             rows: list[EntryRow] = []
             for variant in own:
                 await slices.pause()
-                image, seen = by_variant[variant]
+                image, there = by_variant[variant]
                 usable_for = image.presigned.expires_at - self.lifetime.margin(image.presigned) - math.ceil(now)
                 due = self.lifetime.due_at(image.presigned, hits.get(variant, 0)) if self.renews else ""
-                rows.append(EntryRow(self.codec.encode(image), seen, usable_for, encode_variant(variant), due))
+                value, word = self.codec.encode(image), encode_variant(variant)
+                rows.append(EntryRow(value, there.tombstone, there.foreign or b"", usable_for, word, due))
             keeping = KEEP_ENTRIES.command(
                 used=shard.used,
                 expiry=shard.expiry,
@@ -257,7 +244,7 @@ class UrlEntries:
                 attempts=shard.attempts,
                 dead=shard.dead,
                 entries=[shard.entry(variant) for variant in own],
-                latest_end=math.ceil(now) + BACKDATE + self.lifetime.ttl,
+                latest_end=self.lifetime.latest_end(now),
                 now=now,
                 index_life=INDEX_LIFE,
                 rows=rows,
@@ -292,7 +279,7 @@ class UrlEntries:
                 dead=shard.dead,
                 entries=[shard.entry(variant) for variant in own],
                 tombstone=tombstone,
-                milliseconds=self._tombstone_life,
+                milliseconds=int(self.tombstone_ttl * 1000),
                 rows=[(encode_variant(variant),) for variant in own],
             )
             return [replacing, ("UNLINK", *{shard.metadata(variant.image_id) for variant in own})]
@@ -324,13 +311,8 @@ class UrlEntries:
         except ValueError:
             image = None
         if image is None or (image.record.links_killed is None and self.with_links):
-            carried = _CARRIED.search(answer)
-            seen = Tombstone(carried[1]) if carried is not None else NO_TOMBSTONE
-            return EntryLookUp(None, seen, _header_of(answer).expires_at, is_foreign=True)
+            return _header_of(answer)._replace(foreign=answer)
         return EntryLookUp(image, Tombstone(tombstone), image.presigned.expires_at)
-
-
-_NOTHING: Final = EntryLookUp()
 
 
 def _header_of(answer: bytes | None) -> EntryLookUp:
@@ -338,5 +320,6 @@ def _header_of(answer: bytes | None) -> EntryLookUp:
         return _NOTHING
     if answer.startswith(b"-"):
         return EntryLookUp(tombstone=Tombstone(answer))
-    end, tombstone = answer.partition(b" ")[0], answer.partition(_TOMBSTONE_MARK)[2]
-    return EntryLookUp(None, Tombstone(tombstone), int(end) if end.isdigit() and len(end) < _MOST_DIGITS else None)
+    end, carried = answer.partition(b" ")[0], _CARRIED.search(answer)
+    tombstone = Tombstone(carried[1]) if carried is not None else NO_TOMBSTONE
+    return EntryLookUp(None, tombstone, int(end) if end.isdigit() and len(end) < _MOST_DIGITS else None)

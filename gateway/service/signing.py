@@ -53,7 +53,6 @@ class Signing:
                 def apply() -> None:
                     self.opened.swap(successor)
                     self.credentials.replace(self.opened.value)
-                    self.public_urls.forget()
 
                 yield apply
         finally:

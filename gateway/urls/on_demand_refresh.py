@@ -41,8 +41,8 @@ class OnDemandRefresh:
     async def refresh_refused(self, refused: SignedImage, cos_time: float | None) -> SignedImage:
         """Return the image with another URL, after COS refused its URL at ``cos_time``, as in ``correct_clock``.
 
-        The record of ``refused`` is used when Postgres does not answer, unless the image has changed since. Raises what
-        ``refresh`` raises.
+        The record of ``refused`` is used when Postgres does not answer, unless the image has changed since. Redis then
+        gets the URL only in place of the same record. Raises what ``refresh`` raises.
         """
         correct_clock(self._clock, self._resolver, cos_time)
         variant = ImageVariant(refused.record.image_id, refused.rendition)
@@ -81,7 +81,11 @@ class OnDemandRefresh:
         image = resolver.urls.sign(record, variant.rendition, read_at, fresh=True)
         if not is_read:
             image = image.as_unread()
-        await resolver.keep([Made(image, found.get(variant, EntryLookUp()).tombstone)], mark)
+        there = found.get(variant, EntryLookUp())
+        if is_read or (there.image is not None and there.image.record == record):
+            await resolver.keep([Made(image, there)], mark)
+        else:  # Redis has no row, or another: the image may have changed without a notification to this gateway
+            resolver.keep_local(image, mark)
         return image
 
     async def _was_just_renewed(self, variant: ImageVariant, newest: SignedImage, refused: SignedImage | None) -> bool:

@@ -11,7 +11,7 @@ from gateway.concurrency.time_limits import TimeSlices
 from gateway.errors import CatalogUnavailable, CredentialsExpired
 from gateway.presign.style_variants import ImageVariant
 from gateway.presign.url_lifetime import CheckedSigner
-from gateway.redis_entries.url_entries import Made, Tombstone, UrlEntries
+from gateway.redis_entries.url_entries import EntryLookUp, Made, UrlEntries
 from gateway.redis_entries.usage_store import UsageStore
 from gateway.redis_queue.leased_queue import Claim, LeasedQueue
 from gateway.settings import Live, UrlPrerefreshSettings
@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 
 _POSTPONED_FOR: Final = 5.0  # seconds
 
-# A variant to renew, and the tombstone of its entry.
-_Work: TypeAlias = tuple[ImageVariant, Tombstone]
+# A variant to renew, and the header of its entry.
+_Work: TypeAlias = tuple[ImageVariant, EntryLookUp]
 _Results: TypeAlias = "Counter[str]"
 
 
@@ -60,12 +60,12 @@ class RefreshBatch:
             header, last_access = headers[variant], used[variant].last_access
             if last_access is None or last_access < now - self.settings.value.idle_after:
                 idle.append(variant)
-            elif header.expires_at is not None and (due := self.urls.lifetime.fresh_until(header.expires_at)) > now:
+            elif (due := self.urls.lifetime.fresh_until(header.expires_at, now)) > now:
                 fresh[variant] = due
             elif not self.urls.signer.renditions.value.has(variant.rendition):
                 idle.append(variant)
             else:
-                work.append((variant, header.tombstone))
+                work.append((variant, header))
         await self.queue.schedule(fresh, only_if_queued=True)
         await self.queue.remove(idle)
         results = Counter(fresh=len(fresh), idle=len(idle))
@@ -84,7 +84,7 @@ class RefreshBatch:
         gone: list[str] = []
         expired: list[ImageVariant] = []
         slices = TimeSlices()
-        for variant, tombstone in work:
+        for variant, there in work:
             await slices.pause()
             if (reason := rows.unusable.get(variant.image_id)) is not None:
                 results[await self._fail(variant, reason)] += 1
@@ -92,7 +92,7 @@ class RefreshBatch:
                 gone.append(variant.image_id)
             else:
                 try:
-                    made.append(Made(self.urls.sign(record, variant.rendition, read_at), tombstone))
+                    made.append(Made(self.urls.sign(record, variant.rendition, read_at), there))
                 except CredentialsExpired:
                     expired.append(variant)
         await self.shared.keep(made, hits)

@@ -263,7 +263,7 @@ class UrlResolver:
             there = found.get(look_up.variant, _NOT_FOUND)
             results[look_up] = result = self._result_for(look_up, records.get(look_up.variant.image_id), there, read_at)
             if isinstance(result, Resolved):
-                made[look_up.variant] = Made(result.image, there.tombstone)
+                made[look_up.variant] = Made(result.image, there)
             elif isinstance(result, ImageNotFound):
                 self.local.put_unknown(look_up.variant, mark, began)
         await self.keep(list(made.values()), mark)
@@ -300,7 +300,7 @@ class UrlResolver:
                 usable[variant] = there.image
                 results["hit"] += 1
             else:
-                results["foreign" if there.is_foreign else "miss"] += 1
+                results["foreign" if there.foreign is not None else "miss"] += 1
         for result, count in results.items():
             if count:
                 self.metrics.url_cache_lookups.add(("redis", result), count)

@@ -105,7 +105,7 @@ async def test_an_entry_that_is_kept_while_its_image_is_dropped_stays_queued(tie
     await tier.cache.drop(["a"])
     [found] = (await tier.cache.find([A])).values()
     signed = signed_image(record(), tier.signer.sign(record()), None, int(tier.clock()))
-    await tier.cache.keep([Made(signed, found.tombstone)])
+    await tier.cache.keep([Made(signed, found)])
     assert (await tier.cache.find([A]))[A].image is not None
     assert await tier.queue.due_at(A) is not None
     assert await tier.usage.cached(tier.clock(), 900) == (1, 0)

@@ -1,5 +1,6 @@
 """Invalid values in Redis fail no request, block no batch, and are repaired."""
 
+import asyncio
 import math
 from collections import Counter
 
@@ -10,6 +11,7 @@ from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_entries.usage_store import Usage
 from gateway.redis_queue.leased_queue import DeadEntry
+from tests.limits import LIMIT
 from tests.tier import NOW, Tier
 from tests.urls.test_refresh_batch import drained, keep
 
@@ -26,6 +28,14 @@ async def test_an_invalid_image_id_does_not_block_its_batch(tier: Tier, redis_cl
     assert await drained(tier) == Counter(renewed=1)
     assert redis_client.zrange(QUEUE, 0, -1) == [b"a"]
     assert {word for ids in tier.table.queries for word in ids} == {"a"}
+
+
+async def test_an_entry_whose_end_is_beyond_that_of_any_url_is_renewed(tier: Tier, redis_client: "redis.Redis") -> None:
+    await keep(tier, "a")
+    tier.clock.now += 3000
+    redis_client.set("image:url:a", b"99999999999 {}", ex=60)
+    async with asyncio.timeout(LIMIT):
+        assert await drained(tier) == Counter(renewed=1)
 
 
 async def test_an_infinite_time_is_not_returned_and_is_due_now(tier: Tier, redis_client: "redis.Redis") -> None:

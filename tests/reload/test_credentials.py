@@ -13,6 +13,7 @@ from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.reload.proofs import proves
+from tests.waiting import until
 
 OTHER_ID, OTHER_KEY = "AKIDOTHER", "the-other-secret-key"
 BUCKET_2 = "archive-1250000000"
@@ -80,6 +81,21 @@ async def test_another_source_signs_and_the_old_one_is_no_longer_asked(
     await gateway.reload(cos={"credentials": None})
     assert await signer_of(gateway, "a") == "AKIDEXAMPLE"
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("credentials-")]
+
+
+@pytest.mark.usefixtures("other_key")
+async def test_clients_get_no_url_of_a_key_that_its_source_has_replaced(
+    start_gateway: StartGateway, images: Images, tmp_path: Path
+) -> None:
+    file = tmp_path / "cos.json"
+    file.write_text(json.dumps({"secret_id": "AKIDEXAMPLE", "secret_key": "the-secret-key-of-the-emulator"}))
+    source = {"source": "file", "path": str(file)}
+    gateway = await start_gateway(redis={"entry_key": ENTRY_KEY}, cos={"credentials": source})
+    await images.add("a")
+    assert await signer_of(gateway, "a") == "AKIDEXAMPLE"
+    file.write_text(json.dumps({"secret_id": OTHER_ID, "secret_key": OTHER_KEY}))
+    await until(lambda: gateway.sample("credentials_refresh_total", result="refreshed") == 2)
+    assert await signer_of(gateway, "a") == OTHER_ID
 
 
 async def test_a_source_that_gives_nothing_refuses_the_whole_reload(

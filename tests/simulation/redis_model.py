@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from gateway.redis_entries.entry_scripts import DROP_ENTRIES, DROP_IF_SAME, KEEP_ENTRIES, EntryRow
+from gateway.redis_entries.entry_scripts import DROP_ENTRIES, KEEP_ENTRIES, EntryRow
 from tests.simulation.loop import Process
 from tests.simulation.network import Link, Network
 from tests.simulation.purge_model import MODEL, PurgeData
@@ -102,18 +102,11 @@ class Redis:
             for key in keys[4:]:
                 self._values[key] = (tombstone, self.now() + milliseconds / 1000)
             return None
-        if script == DROP_IF_SAME.lua:
-            value, milliseconds = values
-            if self.get(keys[0]) == value:
-                del self._values[keys[0]]
-                if carried := _DROPPED.search(value):
-                    self._values[keys[0]] = (carried[1], self.now() + milliseconds / 1000)
-            return None
         raise LookupError(script)
 
     def _keep(self, key: str, row: EntryRow, latest: float) -> None:
         there, entry, seen = self.get(key), row.value, row.seen
-        if there is not None:
+        if there is not None and there != row.foreign:
             if there.startswith(b"-"):
                 if there != seen:
                     return

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 import redis
 
-from gateway.redis_entries.entry_scripts import DROP_ENTRIES, DROP_IF_SAME, KEEP_ENTRIES, EntryRow
+from gateway.redis_entries.entry_scripts import DROP_ENTRIES, KEEP_ENTRIES, EntryRow
 from gateway.redis_queue.purge_queue import PurgeQueue
 from tests.simulation.purge_model import PurgeData
 from tests.simulation.purge_model import PurgeQueue as QueueModel
@@ -17,33 +17,27 @@ from tests.tier import Tier
 _SETS = {name: name for name in ("expiry", "queue", "attempts", "dead")}
 _NOW = 1_700_000_000.0
 _TOMBSTONES = (b"", b"-aa", b"-bb")
+_FOREIGN = (b"", b"1700000200 x", b"1700000200 x\n-aa", b"1700000200 x\n-bb")
 
 
 def _command(random: Random) -> tuple[Any, ...]:
     keys = random.sample(["image:url:a", "image:url:b"], random.choice((1, 2)))
-    match random.randrange(4):
-        case 0:
-            tombstone, rows = random.choice(_TOMBSTONES[1:]), [(key,) for key in keys]
-            call = DROP_ENTRIES.command(**_SETS, entries=keys, tombstone=tombstone, milliseconds=60_000, rows=rows)
-        case 1:
-            foreign = (f"{int(_NOW) + 100} x{mark}".encode() for mark in ("", "\n-aa", "\n-bb"))
-            value = random.choice((*_TOMBSTONES[1:], *foreign))
-            call = DROP_IF_SAME.command(key=keys[0], value=value, milliseconds=60_000)
-        case _:
-            ends = [int(_NOW) + random.choice((100, 200, 9000)) for _ in keys]
-            call = KEEP_ENTRIES.command(
-                **_SETS,
-                used="used",
-                entries=keys,
-                latest_end=int(_NOW) + 1000,
-                now=_NOW,
-                index_life=60,
-                rows=[
-                    EntryRow(f"{end} x".encode(), random.choice(_TOMBSTONES), 50.0, key, "")
-                    for key, end in zip(keys, ends, strict=True)
-                ],
-            )
-    return call
+    if random.randrange(3) == 0:
+        tombstone, rows = random.choice(_TOMBSTONES[1:]), [(key,) for key in keys]
+        return DROP_ENTRIES.command(**_SETS, entries=keys, tombstone=tombstone, milliseconds=60_000, rows=rows)
+    ends = [int(_NOW) + random.choice((100, 200, 9000)) for _ in keys]
+    return KEEP_ENTRIES.command(
+        **_SETS,
+        used="used",
+        entries=keys,
+        latest_end=int(_NOW) + 1000,
+        now=_NOW,
+        index_life=60,
+        rows=[
+            EntryRow(f"{end} x".encode(), random.choice(_TOMBSTONES), random.choice(_FOREIGN), 50.0, key, "")
+            for key, end in zip(keys, ends, strict=True)
+        ],
+    )
 
 
 @pytest.mark.parametrize("seed", range(20))

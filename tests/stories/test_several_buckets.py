@@ -10,7 +10,7 @@ from gateway_dev.cos_emulator.credential_services import CredentialFault, Creden
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.cos_emulator.store import ObjectStore
 from gateway_dev.database import ImageRow
-from tests.conftest import BUCKET, Images, StartGateway
+from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.stories.test_credential_sources import ENTRY_KEY
 from tests.waiting import until
 
@@ -46,6 +46,13 @@ async def add(images: Images, other: CosEmulator, image_id: str) -> None:
     await images.add_row(ImageRow(image_id, None, f"{image_id}.png", OTHER, content_type="image/png", public=True))
 
 
+async def assert_no_url_of_the_other(gateway: RunningGateway) -> None:
+    """Check that a batch gives the URL of the default bucket, and the error of the other one."""
+    batch = await gateway.request("POST", "/api/v1/images/urls", json={"image_ids": ["here", "there"]})
+    data = batch.json()["data"]
+    assert (list(data["urls"]), data["errors"]) == (["here"], {"there": "credentials_expired"})
+
+
 async def test_each_bucket_has_its_own_address_and_credentials(
     start_gateway: StartGateway, images: Images, other: CosEmulator, services: CredentialServices
 ) -> None:
@@ -76,12 +83,21 @@ async def test_credentials_of_one_bucket_that_end_leave_the_other_alone(
     await add(images, other, "there")
     assert (await gateway.get("/i/there")).json()["code"] == "credentials_expired"
     assert (await gateway.get("/i/here")).status == 200
-    batch = await gateway.request("POST", "/api/v1/images/urls", json={"image_ids": ["here", "there"]})
-    data = batch.json()["data"]
-    assert (list(data["urls"]), data["errors"]) == (["here"], {"there": "credentials_expired"})
+    await assert_no_url_of_the_other(gateway)
     services.faults.clear()
 
     async def is_served() -> bool:
         return (await gateway.get("/i/there")).status == 200
 
     await until(is_served)
+
+
+async def test_a_batch_gives_no_url_of_a_bucket_without_credentials_here_though_another_gateway_has_cached_it(
+    start_gateway: StartGateway, images: Images, other: CosEmulator, services: CredentialServices
+) -> None:
+    with_credentials = await start_gateway(**with_other(other, services))
+    await images.add("here")
+    await add(images, other, "there")
+    assert (await with_credentials.get("/i/there")).status == 200
+    services.faults.add(CredentialFault(kind="garbage", times=None))
+    await assert_no_url_of_the_other(await start_gateway(**with_other(other, services)))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from gateway.presign.url_lifetime import CheckedSigner, CosClock
 from gateway.urls.on_demand_refresh import OnDemandRefresh, correct_clock
 from tests.tier import NOW, Tier, record
 
+A = ImageVariant("a")
 AHEAD = NOW + 600  # the time of COS, by which this machine's clock is slow
 
 
@@ -48,7 +50,7 @@ async def test_a_renewal_signs_now_and_takes_the_place_of_the_cached_url(
     cached = replica.resolver.get_cached("a")
     assert cached is not None
     assert cached.image == new
-    assert (await tier.cache.find([ImageVariant("a")]))[ImageVariant("a")].image == new
+    assert (await tier.cache.find([A]))[A].image == new
 
 
 async def test_simultaneous_renewals_are_one(tier: Tier, replicas: tuple[Replica, Replica]) -> None:
@@ -105,9 +107,28 @@ async def test_without_postgres_a_refused_url_is_signed_anew_for_the_row_that_is
     renewed = await replica.on_demand.refresh_refused(refused, None)
     assert renewed.presigned.signed_at == int(tier.clock.now)
     assert (renewed.record, renewed.read_at, renewed.unread) == (refused.record, refused.read_at, True)
+    assert (await tier.cache.find([A]))[A].image == replace(renewed, unread=False), "Redis has had the same row"
     tier.clock.now += 100
     with pytest.raises(CatalogUnavailable):
         await replica.on_demand.refresh("a")
+
+
+async def test_a_row_that_could_not_be_read_again_replaces_neither_a_tombstone_nor_a_later_row_in_redis(
+    tier: Tier, replicas: tuple[Replica, Replica]
+) -> None:
+    replica, other = replicas
+    refused = (await replica.resolver.look_up("a")).image
+    await tier.cache.drop(["a"])
+    tier.table.is_away = True
+    await replica.on_demand.refresh_refused(refused, None)
+    assert (await tier.cache.find([A]))[A].image is None
+    tier.table.is_away = False
+    tier.table.records["a"] = record("a", "new.png")
+    later = (await other.resolver.look_up("a")).image
+    tier.table.is_away = True
+    tier.clock.now += 100
+    await replica.on_demand.refresh_refused(refused, None)
+    assert (await tier.cache.find([A]))[A].image == later
 
 
 async def test_an_image_whose_row_is_gone_is_not_renewed(tier: Tier, replicas: tuple[Replica, Replica]) -> None:

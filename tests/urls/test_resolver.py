@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
 import redis
@@ -13,6 +14,8 @@ from gateway.errors import CatalogUnavailable, CredentialsExpired, ImageNotFound
 from gateway.presign.credentials import Credentials
 from gateway.presign.style_variants import ImageVariant
 from gateway.presign.url_lifetime import CheckedSigner
+from gateway.redis_entries.url_entries import EntryCodec, EntryMac
+from gateway.settings import Live
 from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolver import Resolved, UrlResolver
 from tests.tier import RENDITIONS, Tier, record, signer_of
@@ -184,6 +187,24 @@ async def test_a_renewed_url_of_redis_is_served_when_that_in_memory_has_ended_an
     tier.log.missed(Source.ROWS, boot_time())
     tier.table.is_away = True
     assert (await resolver.look_up("a")).image.presigned == renewed.presigned
+
+
+async def test_an_entry_of_another_configuration_stays_for_gateways_of_that_one_until_a_row_is_read(
+    tier: Tier,
+) -> None:
+    """As in a rolling change, while Postgres does not answer."""
+    tier.table.add("a")
+    codec = EntryCodec(EntryMac(Live(("another secret", None))), tier.signer)
+    old, new = (each.resolver(enabled=False) for each in (tier, replace(tier, cache=replace(tier.cache, codec=codec))))
+    await old.look_up("a")
+    tier.table.is_away = True
+    with pytest.raises(CatalogUnavailable):
+        await new.look_up("a")
+    assert (await old.look_up("a")).from_cache
+    tier.table.is_away = False
+    assert [(await new.look_up("a")).from_cache for _ in range(2)] == [False, True]
+    for resolver in (old, new):
+        await resolver.close()
 
 
 async def test_a_caller_that_leaves_takes_nobody_along(tier: Tier, resolver: UrlResolver, table: SlowTable) -> None:
