@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
 
 from aiohttp import web
 from prometheus_client import Counter
@@ -52,8 +51,6 @@ from gateway.urls.usage_counter import UsageCounter
 
 logger = logging.getLogger(__name__)
 
-_MOST_LOOKUPS: Final = 3
-
 
 @dataclass(slots=True)
 class Exchange:
@@ -67,7 +64,6 @@ class Exchange:
     wanted: ImageRequest
     decision: Decision
     found: Found = NOTHING
-    lookups: int = 1
     is_used: bool = False
     is_replaced: bool = False
 
@@ -80,13 +76,6 @@ class Exchange:
     def close(self) -> None:
         """Close the body of COS that was found, if there is one."""
         self.finds(NOTHING)
-
-    def starts_again(self) -> Found:
-        """Return what is found of an image whose row has changed. Raises ``OriginUnavailable`` if it changes often."""
-        if self.lookups == _MOST_LOOKUPS:
-            raise OriginUnavailable(f"the image's row changed during {_MOST_LOOKUPS} look-ups")
-        self.lookups += 1
-        return NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +94,12 @@ class ImageMemory:
 
     def keeps(self, metadata: ObjectMetadata) -> bool:
         return self.source.keeps(metadata)
+
+    def now(self) -> float:
+        return self.resolver.local.now()
+
+    def after_waiting(self, image: SignedImage, since: float) -> SignedImage | None:
+        return self.resolver.after_waiting(image, since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +185,7 @@ class ImageHandler:
                     else:
                         found = await self._look_up(exchange, decision)
                 except RowChanged:
-                    found = exchange.starts_again()
+                    found = decision.found.starts_again()
                 exchange.finds(found)
                 exchange.decision = decide(exchange.wanted, found, self.memory, self.rules.value, time.time())
         finally:
@@ -235,7 +230,7 @@ class ImageHandler:
         try:
             image = await self._find(exchange.wanted, needed)
         except TooManyVariants as error:  # the original is sent, if the caller may see it
-            return Found(instead_of=found.instead_of or error)
+            return found._replace(rendition=None, instead_of=found.instead_of or error)
         except DENIALS:
             return found._replace(is_missing=True)
         return found._replace(image=image)
@@ -294,18 +289,27 @@ class ImageHandler:
         return await source.from_cos(image, conditions, byte_range, is_head=wanted.is_head)
 
     async def _send(self, request: web.BaseRequest, context: RequestContext, answer: Answer) -> web.StreamResponse:
-        """Send an answer. A small body is read whole before its first byte is sent. Raises as ``relay`` does."""
+        """Send an answer. A small body is read whole before its first byte is sent. Raises as ``relay`` does.
+
+        The row may change while COS sends the first bytes: then nothing is sent (``RowChanged``).
+        """
+
+        def begins() -> None:
+            if self.memory.after_waiting(answer.image, answer.found.since) is None:
+                raise RowChanged("the row has changed")
+
         if answer.source is not None:
             content, plan, length = answer.content, answer.plan, answer.length
             assert content is not None, "a body comes with its metadata"  # noqa: S101
             is_part = content.covered is not None
             if (length is None or length > SMALL_BODY) and (is_part or plan.last is None):
                 begun = web.StreamResponse(status=plan.status, headers=answer.headers())
-                return await relay(request, begun, content, context, self.counts.sent_bytes, length)
+                return await relay(request, begun, content, context, self.counts.sent_bytes, length, begins)
             try:
                 data = await answer.source.read_whole()
             except BodyLost as error:  # nothing was sent yet
                 raise OriginUnavailable(str(error)) from error
+            begins()
             answer.body = data if is_part or plan.last is None else data[plan.first : plan.last + 1]
             answer.length = len(answer.body)
         context.stamp(answer)

@@ -13,6 +13,9 @@ _MOST_KEPT: Final = 20_000  # images, about 5 MB
 _LISTED_FOR: Final = 30.0
 # Seconds after which nginx is told of a change for the last time. The lease of every replica has ended by then.
 TOLD_LAST: Final = LEASE + 0.25
+# Seconds that an answer may wait while changes are not heard: the row that it has may have been used at the very end of
+# the lease, and the second purge of caches in front leaves three seconds after that.
+_MAY_WAIT: Final = 2.0
 _CLOSE: Final = 1.0  # seconds; of changes within them, the last tells of the others
 _NEVER: Final = float("-inf")
 _ALWAYS: Final = float("inf")
@@ -203,6 +206,15 @@ class ChangeLog:
     def changed_at(self, image_id: str) -> float:
         """Return when the image may have changed last."""
         return self._latest.get(image_id, self.forgotten).at
+
+    def has_heard(self, image_id: str, since: float) -> bool:
+        """Return whether a change of the image was heard since that time."""
+        return self._latest.get(image_id, _NO_CHANGE).at >= since
+
+    def may_have_missed(self, since: float, now: float) -> bool:
+        """Return whether an answer that was begun at that time may lack a change that this log does not know."""
+        is_unheard = now >= max(self.rows_trusted_until, since + _MAY_WAIT)
+        return is_unheard or max(self.rows_missed.at, self.forgotten.at) >= since
 
     def since(self, at: float) -> list[tuple[str, Change]]:
         """Return the images that have changed since that time and their latest changes, the newest first."""

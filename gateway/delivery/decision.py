@@ -4,6 +4,7 @@
 calls it again: the gateway for a request, and ``explain`` for a request that nobody sends.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol, TypeAlias
@@ -30,6 +31,7 @@ from gateway.errors import (
     ImageNotFound,
     ImageTooLarge,
     OriginRejected,
+    OriginUnavailable,
     RouteNotFound,
 )
 from gateway.objects.content import Body, Content
@@ -67,6 +69,7 @@ class ImageRequest:
 
 # Errors of the image or of the rule rather than of COS itself: another rule may succeed.
 REFUSALS: Final = (ImageTooLarge, OriginRejected)
+_MOST_LOOKUPS: Final = 3
 
 
 class KnownInMemory(Protocol):
@@ -80,6 +83,12 @@ class KnownInMemory(Protocol):
 
     def keeps(self, metadata: ObjectMetadata) -> bool:
         """Return whether such an object is kept whole once it was fetched."""
+
+    def now(self) -> float:
+        """Return the time in seconds by which changes are noted."""
+
+    def after_waiting(self, image: SignedImage, since: float) -> SignedImage | None:
+        """Return an image known ``since`` a time. None: its row has changed. Marked as unread: it may have."""
 
     @property
     def refused(self) -> RefusedVariants:
@@ -109,6 +118,8 @@ class Found(NamedTuple):
     content: what COS sent, or what memory had when COS was asked for more.
     refusal: why COS does not make the rendition of ``image``.
     rendition: replaces the requested one, if ``instead_of`` is its error. None: the original.
+    since: when I/O was begun. A later change of the image makes all of this void.
+    lookups: how often the image was looked up from the beginning.
     """
 
     image: SignedImage | None = None
@@ -117,6 +128,14 @@ class Found(NamedTuple):
     refusal: GatewayError | None = None
     rendition: str | None = None
     instead_of: GatewayError | None = None
+    since: float = math.inf
+    lookups: int = 1
+
+    def starts_again(self) -> "Found":
+        """Return what is found of an image whose row has changed. Raises ``OriginUnavailable`` if it changes often."""
+        if self.lookups == _MOST_LOOKUPS:
+            raise OriginUnavailable(f"the image's row changed during {_MOST_LOOKUPS} look-ups")
+        return Found(lookups=self.lookups + 1)
 
 
 NOTHING = Found()
@@ -204,7 +223,8 @@ def decide(
             raise request.parameters.error
         image = case.authorized()
         if image is None:
-            return NeedsLookUp(case.missing, case.found, case.caller, case.known_caller)
+            found = case.found._replace(since=memory.now())
+            return NeedsLookUp(case.missing, found, case.caller, case.known_caller)
         return case.answer(image)
     except GatewayError as error:
         if case.is_denied:
@@ -246,6 +266,9 @@ class _Case:
             try:
                 if found.is_missing:
                     raise refusal(self.caller())
+                if image is not None and (image := memory.after_waiting(image, found.since)) is None:
+                    self.found = found.starts_again()
+                    continue
                 if image is None:
                     try:
                         image = memory.image(request.image_id, rendition)
@@ -271,7 +294,8 @@ class _Case:
             if request.parameters.version not in (None, image.record.version_token):
                 return authorized  # to be redirected
             instead_of = found.refusal or ImageTooLarge("COS did not make the variant a moment ago")
-            self.found = Found(rendition=memory.refused.substitute_for(image, found.refusal), instead_of=instead_of)
+            substitute = memory.refused.substitute_for(image, found.refusal)
+            self.found = Found(rendition=substitute, instead_of=instead_of, lookups=found.lookups)
 
     def caller(self) -> Caller:
         """Return who sends the request. Images that everybody may see do not depend on it."""
@@ -308,7 +332,8 @@ class _Case:
         by_nginx = delivery == "accel" and not _needs_gateway(request, image)
         content = found.content or self.memory.content(image)
         if content is None:
-            return NeedsBytes(image, delivery, found._replace(image=image), self.known_caller, by_nginx)
+            found = found._replace(image=image, since=self.memory.now())
+            return NeedsBytes(image, delivery, found, self.known_caller, by_nginx)
         if content.image.unread:  # its URL was renewed meanwhile
             policy = policy.for_unread()
         plan = WHOLE if request.is_plain else self._plan(content)
@@ -372,7 +397,7 @@ class _Case:
                 if plan.last is not None:
                     length = plan.last + 1 - plan.first
             else:
-                found = found._replace(image=image, content=content)
+                found = found._replace(image=image, content=content, since=self.memory.now())
                 return NeedsBytes(image, self.delivery, found, self.known_caller, plan=plan)
         fixed = image_fields(image, metadata, policy, request.parameters.download, with_body=with_body)
         cache = cache_status_of(content, is_substitute=found.instead_of is not None, unread=policy.unread)

@@ -137,6 +137,14 @@ class _EmptyMemory:
         """Return whether such an object is kept: nothing is."""
         return False
 
+    def now(self) -> float:
+        """Return the time of all changes: there are none."""
+        return 0.0
+
+    def after_waiting(self, image: SignedImage, _since: float) -> SignedImage:
+        """Return the image, which has just been read."""
+        return image
+
 
 class _DryRequest:
     """Simulates the explained request as a HEAD: decides it by the row, the cached URLs and COS's answers."""

@@ -43,8 +43,8 @@ class RefusedVariants:
     changed_at: Callable[[str], float]
     now: Callable[[], float] = time.monotonic
     _refused: "OrderedDict[ObjectId, float]" = field(default_factory=OrderedDict)  # when
-    _by_format: dict[tuple[str, str], set[str]] = field(default_factory=dict)  # bucket and format -> refused keys
-    _off_since: dict[tuple[str, str], float] = field(default_factory=dict)
+    # By bucket and format: the last objects that were refused, with when, the oldest first.
+    _by_format: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
 
     def holds(self, image: SignedImage) -> bool:
         """Return whether COS would refuse the image's rendition, so that no request is needed."""
@@ -52,8 +52,8 @@ class RefusedVariants:
             return True
         if not self._refused:
             return False
-        since = self._off_since.get(self._format_of(image))
-        is_off = since is not None and self.now() < since + _REFUSED_FOR
+        keys = self._by_format.get(self._format_of(image), {})
+        is_off = len(keys) >= _REFUSED_OBJECTS and self.now() < next(iter(keys.values())) + _REFUSED_FOR
         return is_off or self._is_refused(image, image.object_id) or self._is_refused(image, image.object_id.original())
 
     def substitute_for(self, image: SignedImage, refusal: GatewayError | None) -> str | None:
@@ -86,20 +86,28 @@ class RefusedVariants:
 
     def _count_format(self, image: SignedImage) -> None:
         kind = bucket, image_format = self._format_of(image)
-        if image_format == "original":  # the object was the reason, and not a format
+        if image_format == "original" or self._is_refused(image, self._in_original_format(image)):
+            # The object was the reason, and not a format.
             for other, keys in self._by_format.items():
                 if other[0] == bucket:
-                    keys.discard(image.object_id.key)
+                    keys.pop(image.object_id.key, None)
             return
-        keys = self._by_format.setdefault(kind, set())
-        keys.add(image.object_id.key)
-        if len(keys) >= _REFUSED_OBJECTS:
-            keys.clear()
-            self._off_since[kind] = self.now()
+        keys = self._by_format.setdefault(kind, {})
+        keys.pop(image.object_id.key, None)
+        keys[image.object_id.key] = self.now()
+        if len(keys) > _REFUSED_OBJECTS:
+            del keys[next(iter(keys))]
 
     def _is_refused(self, image: SignedImage, object_id: ObjectId) -> bool:
         at = self._refused.get(object_id)
         return at is not None and self.now() < at + _REFUSED_FOR and at > self.changed_at(image.record.image_id)
+
+    def _in_original_format(self, image: SignedImage) -> ObjectId:
+        """Return the last of the renditions that replace each other: its format is that of the object."""
+        name, renditions = image.rendition or "", self.renditions.value
+        while (other := renditions.fallback(name)) is not None:
+            name = other
+        return image.object_id._replace(rendition=name, template=renditions.template(name))
 
     def _format_of(self, image: SignedImage) -> tuple[str, str]:
         rendition = image.object_id.rendition

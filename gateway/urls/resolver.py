@@ -202,6 +202,16 @@ class UrlResolver:
         image = there.image
         return image if image is not None and image.record == record and self.urls.may_be_used(image) else None
 
+    def after_waiting(self, image: SignedImage, since: float) -> SignedImage | None:
+        """Return an image of which an answer was begun at that time of the log.
+
+        None: its row has changed. Marked as unread: it may have, and a purge may have gone before the answer.
+        """
+        log = self.trust.log
+        if log.has_heard(image.record.image_id, since):
+            return None
+        return image.as_unread() if log.may_have_missed(since, self.local.now()) else image
+
     def serves_from_memory(self) -> bool:
         """Return whether a URL in this process can be used, so that its image is served while no store answers."""
         return any(map(self.urls.may_be_used, self.local.recent(_MOST_LOOKED_AT)))

@@ -63,6 +63,27 @@ def test_of_many_changes_the_oldest_are_forgotten_and_may_be_of_any_image() -> N
     assert [log.changed_since("a", mark) for mark in marks] == [True, True, True, False]
 
 
+def test_an_answer_that_waits_lacks_a_change_that_was_heard_meanwhile() -> None:
+    log = listening()
+    log.image_changed("a", START + 2)
+    assert [log.has_heard("a", START + since) for since in (1, 2, 3)] == [True, True, False]
+    assert not log.has_heard("b", START)
+
+
+def test_an_answer_that_waits_may_lack_a_change_that_was_not_heard_or_is_forgotten() -> None:
+    log, until = listening(START - 1), START - 1 + LEASE
+    assert not log.may_have_missed(START, until - 0.1)
+    assert log.may_have_missed(START, until), "a purge may have gone since the last heartbeat"
+    assert not log.may_have_missed(until, until + 1.9), "its row has just been read"
+    assert log.may_have_missed(until, until + 2)
+    log.missed(Source.ROWS, START + 1)
+    assert log.may_have_missed(START, START + 2)
+    log = listening(START - 1, most_kept=1)
+    for image_id in "ab":
+        log.image_changed(image_id, START + 1)
+    assert log.may_have_missed(START, START + 2)
+
+
 def test_rows_are_trusted_while_heartbeats_come_back() -> None:
     log = ChangeLog([Source.ROWS], "me", START)
     assert log.rows_trusted_until == NEVER

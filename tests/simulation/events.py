@@ -335,6 +335,12 @@ class Events:
         step = self._world.random.choice((-3600.0, -10.0, 10.0, 3600.0))
         self._for(0, partial(setattr, machine, name, step), lambda: None)
 
+    def slow_cos(self, _target: int, value: float) -> None:
+        """Let COS answer nothing for a while. Memory has no bytes meanwhile."""
+        for host in self._world.hosts:
+            if host.gateway is not None:
+                host.gateway.memory.cos_answers_at = self._world.loop.time() + value
+
     def slow_network(self, _target: int, value: float) -> None:
         """Let each message take longer. Of the slower ones, some answers of Redis come too late."""
         slowness = self._world.random.choice((0.05, 0.2))

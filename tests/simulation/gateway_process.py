@@ -23,10 +23,10 @@ from gateway.changes.entry_trust import EntryTrust
 from gateway.changes.nginx_list import NginxList
 from gateway.delivery.accel import CONFIG_VERSION
 from gateway.delivery.cache_policy import CachePolicy
-from gateway.delivery.decision import NOTHING, ImageRequest, NeedsLookUp, Refused, Rules, decide
+from gateway.delivery.decision import NOTHING, ImageRequest, NeedsBytes, NeedsLookUp, Refused, Rules, decide
 from gateway.delivery.decision import Answer as Decided
 from gateway.delivery.nginx_decisions import DECISION_FOR, NginxDecisions
-from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound
+from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound, OriginUnavailable
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.objects.content import Content
 from gateway.objects.variant_source import RefusedVariants
@@ -233,11 +233,16 @@ class Gateway:
     # ---- requests
 
     async def answer(self, image_id: str, viewer: str) -> Answer:
-        """Answer a request for an image, as ``ImageHandler`` does when COS need not be asked."""
+        """Answer a request for an image, as ``ImageHandler`` does."""
         headers = CIMultiDict({CONFIG_VERSION: "accel.conf 4", hdrs.COOKIE: viewer})
         request = ImageRequest(RequestHead(hdrs.METH_GET, f"/i/{image_id}", "", headers, None), image_id)
-        found = NOTHING
-        while isinstance(decision := decide(request, found, self.memory, self.rules, self.cos()), NeedsLookUp):
+        found, memory = NOTHING, self.memory
+        needs = NeedsLookUp | NeedsBytes
+        while isinstance(decision := decide(request, found, memory, self.rules, self.cos()), needs):
+            if isinstance(decision, NeedsBytes):
+                await asyncio.sleep(memory.cos_answers_at - memory.now())
+                found = decision.found._replace(content=_content(decision.image))
+                continue
             try:
                 found = decision.found._replace(image=(await self.resolver.look_up(image_id)).image)
             except ImageNotFound:
@@ -245,6 +250,8 @@ class Gateway:
             except GatewayError:
                 return Answer(503, viewer)
         if isinstance(decision, Refused):
+            if isinstance(decision.error, OriginUnavailable):  # the row has changed too often meanwhile
+                return Answer(503, viewer)
             assert decision.is_denial, decision.error
             return Answer(404, viewer, setup=self.setup)
         assert isinstance(decision, Decided), decision
@@ -285,19 +292,30 @@ class Gateway:
 
 
 class Memory:
-    """What ``decide`` finds in memory: the images of the resolver, each with its bytes."""
+    """What ``decide`` finds in memory: the images of the resolver, with their bytes unless COS is slow.
+
+    cos_answers_at: until then, COS has to be asked, and does not answer.
+    """
+
+    cos_answers_at = 0.0
 
     def __init__(self, resolver: UrlResolver, refused: RefusedVariants) -> None:
         self.image = resolver.image_here
+        self.after_waiting = resolver.after_waiting
+        self.now = resolver.local.now
         self.refused = refused  # no rendition
 
-    def content(self, image: AuthorizedImage) -> Content:
+    def content(self, image: AuthorizedImage) -> Content | None:
         """Return the content of any image."""
-        return Content(image, _METADATA, data=b"x", age=0.0, fresh_for=60.0)
+        return _content(image) if self.now() >= self.cos_answers_at else None
 
     def keeps(self, _metadata: ObjectMetadata) -> bool:
         """Return whether such an object is kept whole."""
         return True
+
+
+def _content(image: AuthorizedImage) -> Content:
+    return Content(image, _METADATA, data=b"x", age=0.0, fresh_for=60.0)
 
 
 def _caller_of(head: RequestHead, _link: object, _now: float) -> Caller:

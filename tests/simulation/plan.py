@@ -91,8 +91,10 @@ def make_plan(random: Random, focus: Sequence[str] | None = None) -> Plan:
     if focus is None:
         for kinds in random.sample(_DIFFERENCES, random.choice((0, 0, 1, 1, 2))):
             steps += _faults(random, kinds, seconds)
-    steps.sort()
-    return Plan(gateways, lag, skews, keeps_decisions, random.random() < 0.5, seconds, tuple(steps), jump)
+    has_cdn_before_nginx = random.random() < 0.5
+    if focus is None and random.random() < 0.2:
+        steps += _faults(random, ("slow_cos",), seconds)
+    return Plan(gateways, lag, skews, keeps_decisions, has_cdn_before_nginx, seconds, tuple(sorted(steps)), jump)
 
 
 def _faults(random: Random, kinds: Sequence[str], seconds: float) -> list[Step]:

@@ -392,15 +392,16 @@ class World:
         if answer.status == 503:
             return ""
         replaced, since = self._replaced(image_id, answer)
+        heard, at = host.known.get(image_id, (0, 0.0))
+        heard_for = (self.loop.time() if answer.status == 200 else began) - at  # nothing keeps a 404
+        if heard >= since > 0 and heard_for > promise.AFTER_HEARING:
+            self._fail(f"{host.name} sends {answer} {heard_for:.3f} s after it heard of its change")
         if replaced >= began:
             # A stranger's 404 names no version: the image may have been hidden before, too.
             if not since and (answer.key is not None or answer.viewer == OWNER):
                 host.sent[image_id] = self.postgres.history[image_id][-1].position, self.loop.time()
             return ""
         age = began - replaced
-        heard, at = host.known.get(image_id, (0, 0.0))
-        if heard >= since and began - at > promise.AFTER_HEARING:
-            self._fail(f"{host.name} sends {answer} {began - at:.3f} s after it heard of its change")
         bound = promise.GATEWAY if self.is_calm else promise.GATEWAY_AMID_FAULTS
         if age <= allowed_age(answer, bound):
             return ""

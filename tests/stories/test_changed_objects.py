@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from gateway.changes.change_log import Source
 from gateway_dev.cos_emulator.content import SyntheticContent
-from gateway_dev.cos_emulator.faults import Fault, Headers, Refuse
+from gateway_dev.cos_emulator.faults import Action, Change, Cut, Fault, Headers, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Answer, Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
@@ -14,6 +15,7 @@ from tests.stories.content import KEY, LARGE, SMALL, add_large
 from tests.valve import Valve
 
 ALWAYS_ASK = {"memory_cache": {"ttl": 0}}
+FAILS = Refuse(status=500, code="InternalError")
 
 
 @pytest.fixture
@@ -80,6 +82,72 @@ async def test_every_image_of_an_object_can_drop_it(gateway: RunningGateway, ima
     cos.store.put(BUCKET, "one.png", b"another version")
     gateway.forget("b")
     assert (await gateway.get("/i/b")).body == b"another version"
+
+
+class TestTheRowDuringTheRequestToCos:
+    """The row changes while COS is awaited, and nothing was sent yet."""
+
+    def change(self, gateway: RunningGateway, images: Images, sql: str) -> Change:
+        """Let the application change the row, and the gateway hear of it, before COS answers."""
+
+        def run(*_: str) -> None:
+            images.table.execute(sql)
+            gateway.forget("a")
+
+        return Change(run=run)
+
+    @pytest.mark.parametrize(
+        ("size", "before", "request_", "also"),
+        [
+            (10_000, [], ("GET", {}), []),
+            (10_000, [], ("HEAD", {}), []),
+            (10_000, [], ("GET", {"Range": "bytes=0-9"}), []),
+            (10_000, [Cut(at=10)], ("GET", {}), []),
+            (200_000, [Cut(at=0)], ("GET", {}), []),
+            (10_000, [], ("GET", {}), [FAILS]),
+        ],
+        ids=["whole", "head", "part", "rest of a small body", "first bytes", "stale if COS fails"],
+    )
+    async def test_an_image_that_is_withdrawn_meanwhile_is_not_sent(
+        self,
+        start_gateway: StartGateway,
+        images: Images,
+        size: int,
+        before: list[Action],
+        request_: tuple[str, dict[str, str]],
+        also: list[Action],
+    ) -> None:
+        gateway = await start_gateway(image_proxy={**ALWAYS_ASK, "retry_count": 1 if before else 0})
+        await images.add("a", bytes(size))
+        if also:
+            await gateway.get("/i/a")
+        withdrawn = self.change(gateway, images, "UPDATE images SET is_public = false")
+        for action in [*before, *also]:
+            images.cos.faults.add(Fault(action=action))
+        images.cos.faults.add(Fault(action=withdrawn, skip=len(before)))
+        method, headers = request_
+        answer = await gateway.request(method, "/i/a", headers=headers)
+        assert (answer.status, answer.headers["Cache-Control"]) == (404, "no-store")
+
+    async def test_its_later_row_is_sent(self, gateway: RunningGateway, images: Images) -> None:
+        await images.add("a", SMALL)
+        images.cos.store.put(BUCKET, "later.png", b"the later version")
+        later = self.change(gateway, images, "UPDATE images SET cos_key = 'later.png'")
+        images.cos.faults.add(Fault(action=later))
+        assert (await gateway.get("/i/a")).body == b"the later version"
+
+    async def test_an_image_that_always_changes_is_an_error(self, gateway: RunningGateway, images: Images) -> None:
+        await images.add("a", SMALL)
+        asked = images.cos.faults.add(Fault(action=Change(run=lambda *_: gateway.forget("a")), times=None))
+        assert (await gateway.get("/i/a")).status == 502
+        assert asked.fired == 3
+
+    async def test_no_cache_keeps_what_may_have_changed_unheard(self, gateway: RunningGateway, images: Images) -> None:
+        await images.add("a", SMALL)
+        log, now = gateway.changes, gateway.local.now
+        images.cos.faults.add(Fault(action=Change(run=lambda *_: log.missed(Source.ROWS, now()))))
+        answer = await gateway.get("/i/a")
+        assert (answer.status, answer.headers["Cache-Control"]) == (200, "public, max-age=5")
 
 
 class TestAnotherType:

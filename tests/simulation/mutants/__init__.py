@@ -188,6 +188,11 @@ MUTANTS: Final = {
         faults="deafen_feed deafen_channel",
         plan=5066,
     ),
+    "row_from_before_the_wait": _mutant(
+        "an answer that waits for COS is sent by the row that it began with",
+        (_LOG, "return self._latest.get(image_id, _NO_CHANGE).at >= since", "return False"),
+        faults="slow_cos",
+    ),
     "excused_for_long": _mutant(
         "a row that could not be read is asked for again after half a minute",
         (_OUTAGE, "return min(_PAUSE, usable_for)", "return usable_for"),
