@@ -325,6 +325,8 @@ class _Case:
         if not is_current:
             return self._to_current_version(image, policy)
         if delivery == "redirect":
+            if self.known_caller is not None and self.known_caller.link is not None:
+                image = image.ending_by(self.known_caller.link.expires_at)  # the redirect extends no link
             lines = rules.redirect.lines(request.head.method, image, policy, parameters.download, self.now)
             return self._redirected(image, lines, policy)
         if delivery == "accel" and not is_accel_conf(request.head.headers):
