@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 import time
 
@@ -115,6 +116,21 @@ async def test_a_worker_that_dies_is_replaced_by_one_with_what_was_accepted_last
         assert [accepted.settings for accepted in given if accepted is not None] == ["as at the start", "edited"]
         await supervisor.roll()
         assert given[2:] == [None]
+
+
+async def test_a_reload_reaches_a_worker_that_was_missing_at_first_and_started_with_the_settings_of_before() -> None:
+    supervisor = Supervisor(2, Starts(), Accepted([sys.executable], "as at the start"), silence=60, grace=0)
+    async with supervisor.running():
+        killed, slow = supervisor.ready()
+        killed.kill()
+        await killed.ended.wait()
+        slow.process.send_signal(signal.SIGSTOP)
+        reload = asyncio.create_task(supervisor.reload(), name="reload")
+        await until(lambda: len(supervisor.ready()) == 2, seconds=STARTED)
+        slow.process.send_signal(signal.SIGCONT)
+        await reload
+        accepted = [worker.accepted.settings for worker in supervisor.ready() if worker.accepted is not None]
+        assert accepted == ["edited", "edited"]
 
 
 async def test_a_worker_whose_loop_was_stuck_is_counted_and_replaced() -> None:
