@@ -174,7 +174,7 @@ class Supervisor:
                         old.stop()
                         await self._until_ended([old])
                     self._workers.discard(old)
-        except (WorkerFailed, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - the task must survive, or no order would be obeyed any more
             logger.error("workers are not replaced any further: %s", error)  # noqa: TRY400 - the message says it all
             return
         finally:
@@ -275,7 +275,7 @@ class Supervisor:
                     return
                 try:
                     await self._fill(slot, replace(self._last_accepted(), ended=reason))
-                except (WorkerFailed, OSError) as error:
+                except Exception as error:  # noqa: BLE001 - the task must survive, or no worker would be started any more
                     reason = str(error)
 
     async def _kill_the_silent(self) -> None:
