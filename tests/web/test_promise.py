@@ -40,9 +40,12 @@ async def gateway(start_gateway: StartGateway) -> RunningGateway:
     return await start_gateway(**PASS_ON, image_styles=STYLES)
 
 
-async def test_an_image_is_displayed_as_long_as_its_element_has_an_id(tab: Tab, images: Images, png: bytes) -> None:
+@pytest.mark.parametrize("loading", ["eager", "lazy"])
+async def test_an_image_is_displayed_as_long_as_its_element_has_an_id(
+    tab: Tab, images: Images, png: bytes, loading: str
+) -> None:
     await images.add("a", png)
-    await tab.open('<smart-image id="one" image-id="a" alt="A gradient"></smart-image>')
+    await tab.open(f'<smart-image id="one" image-id="a" alt="A gradient" loading="{loading}"></smart-image>')
     await tab.state("one", "loaded")
     assert await tab.types("one") == ["load"]
     changes = "log.filter(([, type]) => type === 'statechange').map(([, , {to}]) => to)"
@@ -51,15 +54,22 @@ async def test_an_image_is_displayed_as_long_as_its_element_has_an_id(tab: Tab, 
     assert await tab.evaluate("one.matches(':state(loaded)') && one.decode().then(() => true)")
     assert await tab.evaluate("one.querySelector('img').alt") == "A gradient"
     assert len(tab.front.asked_for("GET /i/a")) == 1
+    is_removed = "one.state === 'idle' && !one.querySelector('img').hasAttribute('src')"
     await tab.evaluate("one.removeAttribute('image-id')")
-    await tab.state("one", "idle")
-    assert await tab.evaluate("one.querySelector('img').hasAttribute('src')") is False
+    await tab.until(is_removed)
     await tab.evaluate("one.reload()")
     assert await tab.evaluate("one.state") == "idle"
     await tab.evaluate("void (one.imageId = 'a')")
     await tab.state("one", "loaded")
     assert len(tab.front.asked_for("GET /i/a")) <= 2
     assert await tab.types("one") == ["load", "load"]
+    tab.front.hold("/i/b")
+    await tab.evaluate("void (one.imageId = 'b')")
+    await tab.until("one.state === 'loading'")
+    await tab.evaluate("void (window.removed = one, one.remove())")
+    await tab.until("removed.state === 'idle'")
+    await tab.evaluate("void (removed.imageId = null, document.body.append(removed))")
+    await tab.until(is_removed)
 
 
 async def test_each_retry_reaches_the_network_and_the_image_heals(tab: Tab, images: Images, png: bytes) -> None:
