@@ -298,12 +298,26 @@ async def test_what_the_page_configures_later_starts_again_what_has_failed_elsew
     assert len(tab.front.asked_for("/i/own")) == len(tab.front.asked_for("/i/b")) == 1
 
 
-async def test_another_user_starts_again_what_has_failed(tab: Tab, images: Images, png: bytes) -> None:
-    await images.add("a", png)
-    await tab.open(f'<smart-image id="one" image-id="x" alt="" {SIZE}></smart-image>')
-    await tab.state("one", "failed")
-    await tab.evaluate(f"configureSmartImage({{getLink: () => '{tab.front.url}/i/a'}})")
+@pytest.mark.parametrize("state", ["failed", "retrying", "loading"])
+async def test_another_user_starts_again_what_is_not_displayed(
+    tab: Tab, images: Images, png: bytes, state: str
+) -> None:
+    """The image is not the one that the link of the user before opens."""
+    for name in "ab":
+        await images.add(name, png)
+    await tab.open("", script=f"configureSmartImage({{getLink: () => '{tab.front.url}/i/a'}})")
+    await tab.until(DEFINED)
+    if state == "loading":
+        tab.front.hold("/i/a")
+    tab.front.is_down = state != "loading"
+    quick = f'max-retries="{30 if state == "retrying" else 0}" retry-delay="100" retry-max-delay="300"'
+    await add(tab, f'<smart-image id="one" image-id="x" alt="" {SIZE} {quick}></smart-image>')
+    await until(lambda: tab.front.asked_for("GET /i/a"))
+    await tab.state("one", state)
+    await tab.evaluate(f"configureSmartImage({{getLink: () => '{tab.front.url}/i/b'}})")
+    tab.front.is_down = False
     await tab.state("one", "loaded")
+    assert await tab.evaluate("one.currentSrc") == f"{tab.front.url}/i/b"
 
 
 async def test_an_address_that_never_answers_is_late_after_a_minute(tab: Tab, images: Images, png: bytes) -> None:
