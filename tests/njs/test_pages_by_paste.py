@@ -43,7 +43,7 @@ STAND_INS: Final = {
     "journalctl": 'echo \'"level": "error"\'',
     "make": "exit 0",
     "scp": "exit 0",
-    "systemctl": "exit 0",
+    "systemctl": 'echo "systemctl $@"',
     "useradd": "exit 0",
     "python3": "mkdir -p $3/bin && printf '#!/bin/sh\\nexec {python} -m gateway \"$@\"\\n' >$3/bin/image-gateway"
     " && printf '#!/bin/sh\\n' >$3/bin/pip && chmod +x $3/bin/*",
@@ -180,16 +180,17 @@ async def test_the_choice_of_a_cache_may_be_pasted_again_either_way_and_leaves_t
     entered = "cd image-gateway-0.2.0\n"
     await server.paste(given[: choice + 1])
     for block, site in ((other, "gateway.conf"), (other, "gateway.conf"), (given[choice], "gateway-cache.conf")):
-        assert "test is successful" in await server.paste([entered, block])
+        printed = await server.paste([entered, block])
+        assert re.search(r"test is successful\nsystemctl reload nginx\nsystemctl restart image-gateway\n", printed)
         assert with_tls(server) == [site]
 
 
 async def test_the_blocks_of_deployment_install_upgrade_and_roll_back_in_order(server: Server) -> None:
     (server.root / "values/access__jwt__secret").unlink()
     *before, back = blocks("deployment.md")
-    await server.paste(before)
+    assert (await server.paste(before)).endswith("systemctl restart image-gateway\n")
     assert (server.root / "opt/image-gateway").readlink() == server.root / "opt/image-gateway-0.3.0"
-    await server.paste([back])
+    assert await server.paste([back]) == "systemctl restart image-gateway\n"
     assert (server.root / "opt/image-gateway").readlink() == server.root / "opt/image-gateway-0.2.0"
 
 
