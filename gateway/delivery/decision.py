@@ -266,9 +266,6 @@ class _Case:
             try:
                 if found.is_missing:
                     raise refusal(self.caller())
-                if image is not None and (image := memory.after_waiting(image, found.since)) is None:
-                    self.found = found.starts_again()
-                    continue
                 if image is None:
                     try:
                         image = memory.image(request.image_id, rendition)
@@ -277,6 +274,9 @@ class _Case:
                     if image is None:
                         self.missing = rendition
                         return None
+                elif (image := memory.after_waiting(image, found.since)) is None:
+                    self.found = found.starts_again()
+                    continue
                 authorized, self.permission = authorize(self.caller, image, rules.renditions, self.now)
             except DENIALS:
                 self.is_denied = True
