@@ -45,6 +45,7 @@ print("\\n".join(sorted({module.__file__ for name, module in sys.modules.items()
 
 
 INSTALL = re.compile(r"^On the server, as root.*?^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+SWITCH = re.compile(r"^(IMAGE_GATEWAY=\S+ image-gateway-admin check &&\n *ln .*?) &&", re.MULTILINE)
 
 
 def install_steps(page: str = "docs/deployment.md") -> list[str]:
@@ -264,7 +265,7 @@ def test_the_wheel_for_development_has_the_rest_and_adds_its_command(installed: 
         assert "Run the gateway on an embedded stack with sample images." in done.stdout, done.stderr
 
 
-async def test_the_documented_installation_ends_with_a_check_that_switches_the_link(
+async def test_the_documented_upgrade_switches_the_link_that_the_installation_made_after_a_check_that_succeeds(
     installed: Installed, raw_settings: dict[str, dict[str, Any]], images: Images
 ) -> None:
     await images.add("cat")  # without a row, the check fails
@@ -272,8 +273,9 @@ async def test_the_documented_installation_ends_with_a_check_that_switches_the_l
     (server / "values").mkdir()
     for section, key in (("postgres", "dsn"), ("redis", "url"), ("cos", "secret_id"), ("cos", "secret_key")):
         (server / "values" / f"{section}__{key}").write_text(raw_settings[section].pop(key) + "\n")
-    unpack, configure, check = install_steps()
-    check = f"{unpack.splitlines()[0]}\n{check}"
+    unpack, configure, switch = install_steps()
+    (check,) = SWITCH.findall((ROOT / "docs/deployment.md").read_text(encoding="utf-8"))
+    switch, check = (f"{unpack.splitlines()[0]}\n{step}" for step in (switch, check))
     on_server(server, f"cd image-gateway-{VERSION}\n{configure}")
     assert {path.name: f"{path.stat().st_mode & 0o7777:04o}" for path in (etc, *etc.rglob("*"))} == {
         "image-gateway": "0755",
@@ -286,16 +288,15 @@ async def test_the_documented_installation_ends_with_a_check_that_switches_the_l
     }
     assert (server / "user").read_text().split()[-1] == "image-gateway"
     link = server / "opt/image-gateway"
+    on_server(server, switch, version="9")
+    assert link.readlink() == server / "opt/image-gateway-9"
     (etc / "gateway.yaml").write_text("bucket: misplaced")
     with pytest.raises(AssertionError, match=r"bucket: there is no such"):
         on_server(server, check)
-    assert not link.exists()
+    assert link.readlink() == server / "opt/image-gateway-9"
     (etc / "gateway.yaml").write_text(yaml.safe_dump(raw_settings))
     await asyncio.to_thread(on_server, server, check)  # meanwhile this loop runs COS
     assert link.readlink() == server / f"opt/image-gateway-{VERSION}"
-    switch = "\n".join((check.splitlines()[0], check.splitlines()[-1]))
-    on_server(server, switch, version="9")
-    assert link.readlink() == server / "opt/image-gateway-9"
     link.unlink()
     link.mkdir()  # as an earlier release was installed
     with pytest.raises(AssertionError, match="cannot overwrite directory"):

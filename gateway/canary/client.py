@@ -18,11 +18,12 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
 @asynccontextmanager
-async def open_front_client(timeout: float = 5.0, connections: int = 8) -> AsyncIterator["FrontClient"]:
-    """Open a client. ``timeout``: seconds for a whole answer."""
+async def open_front_client(timeout: float = 5.0) -> AsyncIterator["FrontClient"]:
+    """Open a client. ``timeout``: seconds for a whole answer. The caller bounds how many it asks for at once."""
     async with aiohttp.ClientSession(
-        # A new connection each time, so that names, listeners and certificates are tried, too.
-        connector=aiohttp.TCPConnector(limit=connections, force_close=True),
+        # A new connection each time, so that names, listeners and certificates are tried, too. No limit of connections:
+        # the wait for one would count as a front's silence.
+        connector=aiohttp.TCPConnector(limit=0, force_close=True),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": "image-gateway-canary", "Accept": "image/*", "Accept-Encoding": "identity"},
         auto_decompress=False,

@@ -9,6 +9,7 @@ from gateway.catalog.image_id import PATTERN as IMAGE_ID
 from gateway.errors import DependencyDown
 from gateway.findings.finding import Finding, well
 from gateway.monitoring.redis_probe import NodeState, RedisProbe
+from gateway.presign.style_variants import RENDITION_NAME
 from gateway.redis_connection.client import WrongRedis
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_connection.shards import Shard, Shards
@@ -26,9 +27,9 @@ _SCANS: Final = 50  # of each server
 _KEYS_A_SCAN: Final = 1000
 _SHOWN: Final = 3
 # The keys that gateways write, after the prefix (``Shard.key``), and the first byte of an entry or a tombstone.
-_ENTRY: Final = re.compile(rf"(?:\{{s\d\d\}}:)?url:{IMAGE_ID}\|?")
+_ENTRY: Final = re.compile(rf"(?:\{{s\d{{2,4}}\}}:)?url:{IMAGE_ID}(?:\||:{RENDITION_NAME})?")
 _OTHER: Final = re.compile(
-    r"shards|(?:\{s\d\d\}:)?(?:replicas|(?:answers|canary|description|index|marker|probe|purge|refresh|stats):.+)"
+    r"shards|(?:\{s\d{2,4}\}:)?(?:replicas|(?:answers|canary|description|index|marker|probe|purge|refresh|stats):.+)"
 )
 _FIRST_BYTES: Final = re.compile(rb"[0-9-]?")
 

@@ -122,7 +122,7 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
     async with (
         open_dependencies(settings) as opened,
         open_cos(opened.live, opened.metrics.origin, opened.signing) as origin,
-        open_purge_target(settings, opened.metrics.presign, opened.signing) as purges,
+        open_purge_target(opened.live, opened.metrics.presign, opened.signing) as purges,
     ):
         yield await asyncio.to_thread(diagnose_signature, opened.signing.hosts, settings.cos.regions)
         redis = settings.redis if settings.url_cache.enabled else None

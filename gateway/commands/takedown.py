@@ -17,6 +17,7 @@ import click
 from gateway.access.canary_mark import CanaryMark
 from gateway.access.signed_links import short_address
 from gateway.canary.client import FrontClient, open_front_client
+from gateway.canary.rules import Seen as FrontAnswer
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import InspectedRow
 from gateway.checks.nginx import upstreams
@@ -38,6 +39,7 @@ NOT_KNOWN: Final = 3  # the exit code for an id of which there is no trace
 _GONE: Final = frozenset({401, 403, 404, 410})
 _PAUSE: Final = 0.25  # seconds between two looks
 _ANSWERS: Final = 2.0  # seconds for the answers of gateways
+_AT_ONCE: Final = 32  # requests to a front
 _LINK_LIFE: Final = 600  # seconds
 _ADMIN_PORTS: Final = "image_gateway_admin"  # the upstream in nginx's files
 
@@ -132,7 +134,7 @@ def takedown(
         purges = make_purge_intake(settings, opened.metrics.purge, opened.stores)
         try:
             async with (
-                open_front_client(connections=32) as client,
+                open_front_client() as client,
                 BoundedHttp(_ANSWERS) as http,
                 opened.open_urls(purges) as urls,
             ):
@@ -307,15 +309,21 @@ class _Takedown:
         async def look() -> Mapping[str, Seen]:
             # In another order each time: with a fixed one, a balancer could send an address to the same server always.
             asked_at, asked = time.monotonic(), random.sample(urls, len(urls))
-            answers = await asyncio.gather(*(self.client.ask(url, mark.make()) for url in asked))
-            others = [(url, seen) for url, seen in zip(asked, answers, strict=True) if seen.status not in _GONE]
+            answers: dict[str, FrontAnswer] = {}
+            for start in range(0, len(asked), _AT_ONCE):
+                batch = asked[start : start + _AT_ONCE]
+                given = await asyncio.gather(*(self.client.ask(url, mark.make()) for url in batch))
+                answers.update(zip(batch, given, strict=True))
+                if any(seen.status is None for seen in given):
+                    break  # the others could take the time of an answer each, and the other layers wait
+            others = [(url, seen) for url, seen in answers.items() if seen.status not in _GONE]
             is_over = turn.note(all_gone=not others, answers=len(urls), asked_at=asked_at, now=time.monotonic())
             if not others:
                 what = f"has it at none of {len(urls)} addresses, in {turn.answers} answers"
                 return {front: Seen(is_over or None, what)}
             url, seen = min(others)
             path, said = url.removeprefix(front).partition("?")[0], seen.status or seen.problem
-            return {front: Seen(False, f"{len(others)} of {len(urls)} addresses: {path}: {said}")}
+            return {front: Seen(False, f"{len(others)} of {len(answers)} addresses: {path}: {said}")}
 
         return look
 

@@ -267,9 +267,6 @@ class _Case:
             try:
                 if found.is_missing:
                     raise refusal(self.caller())
-                if image is not None and (image := memory.after_waiting(image, found.since)) is None:
-                    self.found = found.starts_again()
-                    continue
                 if image is None:
                     try:
                         image = memory.image(request.image_id, rendition)
@@ -278,6 +275,9 @@ class _Case:
                     if image is None:
                         self.missing = rendition
                         return None
+                elif (image := memory.after_waiting(image, found.since)) is None:
+                    self.found = found.starts_again()
+                    continue
                 if found.instead_of is not None:
                     audience = partial(rules.renditions.audience, image_is_public=image.record.public)
                     requested = audience(request.parameters.rendition)

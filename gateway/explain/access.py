@@ -1,5 +1,6 @@
 """Explain step: the caller, and whether the caller may see the image."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from urllib.parse import unquote
@@ -12,10 +13,11 @@ from gateway.access.identity import Authenticator
 from gateway.access.policy import permit
 from gateway.access.signed_links import BadLink, SignedLink, SignedLinks, short_address
 from gateway.catalog.record import MOST_GRANTS, ImageRecord
-from gateway.errors import DENIALS
+from gateway.errors import DENIALS, InvalidAlias
 from gateway.explain.explanation import Facts
 from gateway.presign.signer import SignedImage
 from gateway.presign.style_variants import Audience
+from gateway.urls.aliases import PATH, alias_in
 
 _MOST_KILLS = 100  # earlier counts of killed links that a link is tried with
 _LASTS = 60  # seconds, of a link that nobody gets
@@ -42,9 +44,9 @@ def caller_of(credentials: Credentials, authenticator: Authenticator) -> tuple[C
     return Caller(), {"credential": "none", "user": None}
 
 
-def sender_of(caller: Caller, image_id: str) -> Caller:
+def sender_of(caller: Caller, image_id: str, alias: str | None) -> Caller:
     """Return the caller of a request for the image: a link for another address is no link of this one."""
-    if caller.link is None or _is_for(caller.link, image_id):
+    if caller.link is None or _is_for(caller.link, image_id, alias):
         return caller
     return replace(caller, link=caller.link._replace(path=short_address(image_id)))
 
@@ -60,7 +62,7 @@ def why_seen(sender: Caller, image: SignedImage, now: float) -> Facts:
 
 def why_hidden(caller: Caller, record: ImageRecord, now: float) -> Facts:
     """Return that the caller may not see the image, and the reason."""
-    if _may_view(sender_of(caller, record.image_id), record, now):
+    if _may_view(sender_of(caller, record.image_id, record.alias), record, now):
         reason = "image_variants.originals is owner: others get styles alone"
     elif caller.rejected:
         reason = f"the credentials are not valid: {caller.reason}"
@@ -121,7 +123,7 @@ def permitted(record: ImageRecord, links: SignedLinks | None) -> Caller:
 
 
 def _why_no_link(link: SignedLink, record: ImageRecord) -> str:
-    if not _is_for(link, record.image_id):
+    if not _is_for(link, record.image_id, record.alias):
         return f"the link is for another address: {link.path}"
     killed = record.links_killed
     if killed is None:
@@ -131,6 +133,9 @@ def _why_no_link(link: SignedLink, record: ImageRecord) -> str:
     return "the signature is not valid: signed with another key, for another time, or altered"
 
 
-def _is_for(link: SignedLink, image_id: str) -> bool:
+def _is_for(link: SignedLink, image_id: str, alias: str | None) -> bool:
     """Return whether the link is for an address of the image. In a request, the link's path is the request's own."""
+    if alias is not None and link.path.startswith(PATH):
+        with suppress(InvalidAlias):
+            return alias_in(link.path) == alias
     return unquote(link.path) in {path.format(image_id) for path in _PATHS}

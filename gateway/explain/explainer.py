@@ -73,7 +73,7 @@ class Explainer:
         caller, facts = caller_of(credentials, self.authenticator)
         row = await stored.row(image_id, cached)
         dry = _DryRequest(self, image_id, chosen, row, cached)
-        sender = sender_of(caller, image_id)
+        sender = sender_of(caller, image_id, row.record.alias if row.record is not None else None)
         decision = shown = await dry.decide(rules, sender)
         if row.record is not None and decision.image is None:
             shown = await dry.decide(rules, sender, would_serve=True)

@@ -82,7 +82,8 @@ class BucketsProbe:
     key. So COS is asked also after it has refused some requests and accepted others: after a rotation of the key, URLs
     that were signed before may work while each new URL is refused. A missing object shows as much as an existing
     object. A policy may deny some keys: ``AccessDenied`` is no failure if another object is accepted, and the answer to
-    a made-up key shows only that the signature is right.
+    a made-up key shows only that the signature is right. While no row names the default bucket, it may be gone: rows of
+    buckets without settings, which its credentials sign for, are asked for in its place.
 
     sample: returns some rows of the table, or raises ``CatalogUnavailable``.
     observe: gets the time of the default bucket.
@@ -120,13 +121,18 @@ class BucketsProbe:
         unproven = [bucket for bucket in self._buckets if not self._is_proven(bucket, accepted.get(bucket.name), now)]
         if any(bucket.accepted is None for bucket in unproven):
             await self._read_rows()
+        default, probed = self._buckets[0], len(self._buckets)
+        is_refused = now - default.refused_at < _REMEMBERED
+        if default in unproven and self._rows and not (is_refused or self._rows_of(default)):
+            unproven.remove(default)  # no image needs it
+            probed -= 1
         found = await asyncio.gather(*map(self._try, unproven))
         problems = {bucket.name: error for bucket, error in zip(unproven, found, strict=True) if error is not None}
         if len(self._buckets) > 1:
             for bucket in self._buckets:
                 self.metrics.dependency_up.labels(dependency=f"cos:{bucket.name}").set(bucket.name not in problems)
         refusals = sum(isinstance(error, DependencyDegraded) for error in problems.values())
-        if refusals < len(self._buckets):
+        if refusals < probed:
             self.may_serve = True
         if problems:
             reason = "; ".join(f"bucket {name}: {error}" for name, error in problems.items())
@@ -170,7 +176,7 @@ class BucketsProbe:
         """Return if the bucket accepts a signature, else raise ``DependencyDegraded`` or ``OriginUnavailable``."""
         known, bucket.accepted = bucket.accepted, None
         rows = [] if known is None else [known]
-        rows += [row for row in self._rows if row.bucket == bucket.name][:_MOST_ASKED]
+        rows += self._rows_of(bucket)[:_MOST_ASKED]
         made_up = ImageRecord("probe", None, False, bucket.name, bucket.region, _MADE_UP, content_type=None)
         for image in rows or [made_up]:
             error = (await self.questions.ask(image)).error
@@ -179,8 +185,16 @@ class BucketsProbe:
             is_denied = error.code == "AccessDenied" and not error.is_expired
             refuses = False if error.status in (200, 206) else is_refusal(error)
             if refuses is False or (is_denied and image is made_up):
-                bucket.accepted = image if image is not made_up else None
+                bucket.accepted = image if image is not made_up and image.bucket == bucket.name else None
                 return
-            if refuses is None or error.code != "AccessDenied":
+            if image.bucket == bucket.name and (refuses is None or error.code != "AccessDenied"):
                 break  # the answer is the same for every object
-        raise (DependencyDegraded if refuses else OriginUnavailable)(error)
+        what = error if image.bucket == bucket.name else f"{error} to a row of bucket {image.bucket}"
+        raise (DependencyDegraded if refuses else OriginUnavailable)(what)
+
+    def _rows_of(self, bucket: _Bucket) -> list[ImageRecord]:
+        """Return rows of the bucket. If none names the default bucket: of those that its credentials sign for, too."""
+        rows = [row for row in self._rows if row.bucket == bucket.name]
+        if bucket is self._buckets[0] and not rows:
+            return [row for row in self._rows if row.bucket not in self.regions]
+        return rows

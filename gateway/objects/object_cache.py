@@ -122,12 +122,15 @@ class ObjectCache:
         return entry
 
     def answered(self, object_id: ObjectId, status: int, metadata: ObjectMetadata, requested_at: float) -> None:
-        """Store the header of COS's answer to a GET. A 304 confirms the version of ``metadata``."""
+        """Store the header of COS's answer to a GET. A 304 confirms the version of ``metadata``.
+
+        That of a rendition, which has no tag yet, replaces none of which the bytes are known.
+        """
+        entry = self._entries.get(object_id)
         if status != 304:
-            if metadata.size is not None:
+            if metadata.size is not None and (object_id.rendition is None or entry is None or entry.body is None):
                 self.update(object_id, metadata, requested_at)
             return
-        entry = self._entries.get(object_id)
         if entry is not None and metadata.etag is not None and metadata.confirm(entry.metadata):
             entry.requested_at = max(entry.requested_at, requested_at)
 

@@ -20,7 +20,8 @@ from gateway.presign.signer import AuthorizedImage, ObjectId, SignedImage
 from gateway.presign.style_variants import Rendition, Renditions
 from gateway.settings import Live
 
-_LARGEST: Final = 2 * 1024 * 1024  # bytes of a rendition that is read before it is sent, if memory keeps less
+# The most bytes of a rendition that is read before it is sent: as many as memory keeps, within these limits.
+_LARGEST: Final = 2 * 1024 * 1024, 8 * 1024 * 1024
 _MOST_AT_ONCE: Final = 128 * 1024 * 1024  # the most bytes of all renditions that are being read
 _MOST_LARGE: Final = 10_000
 _REFUSED_FOR: Final = 600.0  # seconds
@@ -140,7 +141,8 @@ class VariantSource:
 
     @property
     def _largest(self) -> int:
-        return max(self._memory.settings.value.max_object_bytes, _LARGEST)
+        settings, (least, most) = self._memory.settings.value, _LARGEST
+        return min(max(min(settings.max_object_bytes, settings.max_bytes), least), most)
 
     def _start_at_zero(self) -> None:
         """Export the count of each rendition, so that ``rate()`` sees its first increase."""
@@ -158,10 +160,11 @@ class VariantSource:
         """
         # Requests after a change of the image do not share the answer to one before.
         changed_at = self._memory.changed_at(image.record.image_id)
-        is_large = self._large.get(image.object_id, changed_at) > changed_at
-        if is_large or self._reserved + self._largest > _MOST_AT_ONCE:
+        key = image.object_id, changed_at
+        has_room = self._reserved + self._largest <= _MOST_AT_ONCE or self._fetches.running(key) is not None
+        if not has_room or self._large.get(image.object_id, changed_at) > changed_at:
             return None
-        fetched = await self._fetches.run((image.object_id, changed_at), lambda: self._fetch(image, stale))
+        fetched = await self._fetches.run(key, lambda: self._fetch(image, stale))
         return fetched.of(image) if fetched is not None else None
 
     async def close(self) -> None:

@@ -7,11 +7,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, NamedTuple, Self, cast
 
 import aiohttp
 import yarl
 from aiohttp import hdrs
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import istr
@@ -329,6 +331,19 @@ def _whole_number(text: str | None) -> int | None:
 ObserveRequest = Callable[[str, yarl.URL], AbstractContextManager[Callable[[int, str | None], None]]]
 
 
+class _Protocol(ResponseHandler):
+    """A connection that passes its errors to the body that it receives.
+
+    aiohttp does not pass that of malformed chunks: the reader of the body would wait for bytes until its time-out.
+    """
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        body = self._payload
+        if body is not None and body.exception() is None and not body.is_eof():
+            body.set_exception(aiohttp.ClientPayloadError(str(exc)), exc)
+        super().set_exception(exc, *cause)
+
+
 class CosConnections:
     """Sends requests to COS over persistent connections, each once: no redirect, cookie, decompression or retry.
 
@@ -343,6 +358,7 @@ class CosConnections:
         self, connector: aiohttp.BaseConnector, *, timeout: float, observe: ObserveRequest | None = None
     ) -> None:
         self._connector = connector
+        cast("Any", connector)._factory = partial(_Protocol, loop=asyncio.get_running_loop())  # noqa: SLF001
         self._shared_timeout = SharedTimeout(timeout)
         # The client bounds the waits for a response and for its next bytes; ``connect`` bounds a new connection: name
         # look-up, a free place, handshakes.

@@ -86,13 +86,13 @@ class CanaryImages:
 class CanaryQuestions:
     """Lists the canary's requests for its two images, and what the answers should be.
 
-    links: signs links. None without them. cookie: the name of the cookie with a token.
+    links: signs links. None without them. cookie: the name of the cookie with a token, which a reload may change.
     """
 
     settings: CanarySettings
     images: CanaryImages
     links: SignedLinks | None
-    cookie: str | None
+    cookie: Live[str | None]
 
     async def __call__(self) -> Sequence[Question]:
         public, at_public, _ = await self.images.known(self.settings.public)
@@ -135,7 +135,8 @@ class CanaryQuestions:
         another_name = _with(f"/api/v1/images/{self.settings.private}/proxy", style)
         by_header = {"Authorization": f"Bearer {token}"}
         steps = [Step(address), Step(address, by_header), Step(address), Step(another_name, by_header)]
-        return steps if self.cookie is None else [*steps, Step(another_name, {"Cookie": f"{self.cookie}={token}"})]
+        cookie = self.cookie.value
+        return steps if cookie is None else [*steps, Step(another_name, {"Cookie": f"{cookie}={token}"})]
 
 
 def _token(path: Path) -> str:
@@ -155,9 +156,10 @@ def make_canaries(
     settings = live.value.canary
     if settings is None:
         return []
-    jwt, asks_alone = live.value.access.jwt, worker_number() in (None, 1)  # of several workers, the first
+    cookie = live.map(lambda settings: settings.access.jwt.cookie if settings.access.jwt is not None else None)
+    asks_alone = worker_number() in (None, 1)  # of several workers, the first
     images, mark = CanaryImages(stores.catalog, signing, origin), CanaryMark(live.map(shared_secret))
-    questions = CanaryQuestions(settings, images, signed_links(live), jwt.cookie if jwt is not None else None)
+    questions = CanaryQuestions(settings, images, signed_links(live), cookie)
     errors, redis = metrics.registry.background_errors, stores.redis
 
     def canary(part: str, every: float, ask: Ask) -> Canary:

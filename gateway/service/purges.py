@@ -1,13 +1,15 @@
 """The part that purges changed images from caches in front. It is absent without ``purge``."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.concurrency.background import background
 from gateway.net.bounded_http import BoundedHttp
 from gateway.net.tencent_api import TencentApi
-from gateway.presign.credentials.rotation import BucketCredentials, open_credentials
+from gateway.presign.credentials.rotation import BucketCredentials, RotatingCredentials, open_credentials
+from gateway.presign.credentials.sources import source_of
 from gateway.presign.metrics import PresignMetrics
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.metrics import PurgeMetrics
@@ -18,7 +20,7 @@ from gateway.purge.worker import PurgeWorker
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.signing import Signing
 from gateway.service.stores import RedisStores, Stores
-from gateway.settings import Settings
+from gateway.settings import CredentialsSettings, Live, Settings
 from gateway.urls.aliases import Aliases
 
 PURGE_CREDENTIALS = "purge"  # the name in metrics and logs, where other credentials have the name of a bucket
@@ -44,10 +46,10 @@ def make_purge_intake(settings: Settings, metrics: PurgeMetrics, stores: Stores)
 
 @asynccontextmanager
 async def open_purge_target(
-    settings: Settings, metrics: PresignMetrics, signing: Signing, aliases: Aliases | None = None
+    live: Live[Settings], metrics: PresignMetrics, signing: Signing, aliases: Aliases | None = None
 ) -> AsyncIterator[PurgeTarget | None]:
     """Open the session to the service, and its own credentials if they are configured. None without ``purge``."""
-    purge = settings.purge
+    purge = live.value.purge
     if purge is None:
         yield None
         return
@@ -58,11 +60,13 @@ async def open_purge_target(
             token = purge.token.get_secret_value() if purge.token is not None else None
             yield PurgeTarget(Webhook(http, purge.url or "", addresses, token=token), None)
             return
-        credentials, keys = None, (signing.credentials, settings.cos.bucket)
-        if purge.credentials is not None:
-            source = settings.cos.with_keys(purge.credentials)
-            opening = open_credentials(source, [PURGE_CREDENTIALS], metrics, now=signing.clock.now)
+        credentials, keys = None, (signing.credentials, live.value.cos.bucket)
+        if (own := purge.credentials) is not None:
+            source, now = live.map(lambda settings: settings.cos.with_keys(own)), signing.clock.now
+            opening = open_credentials(source.value, [PURGE_CREDENTIALS], metrics, now=now)
             credentials = await stack.enter_async_context(opening)
+            following = _follow(source, credentials.default, http, now)
+            await stack.enter_async_context(background("purge-credentials", following))
             keys = credentials, PURGE_CREDENTIALS
         named = addresses if purge.names_addresses else None
         is_edgeone = purge.target == "edgeone"
@@ -70,6 +74,19 @@ async def open_purge_target(
         api = TencentApi(http, purge.api, service=service.SERVICE, version=service.VERSION, now=signing.clock.now)
         target = EdgeOne(api, *keys, named, purge.zone_id or "") if is_edgeone else TencentCdn(api, *keys, named)
         yield PurgeTarget(target, credentials)
+
+
+async def _follow(
+    source: Live[CredentialsSettings], credentials: RotatingCredentials, http: BoundedHttp, now: Callable[[], float]
+) -> None:
+    """Fetch credentials anew when a reload has replaced the keys that their source takes from ``cos``."""
+    changed = asyncio.Event()
+    source.watch(lambda old, new: changed.set() if old != new else None)
+    while True:
+        await changed.wait()
+        changed.clear()
+        credentials.fetch = source_of(source.value, http, now)
+        await credentials.refresh()
 
 
 @asynccontextmanager

@@ -65,7 +65,7 @@ async def open_service(
         origin = await opened(open_cos(live, metrics.origin, signing, requests.tracing))
         images = await opened(aclosing(Images(live, metrics, access, urls, origin)))
         diagnostics = await opened(open_diagnostics(live, metrics, access, urls, images))
-        target = await opened(open_purge_target(settings, metrics.presign, signing, urls.aliases))
+        target = await opened(open_purge_target(live, metrics.presign, signing, urls.aliases))
         if purges is not None and target is not None and stores.redis is not None:
             name = diagnostics.replica.name
             await opened(purging(purges, target, metrics.purge, stores.redis, name))

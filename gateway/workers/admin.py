@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, Final
 
 import aiohttp
@@ -181,13 +182,11 @@ class Admin:
     async def _by_all(self, request: web.Request) -> web.Response:
         """Let every worker answer, one after another. Return the first refusal, or the answer of the last worker."""
         answer: Answer | None = None
-        for slot in self._supervisor.slots:
-            async with slot.replacing:  # the worker that takes the place of another one must do it, too
-                if (worker := slot.current) is None or worker not in self._supervisor.answering():
-                    continue
+        async with aclosing(self._supervisor.in_turn()) as workers:
+            async for worker in workers:
                 answer = await self._calls.repeat(request, worker)
-            if answer is None or answer.status >= 400:
-                break
+                if answer is None or answer.status >= 400:
+                    break
         if answer is None:
             raise NoWorker
         return answer.response()

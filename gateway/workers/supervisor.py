@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import KW_ONLY, InitVar, dataclass, field, replace
 from typing import Final
 
@@ -127,16 +127,29 @@ class Supervisor:
         """Return whether any worker has shown life lately."""
         return any(slot.current is not None and slot.current.silence() < self.silence for slot in self.slots)
 
+    async def in_turn(self) -> AsyncGenerator[Worker, None]:
+        """Yield each worker that serves, one after another. The worker that was yielded is not replaced meanwhile.
+
+        A worker that starts meanwhile comes last: it may have got the settings of before.
+        """
+        left, skipped = list[Slot](), list(self.slots)
+        while len(skipped) != len(left):  # workers may have started while others were reached
+            left, skipped = skipped, []
+            for slot in left:
+                async with slot.replacing:
+                    if (worker := slot.current) is not None and worker.is_ready:
+                        yield worker
+                    if worker is None or not worker.is_ready:
+                        skipped.append(slot)
+
     async def reload(self) -> None:
         """Make one worker after another reload the configuration. Failures are logged."""
         is_ordered = False
-        for slot in self.slots:
-            async with slot.replacing:
-                if slot.current is None or not slot.current.is_ready:
-                    continue  # the worker that replaces it gets what the others accept
+        async with aclosing(self.in_turn()) as workers:
+            async for worker in workers:
                 is_ordered = True
                 try:
-                    await slot.current.reload(_START_TIMEOUT)
+                    await worker.reload(_START_TIMEOUT)
                 except WorkerFailed as error:
                     logger.error("reload: %s", error)  # noqa: TRY400 - the message says it all
         self._is_reload_due = not is_ordered  # without a worker, the next one reads the configuration
@@ -161,7 +174,7 @@ class Supervisor:
                         old.stop()
                         await self._until_ended([old])
                     self._workers.discard(old)
-        except (WorkerFailed, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - the task must survive, or no order would be obeyed any more
             logger.error("workers are not replaced any further: %s", error)  # noqa: TRY400 - the message says it all
             return
         finally:
@@ -262,7 +275,7 @@ class Supervisor:
                     return
                 try:
                     await self._fill(slot, replace(self._last_accepted(), ended=reason))
-                except (WorkerFailed, OSError) as error:
+                except Exception as error:  # noqa: BLE001 - the task must survive, or no worker would be started any more
                     reason = str(error)
 
     async def _kill_the_silent(self) -> None:

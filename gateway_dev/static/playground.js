@@ -1110,6 +1110,7 @@ var Trying = class {
 			place.append(make("label", {}, radio, language));
 		}
 		const copy = byId("copy-code", HTMLButtonElement);
+		let timer;
 		copy.addEventListener("click", async () => {
 			try {
 				await navigator.clipboard.writeText(this.#code.textContent ?? "");
@@ -1117,7 +1118,8 @@ var Trying = class {
 			} catch {
 				copy.textContent = "Not allowed";
 			}
-			setTimeout(() => {
+			clearTimeout(timer);
+			timer = setTimeout(() => {
 				copy.textContent = "Copy";
 			}, 2e3);
 		});

@@ -240,6 +240,7 @@ export class Trying {
       place.append(make("label", {}, radio, language));
     }
     const copy = byId("copy-code", HTMLButtonElement);
+    let timer: ReturnType<typeof setTimeout> | undefined;
     copy.addEventListener("click", async () => {
       try {
         await navigator.clipboard.writeText(this.#code.textContent ?? "");
@@ -247,7 +248,8 @@ export class Trying {
       } catch {
         copy.textContent = "Not allowed";
       }
-      setTimeout(() => {
+      clearTimeout(timer);
+      timer = setTimeout(() => {
         copy.textContent = "Copy";
       }, 2000);
     });

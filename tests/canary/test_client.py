@@ -97,3 +97,14 @@ async def test_nobody_listens_there_and_no_answer_contains_the_address_which_may
         seen = await ask(url)
         assert seen.status is None
         assert "SECRET" not in seen.problem
+
+
+async def test_fronts_that_are_silent_keep_no_other_front_waiting() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        if request.path == "/silent":
+            await asyncio.Event().wait()
+        return web.Response()
+
+    async with fronted(answer) as silent, fronted(answer) as other, open_front_client(3) as client:
+        asked = [client.ask(url, "request-id") for url in (*[f"{silent}/silent"] * 10, f"{other}/i/a")]
+        assert [seen.status for seen in await asyncio.gather(*asked)] == [None] * 10 + [200]

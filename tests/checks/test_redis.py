@@ -10,7 +10,9 @@ from pydantic import SecretStr
 from gateway.checks.redis import CLUSTER_RULES, RULES, check_redis, diagnose_node
 from gateway.findings.finding import Finding, well
 from gateway.monitoring.redis_probe import NodeState, RedisProbe
+from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.client import open_redis
+from gateway.redis_connection.shards import Shard
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
 from gateway.service.metrics import Metrics
 from gateway.settings import RedisSettings
@@ -95,6 +97,9 @@ async def test_keys_of_other_programs_and_a_policy_that_evicts_what_has_no_end_a
         await lifecycle(server.url, Clock())
         for key in ("purge:heard:cat", "description:cat", "stats:daily:2026-01-01", "canary:a:turn", "answers:x"):
             await asyncio.to_thread(admin.set, f"image:{key}", "1")
+        last = Shard("image:{s1023}:", slot=0)
+        longest = last.entry(ImageVariant("a" * 128, "card@640.16x9.webp"))
+        await asyncio.to_thread(admin.mset, {longest: "1", last.used: "1"})
         await asyncio.to_thread(admin.set, "images:others", "1")
         names = [finding.where for finding in await findings(server.url)]
         assert names == ["redis", "invalidations"]

@@ -98,6 +98,10 @@ async def test_a_front_a_purge_or_a_replica_alone_of_which_it_is_not_seen_gone_i
         failure = await only_failure("--via", front.url, access=LINKS)
     assert failure.startswith(f"fail  {front.url}: 3 of 3 addresses: /")
     assert ": 200 (" in failure
+    # A front that does not answer is asked no further: each of its many addresses would take five seconds.
+    styles = {f"s{number}": "imageMogr2/strip" for number in range(20)}
+    failure = await only_failure("--via", "http://127.0.0.1:1", image_styles=styles)
+    assert failure.startswith("fail  http://127.0.0.1:1: 32 of 32 addresses: /")
     assert (await only_failure(*gone, purge=webhook)).startswith("fail  purge of the CDN: waits in the queue")
     replicas[1].redis.channel.on_question = lambda _: None
     assert (await only_failure(*gone)).startswith(f"fail  gateway {replicas[1].replica_name}: does not answer")

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
-from tests.access.credentials import OLD_LINK_KEY, token
-from tests.conftest import ADMIN_TOKEN, Images, RunningGateway
+from gateway_dev.database import ImagesTable
+from tests.access.credentials import ACCESS, OLD_LINK_KEY, token
+from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway
 from tests.explain.test_explainer import asked, explained, link
+from tests.paintings import POSTGRES, at, hang, paintings_table
 
 __all__ = ["asked"]
 
@@ -59,6 +61,22 @@ async def test_killed_links_are_named_as_the_reason(asked: RunningGateway, image
     assert data["verdict"]["status"] == 401
     assert "have been killed since the link was made (1 times in all)" in data["verdict"]["reason"]
     assert (await explained(asked, headers=link(killed=1)))["verdict"]["served"]
+
+
+async def test_a_link_to_the_alias_of_an_image_is_a_link_of_the_image(
+    start_gateway: StartGateway, images: Images, links_table: ImagesTable, postgres_dsn: str
+) -> None:
+    del links_table
+    async with paintings_table(images, postgres_dsn):
+        gateway = await start_gateway(postgres=POSTGRES, access=ACCESS)
+        await hang(images, "cat", "shop/my cat", owner="alice", public=False)
+        for path, status, reason in (
+            (at("shop/my cat"), 200, "the link is valid"),
+            (at("dog"), 401, "the link is for another address: /a/dog"),
+            ("/a/%00", 401, "the link is for another address: /a/%00"),
+        ):
+            data = await explained(gateway, headers=link(path))
+            assert (data["verdict"]["status"], data["caller"]["why"]) == (status, reason)
 
 
 async def test_of_an_image_without_an_owner_it_is_shown_what_the_holder_of_a_link_gets(

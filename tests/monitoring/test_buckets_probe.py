@@ -151,6 +151,25 @@ async def test_a_bucket_that_does_not_exist_is_a_refusal_and_keeps_no_other_buck
         assert probe.may_serve == (BUCKET in buckets)
 
 
+@pytest.mark.parametrize(("listed", "named"), [([], ["fourth-1250000000", OTHER]), ([OTHER], [OTHER])])
+async def test_a_default_bucket_that_no_row_names_may_be_gone_and_a_bucket_of_the_rows_shows_that_the_key_is_right(
+    probed: Probed, listed: list[str], named: list[str]
+) -> None:
+    """The credentials of the default bucket sign for the buckets that are not listed."""
+    default = "third-1250000000"
+    probed.rows = [row("a.png", bucket) for bucket in named]
+    probe, probed.secret_key = probed.probe(default, *listed), "another"
+    with pytest.raises(DependencyDegraded, match=rf"bucket {OTHER}.*"):
+        await probe.probe()
+    kept_back, probed.secret_key = not probe.may_serve, SECRET_KEY
+    await probe.probe()
+    assert (kept_back, probe.may_serve) == (True, True)
+    probed.rows = [row("a.png", default)]
+    probed.now += 60
+    with pytest.raises(DependencyDegraded, match=rf"^bucket {default}: COS answered 404 NoSuchBucket"):
+        await probe.probe()
+
+
 async def test_a_policy_that_denies_some_keys_is_no_failure(probed: Probed, emulator: CosEmulator) -> None:
     emulator.faults.add(Fault(action=DENIED, key="a.png", times=None))
     probed.rows = [row("a.png"), row("b.png")]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections import Counter
 from functools import partial
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ import pytest
 from tests.conftest import Answer
 from tests.nginx.conftest import Nginx
 from tests.njs.conftest import SOON, Scripted, StartNjs, site, until_soon
+from tests.simulation.nginx_scripts import Scripts
 from tests.waiting import until
 
 
@@ -276,6 +278,29 @@ async def test_what_gateways_of_other_settings_sent_until_they_ended_is_forgotte
     old.images["a"] = "new"
     await until(lambda: floors(*two).count("settings") > 1, what="the floor after the end of the old settings")
     assert (await nginx.get("/i/a")).body == b"new"
+
+
+def test_processes_that_ended_more_than_a_minute_ago_do_not_delay_that() -> None:
+    """nginx keeps the names of all processes that have answered."""
+    now = 1e9
+    scripts = Scripts(lambda: now, lambda: now)
+
+    def epoch_after_answer(process: str, settings: str) -> str:
+        nonlocal now
+        now += 1
+        question = scripts.happen({"kind": "ask"}).question
+        times = {"now": now * 1000, "heartbeat": now * 1000, "complete_since": 0}
+        answer = {"gateway": process, "settings": settings, "access": 0, "changes": [], **times}
+        scripts.happen({"kind": "answer", "question": question, "text": json.dumps(answer)})
+        return scripts.epoch("a")
+
+    for number in range(20):
+        epoch_after_answer(f"ended {number}", "before")
+    now += 60
+    epoch_after_answer("old", "before")
+    epochs = [epoch_after_answer("new", "after") for _ in range(5)]
+    assert list(Counter(epochs).values()) == [2, 3], "the floor of the new settings, and after the end of the old ones"
+    assert "off" not in epochs
 
 
 def is_complete(gateway: Scripted) -> bool:

@@ -22,6 +22,7 @@ from gateway_dev.cos_emulator.faults import Action, Chunked, Cut, Drip, Fault, H
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.certificates import server_context, write_certificate
 from tests.conftest import BUCKET
+from tests.limits import LIMIT
 from tests.origin.conftest import OpenOrigin, Presign, object_body, read_all
 from tests.origin.scripted import head
 from tests.waiting import until
@@ -146,6 +147,30 @@ async def test_a_body_that_was_lost_stays_lost(origin: OriginClient, presign: Pr
         for _ in range(2):
             with pytest.raises(BodyLost):
                 await response.read()
+
+
+@pytest.mark.parametrize("is_waiting", [True, False])
+async def test_a_body_in_broken_chunks_is_lost_at_once(open_one: OpenOrigin, *, is_waiting: bool) -> None:
+    origin, breaks = await open_one(timeout=LIMIT * 2, retry_count=0), asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head("200 OK", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n")
+        await breaks.wait()
+        writer.write(b"no number\r\n")
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        response = await origin.fetch(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/cat.png")
+        with closing(response):
+            assert await response.read() == b"hello"
+            asyncio.get_running_loop().call_soon(breaks.set)
+            if not is_waiting:
+                await until(lambda: response.transport is None or response.transport.is_closing())
+            async with asyncio.timeout(LIMIT):
+                with pytest.raises(BodyLost):
+                    await response.read()
 
 
 async def test_a_blocked_client_keeps_little_of_a_response_over_tls(tmp_path: Path) -> None:

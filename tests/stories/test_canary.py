@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -27,7 +28,7 @@ from gateway.catalog.sql_files import canary_sql
 from gateway.metrics.canary import CanaryOutcome, Check
 from gateway.service.metrics import Metrics
 from gateway.settings import CanaryRowSettings, Live, PostgresSettings
-from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
+from tests.conftest import BUCKET, JWT_SECRET, Images, RunningGateway, StartGateway, token_for
 from tests.reload.proofs import proves
 from tests.serving import serving
 from tests.waiting import until
@@ -42,7 +43,8 @@ class Front:
 
     ``drops`` is a field of requests that it does not pass on, ``keeps`` are statuses of answers that it keeps by their
     address until it is purged.
-    ``asked`` has the paths of requests, ``echoed`` the request ids that came back in an answer.
+    ``asked`` has the paths of requests, ``cookies`` the names of their cookies.
+    ``echoed`` has the request ids that came back in an answer.
     """
 
     url: str = ""
@@ -52,10 +54,12 @@ class Front:
     keeps: frozenset[int] = frozenset()
     kept: dict[str, tuple[int, bytes, Mapping[str, str]]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    cookies: set[str] = field(default_factory=set)
     echoed: list[str] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.path_qs)
+        self.cookies |= request.cookies.keys()
         if self.instead is not None:
             return web.Response(status=self.instead.status, body=self.instead.body, headers=self.instead.headers)
         if request.path_qs in self.kept:
@@ -257,6 +261,21 @@ async def test_a_reload_takes_a_changed_canary_and_ends_it(start_gateway: StartG
         await gateway.reload(canary=settings(other))
         await until(lambda: up(gateway, other) == {"public": 1, "private_anonymous": 1})
     assert up(gateway, front) == {}
+
+
+@pytest.mark.usefixtures("two_images")
+async def test_after_a_reload_the_canary_asks_with_the_cookie_of_now(
+    start_gateway: StartGateway, front: Front, tmp_path: Path
+) -> None:
+    """By the former name, the front would seem to drop the cookie."""
+    token = tmp_path / "token"
+    token.write_text(token_for("alice"))
+    jwt = {"secret": JWT_SECRET, "cookie": "session"}
+    gateway = await start_gateway(canary={**settings(front), "token_file": str(token)}, access={"jwt": jwt})
+    front.gateway = gateway.ports.public
+    await until(lambda: is_up(gateway, front, "private_token") == 1)
+    await gateway.reload(access={"jwt": {**jwt, "cookie": "sid"}})
+    await until(lambda: front.cookies == {"session", "sid"}, what="the cookie of now")
 
 
 TABLE_ANEW: Final = (

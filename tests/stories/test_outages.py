@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from gateway.concurrency.clocks import boot_time
+from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImagesTable
 from gateway_dev.postgres_server import PostgresServer
@@ -237,6 +238,18 @@ class TestPostgresAway:
             return "X-Accel-Expires" not in (await gateway.get("/i/open")).headers
 
         await until(is_read, what="an answer by a row that was read")
+
+    async def test_an_image_is_unread_whose_url_was_renewed_without_its_row(
+        self, start_gateway: StartGateway, own_images: Images, own_postgres: PostgresServer
+    ) -> None:
+        gateway = await start_gateway(postgres={"dsn": own_postgres.dsn, "listen": False})
+        await own_images.add("a")
+        await gateway.get("/api/v1/images/a/url")
+        await asyncio.to_thread(own_postgres.kill)
+        own_images.cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied")))
+        answer = await gateway.get("/i/a")
+        assert answer.headers["Cache-Control"] == "public, max-age=5"
+        assert answer.headers["Cache-Status"].endswith("; detail=unread")
 
     async def test_out_of_connections(
         self, start_gateway: StartGateway, own_images: Images, own_postgres: PostgresServer

@@ -70,6 +70,20 @@ async def test_a_changed_row_is_purged_with_the_credentials_of_cos(
     await until(lambda: gateway.sample("purges_total", result="sent") == 1, what="its count")
 
 
+async def test_a_reload_of_the_keys_of_cos_reaches_purges_whose_source_takes_these_keys(
+    start_gateway: StartGateway, images: Images, services: PurgeServices
+) -> None:
+    gateway = await start_gateway(purge=cdn(services, credentials={"source": "static"}))
+    await until_listening_to_changes(gateway.ports.admin)
+    for known in (images.cos.credentials, services.credentials):
+        known["AKIDnew"] = Credential("new-key")  # type: ignore[index]  # the mappings are dicts
+    assert (await gateway.reload(cos={"secret_id": "AKIDnew", "secret_key": "new-key"})).need_restart == ()
+    del services.credentials[SECRET_ID]  # type: ignore[attr-defined]
+    await images.add("a")
+    await images.execute(CHANGE, "a")
+    await until(lambda: services.purged == addresses("a"), what="the purge")
+
+
 async def test_edgeone_is_purged_by_tag_with_credentials_of_its_own(
     start_gateway: StartGateway, images: Images, services: PurgeServices, tmp_path: Path
 ) -> None:

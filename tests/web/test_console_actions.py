@@ -20,7 +20,8 @@ __all__ = ["console"]
 async def test_an_image_is_explained_for_a_user_and_a_style_and_the_page_says_that_it_waits(
     console: ConsolePage, start_gateway: StartGateway, images: Images, png: bytes
 ) -> None:
-    gateway = await start_gateway(image_styles={"card": {"process": "imageMogr2/thumbnail/{width}x", "widths": [64]}})
+    card = {"process": "imageMogr2/thumbnail/{width}x{height}", "widths": [64], "ratios": ["16:9"]}
+    gateway = await start_gateway(image_styles={"card": card})
     await images.add("a", png, owner="alice", public=False)
     await images.add("open", png)
     page, verdict = console.page, console.page.locator("#verdict")
@@ -30,11 +31,12 @@ async def test_an_image_is_explained_for_a_user_and_a_style_and_the_page_says_th
     await expect(verdict).to_contain_text("a: 404 image_not_found")
     await page.fill("#user", "alice")
     await expect(page.locator("#found")).to_be_hidden()
-    await page.fill("#style", "card@64.webp")
-    await console.press("Explain")
-    await expect(verdict).to_contain_text("a: 200 · the client gets the image")
-    await expect(verdict).to_have_class("good")
-    await expect(page.locator("#facts")).to_contain_text("card@64.webp")
+    for rendition in ("card@64.webp", "card@64.16x9.webp"):
+        await page.fill("#style", rendition)
+        await console.press("Explain")
+        await expect(verdict).to_contain_text("a: 200 · the client gets the image")
+        await expect(verdict).to_have_class("good")
+        await expect(page.locator("#facts")).to_contain_text(rendition)
     await page.fill("#style", "")
     # Spaces and addresses are understood.
     for text in ("  open \t", "https://img.example.com/i/open?style=card&w=640", "/api/v1/images/open/proxy"):

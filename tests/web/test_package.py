@@ -277,3 +277,21 @@ async def test_react_removes_and_hydrates_what_the_element_changes(visit: Visit,
             await page.wait_for_function(f"document.querySelector('output').textContent === '{step}'")
             await page.wait_for_function(f"document.querySelector('smart-image.shown').currentSrc.includes('{shown}')")
         assert await page.evaluate("problems") == []
+
+
+@pytest.mark.parametrize(
+    ("image_id", "state", "shown"),
+    [("missing", "failed", "textContent === 'not_found'"), ("sunrise", "loaded", "querySelector('img').naturalWidth")],
+)
+async def test_vue_hydrates_what_has_been_loaded_or_failed_before(
+    visit: Visit, built: dict[str, bytes], image_id: str, state: str, shown: str
+) -> None:
+    """A component in an asynchronous part of a page is hydrated after others have defined the element."""
+    async with serving(site_of(built, visit.gateway)) as address:
+        for mode in ("proxy", "url"):
+            await visit.page.goto(f"{address}/hydrated/")
+            props = {"imageId": image_id, "alt": "", "mode": mode}
+            await visit.page.evaluate("(props) => renderVueImage(props)", props)
+            await visit.state("#vue smart-image", state)
+            await visit.page.evaluate("(props) => hydrateVueImage(props)", props)
+            await visit.page.wait_for_function(f"document.querySelector('#vue smart-image').{shown}")

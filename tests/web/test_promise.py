@@ -40,9 +40,12 @@ async def gateway(start_gateway: StartGateway) -> RunningGateway:
     return await start_gateway(**PASS_ON, image_styles=STYLES)
 
 
-async def test_an_image_is_displayed_as_long_as_its_element_has_an_id(tab: Tab, images: Images, png: bytes) -> None:
+@pytest.mark.parametrize("loading", ["eager", "lazy"])
+async def test_an_image_is_displayed_as_long_as_its_element_has_an_id(
+    tab: Tab, images: Images, png: bytes, loading: str
+) -> None:
     await images.add("a", png)
-    await tab.open('<smart-image id="one" image-id="a" alt="A gradient"></smart-image>')
+    await tab.open(f'<smart-image id="one" image-id="a" alt="A gradient" loading="{loading}"></smart-image>')
     await tab.state("one", "loaded")
     assert await tab.types("one") == ["load"]
     changes = "log.filter(([, type]) => type === 'statechange').map(([, , {to}]) => to)"
@@ -51,15 +54,22 @@ async def test_an_image_is_displayed_as_long_as_its_element_has_an_id(tab: Tab, 
     assert await tab.evaluate("one.matches(':state(loaded)') && one.decode().then(() => true)")
     assert await tab.evaluate("one.querySelector('img').alt") == "A gradient"
     assert len(tab.front.asked_for("GET /i/a")) == 1
+    is_removed = "one.state === 'idle' && !one.querySelector('img').hasAttribute('src')"
     await tab.evaluate("one.removeAttribute('image-id')")
-    await tab.state("one", "idle")
-    assert await tab.evaluate("one.querySelector('img').hasAttribute('src')") is False
+    await tab.until(is_removed)
     await tab.evaluate("one.reload()")
     assert await tab.evaluate("one.state") == "idle"
     await tab.evaluate("void (one.imageId = 'a')")
     await tab.state("one", "loaded")
     assert len(tab.front.asked_for("GET /i/a")) <= 2
     assert await tab.types("one") == ["load", "load"]
+    tab.front.hold("/i/b")
+    await tab.evaluate("void (one.imageId = 'b')")
+    await tab.until("one.state === 'loading'")
+    await tab.evaluate("void (window.removed = one, one.remove())")
+    await tab.until("removed.state === 'idle'")
+    await tab.evaluate("void (removed.imageId = null, document.body.append(removed))")
+    await tab.until(is_removed)
 
 
 async def test_each_retry_reaches_the_network_and_the_image_heals(tab: Tab, images: Images, png: bytes) -> None:
@@ -288,12 +298,26 @@ async def test_what_the_page_configures_later_starts_again_what_has_failed_elsew
     assert len(tab.front.asked_for("/i/own")) == len(tab.front.asked_for("/i/b")) == 1
 
 
-async def test_another_user_starts_again_what_has_failed(tab: Tab, images: Images, png: bytes) -> None:
-    await images.add("a", png)
-    await tab.open(f'<smart-image id="one" image-id="x" alt="" {SIZE}></smart-image>')
-    await tab.state("one", "failed")
-    await tab.evaluate(f"configureSmartImage({{getLink: () => '{tab.front.url}/i/a'}})")
+@pytest.mark.parametrize("state", ["failed", "retrying", "loading"])
+async def test_another_user_starts_again_what_is_not_displayed(
+    tab: Tab, images: Images, png: bytes, state: str
+) -> None:
+    """The image is not the one that the link of the user before opens."""
+    for name in "ab":
+        await images.add(name, png)
+    await tab.open("", script=f"configureSmartImage({{getLink: () => '{tab.front.url}/i/a'}})")
+    await tab.until(DEFINED)
+    if state == "loading":
+        tab.front.hold("/i/a")
+    tab.front.is_down = state != "loading"
+    quick = f'max-retries="{30 if state == "retrying" else 0}" retry-delay="100" retry-max-delay="300"'
+    await add(tab, f'<smart-image id="one" image-id="x" alt="" {SIZE} {quick}></smart-image>')
+    await until(lambda: tab.front.asked_for("GET /i/a"))
+    await tab.state("one", state)
+    await tab.evaluate(f"configureSmartImage({{getLink: () => '{tab.front.url}/i/b'}})")
+    tab.front.is_down = False
     await tab.state("one", "loaded")
+    assert await tab.evaluate("one.currentSrc") == f"{tab.front.url}/i/b"
 
 
 async def test_an_address_that_never_answers_is_late_after_a_minute(tab: Tab, images: Images, png: bytes) -> None:

@@ -343,3 +343,11 @@ async def test_a_worker_without_a_sign_of_life_is_not_asked() -> None:
         started = time.monotonic()
         assert (await get_json(address + "/readyz"))["workers"] == {"1": "not_ready"}
         assert time.monotonic() - started < asked
+
+
+async def test_a_reload_reaches_workers_that_have_been_silent_for_a_while() -> None:
+    """A busy worker serves on, and would do so with the settings of before."""
+    async with fake_workers(["1"], ["2"], life="hangs") as (supervisor, admin), serving(admin.app()) as address:
+        await until(lambda: not supervisor.answering(), seconds=STARTED)
+        async with aiohttp.ClientSession() as session, session.post(f"{address}/api/v1/config/reload") as answer:
+            assert (answer.status, await answer.text()) == (200, "2"), "the answer of the last worker"

@@ -103,9 +103,11 @@ async def test_a_command_gets_path_configuration_secrets_and_its_own_options(tmp
 async def test_a_command_has_the_variables_of_the_unit_that_runs(tmp_path: Path) -> None:
     """A drop-in may set them; what has the name of a gateway here is a process that waits."""
     program = tmp_path / "image-gateway"
-    program.write_text('#!/bin/sh\necho "$GATEWAY_SERVER__PORT"\n')
+    of_credentials = {"TENCENTCLOUD_SECRET_ID": "an id", "TKE_ROLE_ARN": "a role", "PGPASSWORD": "a password"}
+    taken = {"GATEWAY_SERVER__PORT": "8123", **of_credentials}
+    program.write_text(f"#!/bin/sh\nprintenv {' '.join(taken)}\n")
     program.chmod(0o755)
-    environment = {"GATEWAY_SERVER__PORT": "8123", "GATEWAY_SECRETS_DIR": "/of/systemd", "PATH": os.environ["PATH"]}
+    environment = {**taken, "GATEWAY_SECRETS_DIR": "/of/systemd", "PATH": os.environ["PATH"]}
     waiting = await asyncio.create_subprocess_exec(
         sys.executable, "-c", "input()", "image-gateway", "serve", env=environment, stdin=asyncio.subprocess.PIPE
     )
@@ -115,4 +117,4 @@ async def test_a_command_has_the_variables_of_the_unit_that_runs(tmp_path: Path)
         waiting.kill()
         await waiting.wait()
         waiting._transport.close()  # type: ignore[attr-defined]
-    assert (code, output) == (0, "8123\n")
+    assert (code, output.splitlines()) == (0, list(taken.values()))

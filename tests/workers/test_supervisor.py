@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 import time
 
@@ -117,6 +118,21 @@ async def test_a_worker_that_dies_is_replaced_by_one_with_what_was_accepted_last
         assert given[2:] == [None]
 
 
+async def test_a_reload_reaches_a_worker_that_was_missing_at_first_and_started_with_the_settings_of_before() -> None:
+    supervisor = Supervisor(2, Starts(), Accepted([sys.executable], "as at the start"), silence=60, grace=0)
+    async with supervisor.running():
+        killed, slow = supervisor.ready()
+        killed.kill()
+        await killed.ended.wait()
+        slow.process.send_signal(signal.SIGSTOP)
+        reload = asyncio.create_task(supervisor.reload(), name="reload")
+        await until(lambda: len(supervisor.ready()) == 2, seconds=STARTED)
+        slow.process.send_signal(signal.SIGCONT)
+        await reload
+        accepted = [worker.accepted.settings for worker in supervisor.ready() if worker.accepted is not None]
+        assert accepted == ["edited", "edited"]
+
+
 async def test_a_worker_whose_loop_was_stuck_is_counted_and_replaced() -> None:
     async def start(number: int, accepted: Accepted | None) -> Worker:
         del accepted
@@ -149,6 +165,26 @@ async def test_a_reload_between_two_replacements_of_a_roll_is_not_undone_by_the_
         assert second.settings == "edited"
 
 
+async def test_a_roll_that_fails_in_a_way_that_nobody_foresaw_is_logged_and_the_next_one_works(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The task of orders would end with the error, and obey no signal any more."""
+    start, errors = Starts(), [None, RuntimeError("Symlink loop from '/opt/image-gateway'"), None]
+
+    async def start_or_fail(number: int, accepted: Accepted | None) -> Worker:
+        if (error := errors.pop(0)) is not None:
+            raise error
+        return await start(number, accepted)
+
+    supervisor = supervisor_of(start_or_fail)
+    async with supervisor.running():
+        await supervisor.roll()
+        assert "workers are not replaced any further: Symlink loop from '/opt/image-gateway'" in caplog.messages
+        assert supervisor.ready() == start.made
+        await supervisor.roll()
+        assert supervisor.ready() == start.made[1:]
+
+
 async def test_a_new_worker_that_dies_while_its_predecessor_drains_is_replaced_at_once() -> None:
     start = Starts(takes=3600)
     made, supervisor = start.made, supervisor_of(start, kill_after=3600)
@@ -170,6 +206,8 @@ async def test_workers_that_cannot_start_are_started_at_growing_intervals_and_af
         given.append(accepted)
         if len(given) == 1 or (accepted is not None and accepted.settings is None):
             return await start(number, accepted)
+        if len(given) == 2:
+            raise RuntimeError("can't start new thread")
         return await run("-c", "exit(2)").start(number, accepted, [])
 
     supervisor = supervisor_of(start_once)
@@ -177,6 +215,7 @@ async def test_workers_that_cannot_start_are_started_at_growing_intervals_and_af
         supervisor.ready()[0].kill()
         await until(lambda: len(given) == 4, seconds=STARTED)
         endings = [line.partition("reason=")[2] for line in caplog.messages if "starting another" in line]
-        assert endings[:2] == ["signal SIGKILL delay=0.1", "worker 1 ended before it was ready: exit code 2 delay=0.2"]
+        assert endings[:2] == ["signal SIGKILL delay=0.1", "can't start new thread delay=0.2"]
+        assert endings[2] == "worker 1 ended before it was ready: exit code 2 delay=0.4"
         await supervisor.reload()
         await until(supervisor.ready, seconds=STARTED)

@@ -25,7 +25,8 @@ const LONGEST = 2000;    // of a question; a later answer is from before a pause
 const HEARTBEAT = 15000; // a gateway whose heartbeat is older does not hear
 const LOST = 4000;       // the clock may lose this time beside that of a gateway: more than LONGEST, less than REACH
 const ENDED = 60000;    // a gateway that has not answered for so long has sent nothing since the last process started
-const GONE = 1000;      // for each gateway: one that has not answered for so long, and twice this at least, has ended
+// For each gateway that has answered within ENDED: one that has not answered for so long, and twice this at least, has ended.
+const GONE = 1000;
 const PAGES = 40;        // answers to one question; each has at most 10,000 changes
 const MOST_GATEWAYS = 200;  // processes: each worker of a gateway is one
 
@@ -142,7 +143,8 @@ function apply(state, orders, event, answer, needed_there) {
                              at: event.now});
     }
     // Gateways of other settings answer on until they have ended: what they sent meanwhile is forgotten then.
-    const lately = event.now - Math.max(2, state.gateways.length) * GONE;
+    const present = state.gateways.filter((gateway) => event.now - gateway.at <= ENDED);
+    const lately = event.now - Math.max(2, present.length) * GONE;
     const is_mixed = state.gateways.some((gateway) => gateway.settings !== answer.settings && gateway.at >= lately);
     if (state.mixed && !is_mixed) {
         raise_floor(state, orders, event.number, 'settings');

@@ -61,8 +61,9 @@ function writeAddress() {
 }
 
 function explainPath() {
-  const [, style, width, format] = /^([^@]*)(?:@(\d+)\.(\w+))?$/.exec(el("style").value.trim()) ?? [];
-  const given = { user: el("user").value.trim(), style: style ?? el("style").value.trim(), w: width, format, request };
+  const name = el("style").value.trim();
+  const [, style = name, w, ratio, format] = /^([^@]*)(?:@(\d+)(?:\.(\d+x\d+))?\.(\w+))?$/.exec(name) ?? [];
+  const given = { user: el("user").value.trim(), style, w, r: ratio?.replace("x", ":"), format, request };
   const query = new URLSearchParams(Object.entries(given).filter(([, value]) => value));
   return `api/v1/monitoring/explain/${encodeURIComponent(imageId())}${query.size ? `?${query}` : ""}`;
 }

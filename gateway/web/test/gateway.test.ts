@@ -152,6 +152,21 @@ test("metadata is not requested again from a gateway without it", async () => {
   expect(fetched).toHaveBeenCalledTimes(1);
 });
 
+test("an image that is deleted while the gateway answers has no metadata, and others have", async () => {
+  const gateway = apiAt("https://gw");
+  const found = { url: "cos/x", expires_at: END };
+  const described = { ...found, meta: { image_id: "x" } };
+  for (const urls of [{ a: described, b: found }, { c: found }, { d: described }])
+    fetched.mockResolvedValueOnce(answer({ urls, errors: {} }));
+  const metas = [];
+  for (const ids of ["ab", "c", "d"]) {
+    const asked = Promise.all([...ids].map((id) => gateway.meta(id)));
+    await gathered();
+    metas.push(...(await asked));
+  }
+  expect(metas).toEqual([described.meta, undefined, undefined, described.meta]);
+});
+
 test("another user gets neither the token, nor the URLs, nor a call in flight of the one before", async () => {
   configureSmartImage({ baseUrl: "https://gw", getToken: () => "alice" });
   const gateway = apiAt("https://gw");

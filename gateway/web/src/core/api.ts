@@ -95,7 +95,8 @@ export function createApi(
   const askForUrl = createBatcher<ImageUrl>((ids) => askForUrls(ids), batch);
   const askForMeta = createBatcher<ImageUrl>((ids) => askForUrls(ids, ["meta"]), batch);
   let user: User = {};
-  let hasMeta = true;
+  /** Whether the gateway offers metadata; undefined until it has answered. */
+  let hasMeta: boolean | undefined;
   forgetters.push(forget);
 
   // After a 401 the token is renewed once.
@@ -144,10 +145,10 @@ export function createApi(
     const ask = async (image_ids: string[]) => {
       const { urls, errors } = await call<Batch>("urls", { image_ids, include });
       for (const [id, code] of Object.entries(errors)) answers.set(id, new Failed(kindOfCode(code)));
-      for (const [id, found] of Object.entries(urls)) {
-        if (include) hasMeta = !!found.meta;
-        answers.set(id, keep(id, found));
-      }
+      const found = Object.entries(urls);
+      // An image that is deleted meanwhile has none.
+      if (include && found[0]) hasMeta ||= found.some(([, { meta }]) => meta);
+      for (const [id, made] of found) answers.set(id, keep(id, made));
       return image_ids.filter((id) => errors[id] === "unauthorized");
     };
     // For a rejected token the batch call answers 200, with the error of each id.
@@ -168,7 +169,7 @@ export function createApi(
   }
 
   function mayHaveMeta(): boolean {
-    return hasMeta && config.batch?.meta !== false;
+    return hasMeta !== false && config.batch?.meta !== false;
   }
 
   async function url(id: string, withMeta?: boolean): Promise<ImageUrl> {

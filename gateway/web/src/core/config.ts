@@ -45,7 +45,7 @@ page[KEY][2] ??= new Set(); // a copy of an earlier version made the others
 
 type Shared = [config: SmartImageConfig, forgetters: (() => void)[], starters: Set<Starter>];
 
-/** Starts a load again if it has failed, or fails, because of what was configured until now. */
+/** Starts a load again if what was configured until now may be wrong for it. */
 export type Starter = (isOtherUser: boolean) => void;
 
 /**
@@ -57,7 +57,7 @@ export const [config, forgetters, starters] = page[KEY];
 /**
  * Change the named parts of the configuration. Elements use it from their next load on, and start again what is not loaded
  * from another gateway. `getToken`, `getLink` or `credentials`, even if they are the same as before, mean another user:
- * token and cached URLs are forgotten, calls that are in flight are made again, and so are loads that have failed.
+ * token and cached URLs are forgotten, calls that are in flight are made again, and so are loads that have not succeeded.
  */
 export function configureSmartImage(changes: SmartImageConfig): void {
   Object.assign(config, changes);

@@ -91,10 +91,9 @@ export function createLoader(view: LoaderView): Loader {
       const { base } = gatewayOf(request);
       const { isGiven } = view;
       starter = (isOtherUser) => {
-        // The source that the page has set is right whatever the gateway is.
+        // The source that the page has set is right whatever the gateway is, and whoever the user.
         const isSet = isGiven && loader.state === "loading" && loader.attempt < 2;
-        const isElsewhere = gatewayOf(request).base !== base && !isSet;
-        if (!isElsewhere && !(isOtherUser && /failed|fallback/.test(loader.state))) return;
+        if (isSet || !(isOtherUser || gatewayOf(request).base !== base)) return;
         loader.stop();
         loader.start(request);
       };

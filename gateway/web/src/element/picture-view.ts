@@ -67,6 +67,13 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
     overlay.show(host.state, host.lastError?.kind, !!shown, target.getAttribute("alt"));
   }
 
+  /** Remove the displayed image. */
+  function clear(): void {
+    clearSource(img());
+    shown = "";
+    redraw();
+  }
+
   function tell(type: string, detail?: object): void {
     host.dispatchEvent(new CustomEvent(type, { detail }));
   }
@@ -106,6 +113,8 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
       subject = wanted;
       isGiven = isWantedGiven;
       meta = undefined;
+      // The element may be idle already, so that no state changes.
+      if (subject === "" && shown && host.isConnected) clear();
     },
     async show(source, signal) {
       const target = img();
@@ -152,11 +161,8 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
       redraw();
     },
     changed(from, to) {
-      // Remove the image of the previous id.
-      if ((to === "failed" || (subject === "" && host.isConnected)) && shown !== subject) {
-        clearSource(img());
-        shown = "";
-      }
+      // It is that of the previous id.
+      if (to === "failed" && shown !== subject) clear();
       states?.delete(from);
       states?.add(to);
       redraw();

@@ -1,4 +1,13 @@
-import { defineComponent, getCurrentInstance, h, type PropType, type SlotsType, shallowRef, useSSRContext } from "vue";
+import {
+  defineComponent,
+  getCurrentInstance,
+  h,
+  onMounted,
+  type PropType,
+  type SlotsType,
+  shallowRef,
+  useSSRContext,
+} from "vue";
 import type { FailureKind, LoadFailure } from "../core/failure.js";
 import type { LoadState } from "../core/loader.js";
 import { defineSmartImage } from "../element/define-element.js";
@@ -76,7 +85,8 @@ export const SmartImage = defineComponent({
     // Created once, so that Vue never patches the <img>: the element manages it.
     const isRendered = !isDefined || !!getCurrentInstance()?.vnode.el;
     const { img, sources, placeholder, preload } = serverPicture({ ...props, fetchPriority: props.fetchpriority });
-    const made = isRendered && img.src ? h("img", img) : null;
+    // Without a source too: a hydration would remove an <img> of the element that the server has not rendered.
+    const made = isRendered ? h("img", img) : null;
     const tiny = isRendered && placeholder && !slots.placeholder ? [h("img", placeholder)] : [];
     // biome-ignore lint/correctness/useHookAtTopLevel: a rule of React. Nuxt's context has the head of the page.
     if (preload && !globalThis.document) useSSRContext<Context>()?.head?.push({ link: [preload] });
@@ -86,11 +96,12 @@ export const SmartImage = defineComponent({
       element.value?.reload(options);
     }
 
-    function changed(event: CustomEvent<{ from: LoadState; to: LoadState }>): void {
-      const { state, attempt, lastError } = event.target as SmartImageElement;
+    function follow({ state, attempt, lastError }: SmartImageElement): void {
       slotProps.value = { state, attempt, error: lastError, reload };
-      emit("statechange", event.detail);
     }
+
+    // The element may have been upgraded before it is hydrated.
+    onMounted(() => element.value && element.value.state !== "idle" && follow(element.value));
 
     return () => {
       const attributes = Object.keys(PROPS).map((name) => {
@@ -107,7 +118,10 @@ export const SmartImage = defineComponent({
         onError: (event: Event) => emit("error", (event.target as SmartImageElement).lastError),
         onRetry: (event: CustomEvent) => emit("retry", event.detail),
         onRecover: (event: CustomEvent) => emit("recover", event.detail),
-        onStatechange: changed,
+        onStatechange: (event: CustomEvent<{ from: LoadState; to: LoadState }>) => {
+          follow(event.target as SmartImageElement);
+          emit("statechange", event.detail);
+        },
       };
       const filled = SLOTS.map(
         (name) => slots[name] && h("div", { slot: name, key: name }, slots[name](slotProps.value)),

@@ -1,8 +1,11 @@
 import "@image-gateway/web/define";
 import { configureSmartImage, SmartImage } from "@image-gateway/web/react";
+import { type SmartImageSlotProps, SmartImage as VueImage } from "@image-gateway/web/vue";
 import { StrictMode, useState } from "react";
 import { hydrateRoot } from "react-dom/client";
 import { renderToString } from "react-dom/server";
+import { createSSRApp, h } from "vue";
+import { renderToString as renderVue } from "vue/server-renderer";
 
 configureSmartImage({ baseUrl: "http://127.0.0.1:8080" });
 
@@ -42,4 +45,21 @@ function hydrate() {
   hydrateRoot(root, <App />, { onRecoverableError: report, onUncaughtError: report });
 }
 
-Object.assign(window, { hydrate, markup, problems });
+const vueRoot = document.querySelector("#vue") as HTMLElement;
+const slots = { error: ({ error }: SmartImageSlotProps) => error?.kind };
+const vueApp = (props: object) => createSSRApp(() => h(VueImage, props, slots));
+
+/** Show what a server renders with Vue. */
+async function renderVueImage(props: object) {
+  const { any } = AbortSignal;
+  delete (AbortSignal as { any?: unknown }).any; // the component takes the browser for a server
+  const rendered = renderVue(vueApp(props));
+  Object.assign(AbortSignal, { any });
+  vueRoot.innerHTML = await rendered;
+}
+
+function hydrateVueImage(props: object) {
+  vueApp(props).mount(vueRoot);
+}
+
+Object.assign(window, { hydrate, markup, problems, renderVueImage, hydrateVueImage });
