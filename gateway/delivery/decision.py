@@ -7,6 +7,7 @@ calls it again: the gateway for a request, and ``explain`` for a request that no
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote_plus
 
@@ -277,17 +278,16 @@ class _Case:
                 elif (image := memory.after_waiting(image, found.since)) is None:
                     self.found = found.starts_again()
                     continue
+                if found.instead_of is not None:
+                    audience = partial(rules.renditions.audience, image_is_public=image.record.public)
+                    requested = audience(request.parameters.rendition)
+                    if requested is not audience(image.rendition):  # a cache may keep a copy for all at this address
+                        permit(self.caller, image.record, requested, self.now)
+                        raise found.instead_of
                 authorized, self.permission = authorize(self.caller, image, rules.renditions, self.now)
             except DENIALS:
                 self.is_denied = True
-                if found.instead_of is None or image is None:
-                    raise
-                # The caller may not see the replacement, but perhaps the requested style of this row.
-                requested, public = request.parameters.rendition, image.record.public
-                audience = rules.renditions.audience(requested, image_is_public=public)
-                permit(self.caller, image.record, audience, self.now)
-                self.is_denied = False
-                raise found.instead_of from None
+                raise
             self.image = authorized
             if image.rendition is None or (found.refusal is None and not memory.refused.holds(image)):
                 return authorized
@@ -325,6 +325,8 @@ class _Case:
         if not is_current:
             return self._to_current_version(image, policy)
         if delivery == "redirect":
+            if self.known_caller is not None and self.known_caller.link is not None:
+                image = image.ending_by(self.known_caller.link.expires_at)  # the redirect extends no link
             lines = rules.redirect.lines(request.head.method, image, policy, parameters.download, self.now)
             return self._redirected(image, lines, policy)
         if delivery == "accel" and not is_accel_conf(request.head.headers):

@@ -53,5 +53,9 @@ class Content:
     is_collapsed: bool = False
 
     def of(self, image: AuthorizedImage) -> "Content":
-        """Return the content for a request for ``image``: another row of the object may have started the fetch."""
-        return self if self.image.record == image.record else replace(self, image=image)
+        """Return the content for a request for ``image``.
+
+        Another row of the object may have started the fetch, or one before a reload that changed the audience.
+        """
+        is_same = self.image.record == image.record and self.image.public == image.public
+        return self if is_same else replace(self, image=image)

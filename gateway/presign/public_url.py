@@ -42,7 +42,7 @@ class PublicUrls:
     signer: Signer
     is_usable: Callable[[PresignedUrl], bool] = lambda _: True
     strict_buckets: Collection[str] = ()
-    _made: "OrderedDict[tuple[Credentials, str, str, str | None, str | None, bool], PresignedUrl]" = field(
+    _made: "OrderedDict[tuple[Credentials, str, int, str, str | None, str | None, bool], PresignedUrl]" = field(
         default_factory=OrderedDict, init=False
     )
 
@@ -59,7 +59,8 @@ class PublicUrls:
             and not renditions.withholds_original(name, image_is_public=record.public)
         )
         credentials = self.signer.credentials_of(record.bucket)
-        key = (credentials, image.presigned.url, method, download, record.content_type, ignores_errors)
+        url, end = image.presigned.url, image.presigned.expires_at
+        key = (credentials, url, end, method, download, record.content_type, ignores_errors)
         made = self._made.get(key)
         if made is None:
             content_type = self._type_of(record, name)
@@ -69,7 +70,7 @@ class PublicUrls:
                 disposition = content_disposition(download)
             answer = {"response-content-type": content_type, "response-content-disposition": disposition}
             made = self.signer.sign_also(image, answer, method=method, ignores_errors=ignores_errors)
-            if made.expires_at < image.presigned.expires_at:
+            if made.expires_at < end:
                 # Another replica signed the image's URL with credentials that end later. The next ones here may, too.
                 if not self.is_usable(made):
                     raise CredentialsExpired(f"the security token ends at {made.expires_at}")

@@ -119,6 +119,11 @@ class SignedImage:
         """Return the image, marked as one whose row could not be read."""
         return self if self.unread else replace(self, unread=True)
 
+    def ending_by(self, end: int) -> Self:
+        """Return the image for URLs that end at ``end`` (Unix seconds) at the latest."""
+        expires_at = min(end, self.presigned.expires_at)
+        return replace(self, presigned=replace(self.presigned, expires_at=expires_at))
+
     @property
     def object_id(self) -> ObjectId:
         """The id of the image's object at COS, made once."""

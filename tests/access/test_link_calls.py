@@ -5,8 +5,10 @@ import re
 import time
 from itertools import product
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import yarl
 
 from gateway_dev.database import ImagesTable
 from tests.access.credentials import (
@@ -113,6 +115,22 @@ class TestMaking:
         redirected = await gateway.get(f"{url}&redirect=true")
         assert redirected.status == 302
         assert "sig=" not in redirected.headers["Location"].replace("q-signature=", "")
+
+    async def test_a_redirect_leads_to_the_image_no_longer_than_the_link(
+        self, gateway: RunningGateway, images: Images
+    ) -> None:
+        await images.add("mine", BODY, owner="alice", public=False)
+        link = await make(gateway, "mine")
+
+        async def end_of_redirect(address: str, headers: Any = None) -> int:
+            location = (await gateway.get(address, headers=headers or {})).headers["Location"]
+            async with gateway.session.get(yarl.URL(location, encoded=True)) as sent:
+                assert await sent.read() == BODY
+            return int(parse_qs(urlsplit(location).query)["q-sign-time"][0].partition(";")[2])
+
+        for _ in range(2):  # from memory, too
+            assert await end_of_redirect("/i/mine?redirect=true", ALICE) > _end_of(link)
+            assert await end_of_redirect(f"{link}&redirect=true") == _end_of(link)
 
     async def test_without_signed_links_there_is_nothing_to_make_or_kill(
         self, start_gateway: StartGateway, images: Images

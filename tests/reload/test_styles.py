@@ -14,10 +14,12 @@ from tests.conftest import Images, RunningGateway, StartGateway
 from tests.reload.proofs import proves
 from tests.reload.test_access import purge
 from tests.stories.test_variants import photo, picture
-from tests.waiting import until
+from tests.valve import Valve
+from tests.waiting import until, until_counted
 
 SMALL, LARGE = "imageMogr2/thumbnail/100x100", "imageMogr2/thumbnail/200x200"
 CARD: dict[str, Any] = {"widths": [160], "formats": ["webp"]}
+TEASER: dict[str, Any] = {"widths": [32], "formats": ["webp"]}
 
 
 @pytest.fixture
@@ -78,12 +80,42 @@ async def test_requests_under_way_end_well_and_leave_nothing_of_the_old_rules(
 
 
 async def test_a_style_that_is_no_longer_public_is_closed_at_once(gateway: RunningGateway) -> None:
-    teaser = {"widths": [32], "formats": ["webp"]}
-    await gateway.reload(image_styles={"teaser": {**teaser, "public": True}})
+    await gateway.reload(image_styles={"teaser": {**TEASER, "public": True}})
     assert (await gateway.get("/i/mine?style=teaser&w=32")).status == 200
-    await gateway.reload(image_styles={"teaser": teaser})
+    await gateway.reload(image_styles={"teaser": TEASER})
     assert (await gateway.get("/i/mine?style=teaser&w=32")).status == 404
     assert (await gateway.get("/i/mine?style=teaser&w=32", user="alice")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("address", "field", "closed"),
+    [
+        ("/i/own?style=teaser&w=32", "Cache-Control", {"image_styles": {"teaser": TEASER}}),
+        ("/i/open", "X-Image-Cache-Control", {"image_variants": {"originals": "owner"}}),
+    ],
+    ids=["a style", "originals"],
+)
+async def test_who_asks_after_a_reload_gets_no_answer_for_the_audience_before_it(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator, address: str, field: str, closed: Any
+) -> None:
+    """The owner waits for an answer of COS that a stranger has asked for: caches must not keep it for everybody."""
+    await images.add("own", photo(), content_type="image/jpeg", owner="alice", public=False)
+    await images.add("open", photo(), content_type="image/jpeg", owner="alice")
+    async with Valve.before(cos.port) as valve, asyncio.TaskGroup() as under_way:
+        gateway = await start_gateway(
+            cos={"domain": f"127.0.0.1:{valve.port}"},
+            image_proxy={"delivery": "accel"},
+            image_styles={"teaser": {**TEASER, "public": True}},
+        )
+        valve.close()
+        under_way.create_task(gateway.get(address), name="stranger")
+        await valve.holds.wait()
+        await gateway.reload(**closed)
+        owner = under_way.create_task(gateway.get(address, user="alice"), name="owner")
+        await until_counted(gateway.registry, "coalesced_requests_total")
+        valve.open()
+    assert owner.result().status == 200
+    assert owner.result().headers[field].startswith("private")
 
 
 async def test_an_image_that_changed_while_a_style_was_away_is_read_again(

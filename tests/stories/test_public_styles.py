@@ -39,11 +39,22 @@ class TestPublicStyles:
         await images.execute("UPDATE images SET storage_status = 'deleted' WHERE id = 'mine'")
         assert (await gateway.get("/i/mine?style=teaser")).status == 404
 
-    async def test_its_fallback_is_not_the_private_original(self, gateway: RunningGateway, cos: CosEmulator) -> None:
-        cos.faults.add(Fault(action=Refuse(status=400, code="ImageTooLarge")))
-        answer = await gateway.get("/i/mine?style=teaser")
-        assert (answer.status, answer.json()["code"]) == (422, "image_too_large")
-        assert (await gateway.get("/i/mine?style=teaser")).status == 422
+    @pytest.mark.parametrize(
+        ("kind", "refusals"),
+        [("image/jpeg", [Refuse(status=400, code="ImageTooLarge")]), ("image/svg+xml", [])],
+        ids=["refused by COS", "an SVG"],
+    )
+    async def test_its_fallback_is_the_private_original_for_nobody(
+        self, gateway: RunningGateway, images: Images, cos: CosEmulator, kind: str, refusals: list[Refuse]
+    ) -> None:
+        """A CDN may keep one copy of an address for all who may see it: it asks the gateway who may."""
+        await images.add("mine", photo(), content_type=kind, owner="alice", public=False)
+        for refusal in refusals:
+            cos.faults.add(Fault(action=refusal))
+        for user in ("alice", None):
+            answer = await gateway.get("/i/mine?style=teaser", user=user)
+            assert (answer.status, answer.json()["code"]) == (422, "image_too_large")
+        assert (await gateway.get("/i/mine?style=card&w=32", user="alice")).body == photo()
 
     @pytest.mark.parametrize(
         ("delivery", "unsigned", "status"),
