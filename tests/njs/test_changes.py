@@ -280,26 +280,52 @@ async def test_what_gateways_of_other_settings_sent_until_they_ended_is_forgotte
     assert (await nginx.get("/i/a")).body == b"new"
 
 
+class SteppedNginx:
+    """The scripts of nginx, by a clock of their own. ``step``: seconds from answer to answer."""
+
+    def __init__(self, step: float) -> None:
+        self.now, self._step = 1e6, step
+        self.scripts = Scripts(lambda: self.now, lambda: self.now)
+
+    def epoch_after_answer(
+        self, process: str, settings: str = "same", *, complete_since: float = 0.0, heartbeat: float | None = None
+    ) -> str:
+        """Return the epoch of an image after a gateway has answered. ``heartbeat``: when its last was sent."""
+        self.now += self._step
+        question = self.scripts.happen({"kind": "ask"}).question
+        seconds = {"now": self.now, "heartbeat": heartbeat or self.now, "complete_since": complete_since}
+        times = {name: value * 1000 for name, value in seconds.items()}
+        answer = {"gateway": process, "settings": settings, "access": 0, "changes": [], **times}
+        self.scripts.happen({"kind": "answer", "question": question, "text": json.dumps(answer)})
+        return self.scripts.epoch("a")
+
+
 def test_processes_that_ended_more_than_a_minute_ago_do_not_delay_that() -> None:
     """nginx keeps the names of all processes that have answered."""
-    now = 1e9
-    scripts = Scripts(lambda: now, lambda: now)
-
-    def epoch_after_answer(process: str, settings: str) -> str:
-        nonlocal now
-        now += 1
-        question = scripts.happen({"kind": "ask"}).question
-        times = {"now": now * 1000, "heartbeat": now * 1000, "complete_since": 0}
-        answer = {"gateway": process, "settings": settings, "access": 0, "changes": [], **times}
-        scripts.happen({"kind": "answer", "question": question, "text": json.dumps(answer)})
-        return scripts.epoch("a")
-
+    nginx = SteppedNginx(1)
     for number in range(20):
-        epoch_after_answer(f"ended {number}", "before")
-    now += 60
-    epoch_after_answer("old", "before")
-    epochs = [epoch_after_answer("new", "after") for _ in range(5)]
+        nginx.epoch_after_answer(f"ended {number}", "before")
+    nginx.now += 60
+    nginx.epoch_after_answer("old", "before")
+    epochs = [nginx.epoch_after_answer("new", "after") for _ in range(5)]
     assert list(Counter(epochs).values()) == [2, 3], "the floor of the new settings, and after the end of the old ones"
+    assert "off" not in epochs
+
+
+@pytest.mark.parametrize("is_deaf", [True, False])
+def test_copies_of_a_gateway_that_was_deaf_while_the_others_were_away_end_with_its_lease(*, is_deaf: bool) -> None:
+    """No list has a change of that time: nginx sees it by the heartbeats."""
+    nginx = SteppedNginx(0.25)
+    for _ in range(12):
+        nginx.epoch_after_answer("old")
+    last = nginx.now
+    nginx.epoch_after_answer("old", heartbeat=last)
+    started = nginx.now
+    epochs: dict[str, float] = {}
+    for _ in range(16):
+        epochs.setdefault(nginx.epoch_after_answer("started", complete_since=started), nginx.now - last)
+        epochs.setdefault(nginx.epoch_after_answer("old", heartbeat=last if is_deaf else None), nginx.now - last)
+    assert list(epochs.values()) == ([0.5, 6.5] if is_deaf else [0.5])
     assert "off" not in epochs
 
 

@@ -10,7 +10,7 @@ PURGED_TOGETHER: Final = 100  # images
 
 
 class Copy(NamedTuple):
-    """A copy in a cache, when it was made, and when it ends."""
+    """A copy in a cache, when it was asked for or made, and when it ends."""
 
     answer: Answer
     made_at: float
@@ -48,10 +48,11 @@ class Front:
         if copy is not None and copy.until > self._now():
             return copy.answer._replace(viewer=viewer), copy
         purges = self._purges.get(image_id)
+        asked_at = self._now()  # the time under way counts for the age (RFC 9111, section 4.2.3)
         answer = await self._ask(image_id, viewer)
         lasts = answer.kept_for(is_shared=self.is_shared)
         if lasts and self._purges.get(image_id) == purges:  # what was asked for before a purge is not kept
-            self._copies[image_id] = Copy(answer, self._now(), self._now() + lasts)
+            self._copies[image_id] = Copy(answer, asked_at, asked_at + lasts)
         return answer, None
 
     # ---- as the target of purges (``gateway.purge.target``)

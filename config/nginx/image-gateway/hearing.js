@@ -23,6 +23,7 @@ const REACH = 6000;      // further back than what is needed: more than LONGEST,
 const STEP = 100;        // the clock may be set back by this time without a word
 const LONGEST = 2000;    // of a question; a later answer is from before a pause of this process
 const HEARTBEAT = 15000; // a gateway whose heartbeat is older does not hear
+const UNPROVEN = 6250;   // gateways trust cached rows for six seconds after the last heartbeat that came back to them
 const LOST = 4000;       // the clock may lose this time beside that of a gateway: more than LONGEST, less than REACH
 const ENDED = 60000;    // a gateway that has not answered for so long has sent nothing since the last process started
 // For each gateway that has answered within ENDED: one that has not answered for so long, and twice this at least, has ended.
@@ -31,12 +32,13 @@ const PAGES = 40;        // answers to one question; each has at most 10,000 cha
 const MOST_GATEWAYS = 200;  // processes: each worker of a gateway is one
 
 // The state at the start. `turn`: when the last event was. `heard`: all changes before this time are known; 0: none.
+// `proven`: the same, as far as heartbeats prove it: a gateway that is deaf notices that seconds later.
 // `begun`: when nginx began with an empty cache. `refused`: since when gateways refuse. `stopped`: no copy is used until
 // all changes are known. `lapsed`: nobody asked for so long that no copy is used until the next outcome of a question. `told`:
 // how much of the trouble is logged. `mixed`: whether gateways of several settings answer. `gateways`: their names, and of
 // the last answer of each its time there (`now_there`) and here (`at`), `access` and `settings`; the last one to answer is the last.
 function begin() {
-    return {turn: 0, floor: 0, access: 0, heard: 0, begun: 0, refused: 0, stopped: false, lapsed: false, trouble: '', told: 0,
+    return {turn: 0, floor: 0, access: 0, heard: 0, proven: 0, begun: 0, refused: 0, stopped: false, lapsed: false, trouble: '', told: 0,
             reason: '', gateways: [], mixed: false};
 }
 
@@ -152,9 +154,24 @@ function apply(state, orders, event, answer, needed_there) {
     state.mixed = is_mixed;
 }
 
+// Note what the heartbeat of an answer proves. A change that no gateway has heard of, because each was away or deaf, is in no
+// list: the floor is raised once each gateway that was deaf has noticed it, and answers by its earlier rows no more.
+function prove(state, orders, event, answer) {
+    const proven = answer.heartbeat === undefined ? event.question.asked
+        : event.question.asked + answer.heartbeat - answer.now;
+    const since = event.now + answer.complete_since - answer.now;
+    if (!state.proven || since <= state.proven) {
+        state.proven = Math.max(state.proven || 0, proven);
+    } else if (since < proven && event.now - state.proven > UNPROVEN) {
+        raise_floor(state, orders, event.number, 'gap');
+        state.proven = proven;
+    }
+}
+
 // No copy is used until nginx has begun anew.
 function clock_was_set_back(state, orders) {
     state.heard = 0;
+    state.proven = 0;
     state.gateways = [];
     orders.log.push('the clock of this machine was set back');
 }
@@ -179,6 +196,7 @@ function take(state, orders, event) {
     const is_another = asked.page > 0 && answer.gateway !== asked.gateway;
     if (!is_another) {
         apply(state, orders, event, answer, needed_there);
+        prove(state, orders, event, answer);
     }
     if (is_another || (answer.more && is_listed)) {
         if (!is_another) {
