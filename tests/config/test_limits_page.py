@@ -10,6 +10,7 @@ from gateway.access import caller
 from gateway.api import json_bodies, links
 from gateway.catalog import image_id, record
 from gateway.changes import change_log, nginx_list
+from gateway.objects import variant_source
 from gateway.origin import client
 from gateway.process import log_stream
 from gateway.purge import intake, webhook
@@ -42,6 +43,10 @@ FIXED = {
     "changes that wait in memory": (f"{intake._MOST_KEPT:,}",),
     "tries of a purge": (str(purge_queue._MAX_ATTEMPTS), f"of {purge_queue._MAX_DEAD:,}"),
     "requests to COS without": (str(client.MOST_UNATTENDED),),
+    "images in styles": (
+        f"{variant_source._MOST_AT_ONCE >> 20} MiB: {variant_source._MOST_AT_ONCE // variant_source._LARGEST[0]}",
+        f"or {variant_source._MOST_AT_ONCE // variant_source._LARGEST[1]} with",
+    ),
 }
 
 

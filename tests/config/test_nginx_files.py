@@ -81,11 +81,7 @@ def test_no_trace_of_a_client_is_passed_on(file: str) -> None:
         (("gateway.conf", "accel.conf"), "image-gateway/to-cos.conf", {"accel.conf", "upstream.conf", "cos.conf"}),
         (("private-cache.conf",), "cdn-auth.conf", {"private-cache.conf", "upstream.conf"}),
         (("gateway-cache.conf",), "image-gateway/changes.conf", {"gateway-cache.conf", "upstream.conf"}),
-        (
-            ("gateway-cache.conf", "private-cache.conf"),
-            "cdn-auth.conf",
-            {"private-cache.conf", "gateway-cache.conf", "upstream.conf"},
-        ),
+        (("gateway-cache.conf", "private-cache.conf"), "cdn-auth.conf", {"private-cache.conf", "upstream.conf"}),
     ],
 )
 def test_the_commands_in_the_header_of_a_file_replace_an_installed_gateway_conf(
