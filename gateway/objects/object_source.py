@@ -263,7 +263,8 @@ class ObjectSource:
         """Return all bytes, if they came with the header, or a reader of them. Raises as ``ObjectBody.open``."""
         reader = await self.join(image, conditions)
         head, state = reader.transfer.body.state.head, reader.transfer.state
-        if (renewed := reader.transfer.body.image).record == image.record:  # else another row of the object
+        renewed = reader.transfer.body.image
+        if (renewed.record, renewed.public) == (image.record, image.public):  # as in ``Content.of``
             image = renewed
         content = Content(image, head.metadata, head.status, is_collapsed=reader.is_collapsed)
         content.is_stored = state.keeps_all

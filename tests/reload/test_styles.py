@@ -88,15 +88,22 @@ async def test_a_style_that_is_no_longer_public_is_closed_at_once(gateway: Runni
 
 
 @pytest.mark.parametrize(
-    ("address", "field", "closed"),
+    ("delivery", "address", "field", "closed"),
     [
-        ("/i/own?style=teaser&w=32", "Cache-Control", {"image_styles": {"teaser": TEASER}}),
-        ("/i/open", "X-Image-Cache-Control", {"image_variants": {"originals": "owner"}}),
+        ("accel", "/i/own?style=teaser&w=32", "Cache-Control", {"image_styles": {"teaser": TEASER}}),
+        ("accel", "/i/open", "X-Image-Cache-Control", {"image_variants": {"originals": "owner"}}),
+        ("stream", "/i/open", "Cache-Control", {"image_variants": {"originals": "owner"}}),
     ],
-    ids=["a style", "originals"],
+    ids=["a style", "originals by nginx", "originals"],
 )
 async def test_who_asks_after_a_reload_gets_no_answer_for_the_audience_before_it(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator, address: str, field: str, closed: Any
+    start_gateway: StartGateway,
+    images: Images,
+    cos: CosEmulator,
+    delivery: str,
+    address: str,
+    field: str,
+    closed: Any,
 ) -> None:
     """The owner waits for an answer of COS that a stranger has asked for: caches must not keep it for everybody."""
     await images.add("own", photo(), content_type="image/jpeg", owner="alice", public=False)
@@ -104,7 +111,7 @@ async def test_who_asks_after_a_reload_gets_no_answer_for_the_audience_before_it
     async with Valve.before(cos.port) as valve, asyncio.TaskGroup() as under_way:
         gateway = await start_gateway(
             cos={"domain": f"127.0.0.1:{valve.port}"},
-            image_proxy={"delivery": "accel"},
+            image_proxy={"delivery": delivery},
             image_styles={"teaser": {**TEASER, "public": True}},
         )
         valve.close()
