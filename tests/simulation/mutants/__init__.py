@@ -48,6 +48,7 @@ _RESOLVER: Final = "gateway.urls.resolver"
 _OUTAGE: Final = "gateway.urls.outage"
 _WORKER: Final = "gateway.purge.worker"
 _HEARING, _DECISIONS = "hearing.js", "decisions.js"
+_NOTHING_PROVEN: Final = _HEARING, "        prove(state, orders, event, answer);\n", ""
 
 MUTANTS: Final = {
     # What a trial from outside found, as it was.
@@ -217,8 +218,9 @@ MUTANTS: Final = {
         plan=7,
     ),
     "no_sweep_after_a_gap": _mutant(
-        "nginx is not told of a gap",
+        "nginx is not told of a gap, and does not see it by the heartbeats",
         (_LOG, "if self.serves and not is_swept:", "if False:"),
+        _NOTHING_PROVEN,
         faults="deafen_feed",
         plan=17,
     ),
@@ -236,6 +238,7 @@ MUTANTS: Final = {
     "no_floor_after_a_gap": _mutant(
         "nginx does not forget all when every image may have changed",
         (_HEARING, "if (changes.some((change) => change.image_id === null)) {", "if (false) {"),
+        _NOTHING_PROVEN,
         faults="deafen_feed",
         plan=17,
     ),
