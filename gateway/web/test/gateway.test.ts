@@ -265,3 +265,21 @@ test("a request that the browser neither answers nor ends is given up", async ()
   await refused;
   expect((await asked).kind).toBe("timeout");
 });
+
+test("what a browser asks for after the failure by itself does not show that all bytes had come", async () => {
+  const entries = [
+    [3, 1000],
+    [10, 500],
+    [20, 1000],
+  ].map(([startTime, encodedBodySize]) => {
+    return { startTime, encodedBodySize, initiatorType: "img" } as PerformanceResourceTiming;
+  });
+  vi.spyOn(performance, "getEntriesByName").mockReturnValue(entries);
+  fetched.mockResolvedValue(new Response(null, { headers: { "Content-Length": "1000" } }));
+  const gateway = createGateway("https://gw");
+  const kind = async (since: number) =>
+    (await gateway.diagnose("https://gw/i/a", "a", since, true, new AbortController().signal)).kind;
+  expect(await kind(5)).toBe("network");
+  expect(await kind(15)).toBe("decode");
+  expect(await kind(30), "the bytes are those of an earlier attempt").toBe("decode");
+});

@@ -58,8 +58,8 @@ export function createDiagnosis(
       const found = last.then(async () => {
         if (isAway() || signal.aborted || !navigator.onLine) return known;
         // Asked for when HEAD is answered: Firefox has no entry yet when the image fails. For bytes that it keeps from an
-        // earlier attempt it has the entry of that attempt.
-        const failure = await head(address, () => findTiming(address)?.encodedBodySize ?? 0);
+        // earlier attempt it has the entry of that attempt. WebKit asks again when `srcset` is removed after the failure.
+        const failure = await head(address, () => findTiming(address, since, true)?.encodedBodySize ?? 0);
         if (failure.kind === "decode") distrust();
         told(failure);
         return failure.kind === "network" ? known : failure;

@@ -1,9 +1,14 @@
 let areSizesTrusted = true;
 
-/** Return the last Resource Timing of the image at `address` since that time in ms, if the browser has one. */
-export function timingOf(address: string, since = 0): PerformanceResourceTiming | undefined {
-  const entries = performance.getEntriesByName(address) as PerformanceResourceTiming[];
-  return entries.findLast(({ startTime, initiatorType }) => startTime >= since && initiatorType !== "fetch");
+/**
+ * Return the last Resource Timing of the image at `address` since that time in ms, if the browser has one. `isNext`: the first
+ * one since then, if then is not 0, else the last one of all.
+ */
+export function timingOf(address: string, since = 0, isNext = false): PerformanceResourceTiming | undefined {
+  const all = performance.getEntriesByName(address) as PerformanceResourceTiming[];
+  const entries = all.filter(({ initiatorType }) => initiatorType !== "fetch");
+  const later = entries.filter(({ startTime }) => startTime >= since);
+  return isNext ? (since && later[0]) || entries.at(-1) : later.at(-1);
 }
 
 /** Whether fewer bytes came than the gateway tells in `Server-Timing`. Firefox fires `load` for such an image. */
