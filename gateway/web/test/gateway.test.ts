@@ -253,19 +253,6 @@ test("a token that arrives after the user has changed is not used", async () => 
   expect(sent(fetched.mock.calls.length - 1).headers.Authorization).toBe("Bearer bob");
 });
 
-test("a request that the browser neither answers nor ends is given up", async () => {
-  const late = new AbortController();
-  vi.spyOn(AbortSignal, "timeout").mockReturnValue(late.signal);
-  fetched.mockReturnValue(new Promise(() => undefined));
-  const [called, asked] = [apiAt("https://gw").refresh("a"), diagnose(createGateway("https://gw"), "https://gw/i/a")];
-  const refused = expect(called).rejects.toMatchObject({ kind: "timeout" });
-  await gathered();
-  expect(fetched).toHaveBeenCalledTimes(2);
-  late.abort(new DOMException("late", "TimeoutError"));
-  await refused;
-  expect((await asked).kind).toBe("timeout");
-});
-
 test("what a browser asks for after the failure by itself does not show that all bytes had come", async () => {
   const entries = [
     [3, 1000],

@@ -55,17 +55,3 @@ export function failureOfCall(
 ): ImageLoadError {
   return (error as Error).name === "TimeoutError" ? new Failed("timeout") : toFailure(error);
 }
-
-const TIMEOUT = 15_000;
-
-/**
- * Do `work`, which asks the gateway, in time. On a busy machine WebKit may leave a request open for ever whose connection has
- * ended, whatever its signal says.
- */
-export function inTime<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const signal = AbortSignal.timeout(TIMEOUT);
-  const late = new Promise<never>((_, reject) => {
-    signal.addEventListener("abort", () => reject(signal.reason));
-  });
-  return Promise.race([work(signal), late]);
-}

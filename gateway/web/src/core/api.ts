@@ -1,4 +1,4 @@
-import { type Failure, failureOf, failureOfCall, inTime, kindOfCode } from "./answers.js";
+import { type Failure, failureOf, failureOfCall, kindOfCode } from "./answers.js";
 import { createBatcher } from "./batch.js";
 import { createCache, type ImageCache } from "./cache.js";
 import type { SmartImageConfig } from "./config.js";
@@ -32,6 +32,7 @@ interface Batch {
 }
 
 const API = "/api/v1/images/";
+const TIMEOUT = 15_000;
 
 /** What is known of the current user. */
 interface User {
@@ -106,17 +107,15 @@ export function createApi(
       if (getToken) asking.token ??= await getToken({ renew: false });
       const token = getToken && asking.token;
       try {
-        const { data } = await inTime(async (signal) => {
-          const answer = await fetch(base + API + path, {
-            method: "POST",
-            headers: { "Content-Type": "application/json", ...(token && { Authorization: `Bearer ${token}` }) },
-            credentials: credentials ?? "same-origin",
-            body: JSON.stringify(body),
-            signal,
-          });
-          if (!answer.ok) throw failureOf(Failed, answer);
-          return (await answer.json()) as { data: T };
+        const answer = await fetch(base + API + path, {
+          method: "POST",
+          headers: { "Content-Type": "application/json", ...(token && { Authorization: `Bearer ${token}` }) },
+          credentials: credentials ?? "same-origin",
+          body: JSON.stringify(body),
+          signal: AbortSignal.timeout(TIMEOUT),
         });
+        if (!answer.ok) throw failureOf(Failed, answer);
+        const { data } = (await answer.json()) as { data: T };
         if (asking === user) return data;
       } catch (error) {
         if (asking !== user) continue;

@@ -1,7 +1,9 @@
-import { failureOf, failureOfCall, inTime, kindOf, REFUSALS } from "./answers.js";
+import { failureOf, failureOfCall, kindOf, REFUSALS } from "./answers.js";
 import type { Tools } from "./api.js";
 import type { ImageLoadError } from "./failure.js";
 import type { distrustSizes, timingOf } from "./timing.js";
+
+const TIMEOUT = 15_000;
 
 /** Asks a gateway by HEAD. */
 export interface Diagnosis {
@@ -30,7 +32,8 @@ export function createDiagnosis(
   /** Send a HEAD. `received`: bytes that an `<img>` got of the body, 0 if unknown; without it only the status counts. */
   function head(address: string, received?: () => number): Promise<ImageLoadError> {
     const { credentials = "same-origin" } = secretsFor(base);
-    return inTime((signal) => fetch(address, { method: "HEAD", cache: "no-store", credentials, signal })).then(
+    const signal = AbortSignal.timeout(TIMEOUT);
+    return fetch(address, { method: "HEAD", cache: "no-store", credentials, signal }).then(
       (answer) => {
         const failure = failureOf(Failed, answer, received?.());
         // The `<img>` has sent cookies, with which the answer may be another one.
