@@ -51,42 +51,6 @@ _HEARING, _DECISIONS = "hearing.js", "decisions.js"
 _NOTHING_PROVEN: Final = _HEARING, "        prove(state, orders, event, answer);\n", ""
 
 MUTANTS: Final = {
-    # What a trial from outside found, as it was.
-    "cancelled_getter": _mutant(
-        "a wake-up travels through aiopg's queue, whose getter is cancelled by the next heartbeat",
-        (
-            _FEED,
-            "self._dropped = 0\n        self._timer",
-            "self._dropped = 0\n        self.wake_ups = []\n        self.is_waking = False\n        self._timer",
-        ),
-        (
-            _FEED,
-            "        self.arrived.set()",
-            "        if not self.is_waking:\n            self.is_waking = True\n            self.wake_ups.append(None)",
-        ),
-        (
-            _FEED,
-            "        return 0\n",
-            """        return len(self.wake_ups)
-
-    def pop(self, index: int):
-        return self.wake_ups.pop(index)
-""",
-        ),
-        (
-            _FEED,
-            'asyncio.create_task(cursor.connection.notifies.get(), name="change-feed-connection")',
-            "asyncio.get_running_loop().create_future()",
-        ),
-        (
-            _FEED,
-            "                        await arrived.wait()\n",
-            """                        await cursor.connection.notifies.get()
-                        notifications.is_waking = False
-""",
-        ),
-        plan=74,
-    ),
     "refusals_ignored": _mutant(
         "nginx goes on with its copies when gateways refuse its question",
         (_HEARING, "state.stopped || event.now - state.refused > REFUSED", "state.stopped"),
