@@ -11,12 +11,12 @@ from gateway.changes.heartbeat import LEASE, Heartbeat
 _MOST_KEPT: Final = 20_000  # images, about 5 MB
 # Seconds for which nginx may ask for a change. If a younger one must be forgotten, every image counts as changed.
 _LISTED_FOR: Final = 30.0
-# Seconds after which nginx is told of a change for the last time. The lease of every replica has ended by then.
+# Seconds after which the list for nginx names a change for the last time. The lease of every replica has ended by then.
 TOLD_LAST: Final = LEASE + 0.25
 # Seconds that an answer may wait while changes are not heard: the row that it has may have been used at the very end of
 # the lease, and the second purge of caches in front leaves three seconds after that.
 _MAY_WAIT: Final = 2.0
-_CLOSE: Final = 1.0  # seconds; of changes within them, the last tells of the others
+_CLOSE: Final = 1.0  # seconds; the last of changes within them stands for the others
 _NEVER: Final = float("-inf")
 _ALWAYS: Final = float("inf")
 

@@ -33,7 +33,7 @@ class EntryRow(NamedTuple):
 # A row that was read before its image was dropped is not written after the drop. It also does not replace the entry of
 # a writer that read the row after the drop: an entry that replaces a tombstone carries it behind a line break.
 #
-# A foreign value is replaced, whatever end it has, if it is the value that the writer found before it read the row.
+# A foreign value is replaced, even by an earlier end, if it is the value that the writer found before it read the row.
 KEEP_ENTRIES: Final = Script(
     keys="used expiry queue attempts dead *entries",
     arguments="latest_end now index_life",

@@ -130,7 +130,7 @@ class Supervisor:
     async def in_turn(self) -> AsyncGenerator[Worker, None]:
         """Yield each worker that serves, one after another. The worker that was yielded is not replaced meanwhile.
 
-        A worker that starts meanwhile comes last: it may have got the settings of before.
+        A worker that starts meanwhile comes last: it may have the earlier settings.
         """
         left, skipped = list[Slot](), list(self.slots)
         while len(skipped) != len(left):  # workers may have started while others were reached

@@ -275,7 +275,7 @@ async def test_after_a_reload_the_canary_asks_with_the_cookie_of_now(
     front.gateway = gateway.ports.public
     await until(lambda: is_up(gateway, front, "private_token") == 1)
     await gateway.reload(access={"jwt": {**jwt, "cookie": "sid"}})
-    await until(lambda: front.cookies == {"session", "sid"}, what="the cookie of now")
+    await until(lambda: front.cookies == {"session", "sid"}, what="the cookie with the new name")
 
 
 TABLE_ANEW: Final = (

@@ -346,7 +346,7 @@ async def test_a_worker_without_a_sign_of_life_is_not_asked() -> None:
 
 
 async def test_a_reload_reaches_workers_that_have_been_silent_for_a_while() -> None:
-    """A busy worker serves on, and would do so with the settings of before."""
+    """A busy worker serves on, and would keep the earlier settings."""
     async with fake_workers(["1"], ["2"], life="hangs") as (supervisor, admin), serving(admin.app()) as address:
         await until(lambda: not supervisor.answering(), seconds=STARTED)
         async with aiohttp.ClientSession() as session, session.post(f"{address}/api/v1/config/reload") as answer:

@@ -46,7 +46,7 @@ test("a server renders the formats and widths of a style", async () => {
   expect(sized).toContain('sizes="(min-width: 80px) 80px, 100vw"');
 });
 
-test("a server renders the widths and formats that it is told of a style", async () => {
+test("a server renders the widths and formats that are configured for a style", async () => {
   const app = createSSRApp(() => h(SmartImage, { imageId: "a", styleName: "card", width: 80 }));
   const variants = { card: { widths: [320, 640], formats: ["avif", "original"] } };
   app.use(createSmartImage({ baseUrl: "https://gw", variants }));

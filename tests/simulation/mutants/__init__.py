@@ -182,7 +182,7 @@ MUTANTS: Final = {
         plan=7,
     ),
     "no_sweep_after_a_gap": _mutant(
-        "nginx is not told of a gap, and does not see it by the heartbeats",
+        "the list names no gap, and nginx does not see it by the heartbeats",
         (_LOG, "if self.serves and not is_swept:", "if False:"),
         _NOTHING_PROVEN,
         faults="deafen_feed",

@@ -91,7 +91,7 @@ export function createLoader(view: LoaderView): Loader {
       const { base } = gatewayOf(request);
       const { isGiven } = view;
       starter = (isOtherUser) => {
-        // The source that the page has set is right whatever the gateway is, and whoever the user.
+        // The source that the page has set does not depend on the gateway or the user.
         const isSet = isGiven && loader.state === "loading" && loader.attempt < 2;
         if (isSet || !(isOtherUser || gatewayOf(request).base !== base)) return;
         loader.stop();
