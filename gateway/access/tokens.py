@@ -41,7 +41,7 @@ class Tokens:
     Tokens are remembered by a hash with a key of this object, so that memory holds no token and the time of a look-up
     says nothing about another token. Each is remembered until it ends, and none when the keys change.
 
-    keys: the key set that verifies tokens. None: the key of the settings, whatever key a token names.
+    keys: the key set that verifies tokens. None: the key of the settings verifies every token, whichever key it names.
     """
 
     def __init__(self, settings: JwtSettings, keys: "Jwks | None" = None, most: int = _MOST_REMEMBERED) -> None:

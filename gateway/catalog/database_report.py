@@ -1,4 +1,4 @@
-"""What operators are told about the database: grants, columns, row security, notifications and locks."""
+"""What the gateway tells operators about the database: grants, columns, row security, notifications and locks."""
 
 import asyncio
 import re

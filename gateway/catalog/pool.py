@@ -213,7 +213,7 @@ class Pool:
         """Open a connection to one of the servers, and give it to a waiter, or the error of the last server."""
         try:
             self._release(await self._addresses.connect(self._connect))
-        except Exception as error:  # noqa: BLE001 - whatever it is, a caller waits
+        except Exception as error:  # noqa: BLE001 - a caller waits for any error
             if (waiter := self._oldest_waiter()) is not None:
                 waiter.set_exception(error)
         finally:

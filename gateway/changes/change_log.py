@@ -38,7 +38,7 @@ class Scope(Enum):
 class Change(NamedTuple):
     """A change of an image: its number in the change log, and when it was heard, in seconds of the log's clock.
 
-    before: the times of earlier changes of which nginx was still to be told once more.
+    before: the times of earlier changes that nginx had still to be sent once more.
     """
 
     number: int
@@ -79,7 +79,7 @@ class ChangeLog:
     forgotten: the newest change that is not kept any more.
     all_changed_at, rights_changed_at: when every image was another one for caches in front, and when every decision
     about access became void.
-    unpublished: what other replicas are still to be told, since nginx asks any of them.
+    unpublished: what must still be sent to other replicas, since nginx asks any of them.
     serves: whether this process serves, so that caches in front may have old images of it after a gap.
     """
 
@@ -250,7 +250,7 @@ class ChangeLog:
 
 
 def _still_told(earlier: Change, now: float) -> tuple[float, ...]:
-    """Return the times of a change and of earlier ones of which nginx is to be told once more, at most two a second."""
+    """Return the times of a change and of earlier ones that nginx must be sent once more, at most two a second."""
     times = [at for at in (*earlier.before, earlier.at) if now - at < TOLD_LAST]
     if len(times) > 2 and times[-1] - times[-3] < _CLOSE:
         del times[-2]

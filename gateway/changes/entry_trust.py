@@ -31,7 +31,7 @@ class EntryTrust:
     """Decides whether a cached URL from Redis is used: not if the image's row has changed since, or may have.
 
     Redis refuses writes, or loses its last ones: a replica that was behind takes over, or a server loads a snapshot.
-    Then it has the entry of a changed image again. So the log's latest changes count, whatever Redis has. Changes that
+    Then it has the entry of a changed image again. So the log's latest changes count, not what Redis has. Changes that
     the log has forgotten count once an image could not be dropped from Redis, and not before: a statement that changes
     a million rows must not send every other image to Postgres.
     """

@@ -40,7 +40,7 @@ class NginxList:
         """Yield the changes from ``since`` (Unix milliseconds) on, as JSON. An image id of null is every image.
 
         The list comes in pieces, some of them empty, between which the event loop may run: 20,000 changes in one step
-        would hold it for 14 ms. It says what is known at the first piece, whatever changes before the last one.
+        would hold it for 14 ms. It says what is known at the first piece; changes before the last piece are not in it.
 
         now: the time of the log.
         asked_at: the time of the asker's clock. ``since`` is by that clock, too, so that nobody compares two clocks.

@@ -99,7 +99,7 @@ def forwardable_conditions(headers: MultiMapping[str]) -> dict[str, str]:
     """Return the conditions to send to COS, so that it need not send a body that the client has.
 
     They are If-None-Match if it is one strong entity tag, or If-Modified-Since if the client sent no If-None-Match,
-    which takes precedence. Whatever is sent, the gateway evaluates all conditions itself when COS has answered.
+    which takes precedence. Whichever it sends, the gateway evaluates all conditions itself when COS has answered.
     """
     if "If-Match" in headers or "If-Unmodified-Since" in headers:
         return {}  # they come first, and a 304 of COS does not say whether they hold

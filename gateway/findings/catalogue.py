@@ -1,4 +1,4 @@
-"""The catalogue of findings, ``findings.yaml``, and ``causes.yaml``: what operators are told on every surface."""
+"""The catalogue of findings, ``findings.yaml``, and ``causes.yaml``: what every surface tells operators."""
 
 import re
 from collections.abc import Mapping

@@ -26,7 +26,7 @@ class _Meaning(NamedTuple):
     """The meaning of an error code of COS, beyond the HTTP status.
 
     outcome: the error for the client, None if the status says it.
-    is_refusal: COS refuses the gateway, whatever object is requested. False if it has accepted the signature. None if
+    is_refusal: COS refuses the gateway for every object. False if it has accepted the signature. None if
         the status says it.
     """
 

@@ -136,7 +136,7 @@ class SignedImage:
         return named
 
 
-# An image that the sender of the current request may view. Whatever sends bytes, or the URL of bytes, takes this type;
+# An image that the sender of the current request may view. What sends bytes, or the URL of bytes, takes this type;
 # ``tests/test_imports.py`` lists the modules that make it.
 AuthorizedImage = NewType("AuthorizedImage", SignedImage)
 

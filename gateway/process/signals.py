@@ -1,4 +1,4 @@
-"""What a process is told to do, by signals or by its supervisor."""
+"""What signals or its supervisor tell a process to do."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""Services that purge images: the addresses that they are told, their interface, and the errors that they raise."""
+"""Services that purge images: the addresses that they get, their interface, and the errors that they raise."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias

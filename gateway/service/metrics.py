@@ -21,7 +21,7 @@ from gateway.urls.metrics import UrlMetrics
 
 
 class Metrics:
-    """The metrics of every package, in one registry. They exist whatever the settings are."""
+    """The metrics of every package, in one registry. They exist with any settings."""
 
     def __init__(self) -> None:
         self.registry = registry = Registry()

@@ -2,7 +2,7 @@
 
 A row cannot be read while Postgres does not answer this gateway, whether it answers others or not. The image may then
 have changed unheard. So it is served *unread*: ``SignedImage.unread`` goes with it, and no cache in front keeps the
-answer. Nobody has to be told later.
+answer. So no cache needs to be corrected later.
 """
 
 from typing import Final, NamedTuple

@@ -27,7 +27,7 @@ export function sourceOf(src: string | URL): LoaderSource {
   const query = new URLSearchParams(text);
   const link = ["kid", "exp", "sig"].flatMap((name) => (query.has(name) ? [`${name}=${query.get(name)}`] : []));
   return {
-    // Without a link it is an id, whatever is in it.
+    // Without a link every string is an id.
     id: found?.short ?? found?.long ?? (link[0] ? address : String(src)).replace(/^\//, ""),
     base: found?.base,
     link: link.join("&") || undefined,

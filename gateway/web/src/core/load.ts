@@ -12,7 +12,7 @@ import { isCut } from "./timing.js";
 // ms of waiting at the gate after which the state becomes `failed`; the load goes on in the background.
 const OUTAGE_LIMIT = 60_000;
 
-// ms before an image is asked for again of which only a stranger was told that it is missing.
+// ms before an image that was missing for a stranger alone is asked for again.
 const RARELY = { delay: 30_000, maxDelay: 600_000 };
 
 // A presigned URL that has ended, or was withdrawn. COS hides the status from pages of other origins: the first one that fails is
@@ -195,7 +195,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     if (isCut(broken)) progress.fragment = `#${Date.now()}`;
     if (source.ends && !progress.isRenewed) throw EXPIRED;
     const { doubt } = progress;
-    // A stranger would be told the same again.
+    // A stranger would get the same answer again.
     const failure = await gatewayOf(request).diagnose(broken, id, since, !source.ends && !doubt, signal);
     if (failure.isDoubted) progress.doubt = failure;
     throw failure.status ? failure : (doubt ?? failure);
