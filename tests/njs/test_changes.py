@@ -325,8 +325,24 @@ def test_copies_of_a_gateway_that_was_deaf_while_the_others_were_away_end_with_i
     for _ in range(16):
         epochs.setdefault(nginx.epoch_after_answer("started", complete_since=started), nginx.now - last)
         epochs.setdefault(nginx.epoch_after_answer("old", heartbeat=last if is_deaf else None), nginx.now - last)
-    assert list(epochs.values()) == ([0.5, 6.5] if is_deaf else [0.5])
-    assert "off" not in epochs
+    assert list(epochs.values()) == ([0.5, 6.75, 7] if is_deaf else [0.5])
+    assert ("off" in epochs) == is_deaf, "until the floor"
+
+
+@pytest.mark.parametrize("answers_first", ["started", "deaf"])
+def test_copies_of_a_gateway_that_fell_deaf_after_the_others_ended_end_with_its_own_lease(answers_first: str) -> None:
+    """Its lease ends later than what the last heartbeat before the gap proves."""
+    nginx = SteppedNginx(0.25)
+    nginx.epoch_after_answer("old")
+    last = nginx.now
+    nginx.now += 6.25
+    answering = {"started": (last + 4, last + 20), "deaf": (last + 1, last + 3)}
+    floors: dict[str, float] = {}
+    for name in [answers_first, *(["deaf", "started"] * 5), *(["started"] * 20)]:
+        since, until = answering[name]
+        epoch = nginx.epoch_after_answer(name, complete_since=since, heartbeat=min(nginx.now, until))
+        floors.setdefault(epoch, nginx.now - last)
+    assert max(floors.values()) > 9, "the deaf one has answered by its rows until then"
 
 
 def is_complete(gateway: Scripted) -> bool:

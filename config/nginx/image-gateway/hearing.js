@@ -155,17 +155,19 @@ function apply(state, orders, event, answer, needed_there) {
 }
 
 // Note what the heartbeat of an answer proves. A change that no gateway has heard of, because each was away or deaf, is in no
-// list: the floor is raised once each gateway that was deaf has noticed it, and answers by its earlier rows no more.
+// list: once gateways that were deaf from before the proof on have noticed it, no copy is used, and when those that fell deaf
+// until the answering one began have noticed it, too, the floor is raised. Return whether copies may be used.
 function prove(state, orders, event, answer) {
     const proven = answer.heartbeat === undefined ? event.question.asked
         : event.question.asked + answer.heartbeat - answer.now;
     const since = event.now + answer.complete_since - answer.now;
     if (!state.proven || since <= state.proven) {
         state.proven = Math.max(state.proven || 0, proven);
-    } else if (since < proven && event.now - state.proven > UNPROVEN) {
+    } else if (since < proven && event.now - since > UNPROVEN) {
         raise_floor(state, orders, event.number, 'gap');
         state.proven = proven;
     }
+    return event.now - state.proven <= UNPROVEN;
 }
 
 // No copy is used until nginx has begun anew.
@@ -194,9 +196,10 @@ function take(state, orders, event) {
     const is_listed = answer.heartbeat !== undefined || asked.page > 0 || asked.since <= needed_there;
     const hears = answer.heartbeat === undefined || answer.now - answer.heartbeat <= HEARTBEAT;
     const is_another = asked.page > 0 && answer.gateway !== asked.gateway;
+    let is_proven = true;
     if (!is_another) {
         apply(state, orders, event, answer, needed_there);
-        prove(state, orders, event, answer);
+        is_proven = prove(state, orders, event, answer);
     }
     if (is_another || (answer.more && is_listed)) {
         if (!is_another) {
@@ -210,7 +213,7 @@ function take(state, orders, event) {
         is_incomplete(state, orders, event.now, 'the clock of a gateway differs by more than 6 s');
     } else if (!hears) {
         is_incomplete(state, orders, event.now, 'a gateway does not hear its own heartbeat');
-    } else if (state.heard >= asked.needed && answer.complete_since < needed_there) {
+    } else if (is_proven && state.heard >= asked.needed && answer.complete_since < needed_there) {
         is_heard(state, orders, asked.now);
     } else if (answer.complete_since < answer.now - took
                && (orders.clear || !state.heard || event.now - state.heard > INCOMPLETE)) {

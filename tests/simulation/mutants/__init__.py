@@ -48,7 +48,7 @@ _RESOLVER: Final = "gateway.urls.resolver"
 _OUTAGE: Final = "gateway.urls.outage"
 _WORKER: Final = "gateway.purge.worker"
 _HEARING, _DECISIONS = "hearing.js", "decisions.js"
-_NOTHING_PROVEN: Final = _HEARING, "        prove(state, orders, event, answer);\n", ""
+_NOTHING_PROVEN: Final = _HEARING, "        is_proven = prove(state, orders, event, answer);\n", ""
 
 MUTANTS: Final = {
     "refusals_ignored": _mutant(
