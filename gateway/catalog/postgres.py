@@ -114,7 +114,9 @@ class PostgresCatalog:
                     id_type = await self._fetch_id_type(cursor)
                     valid = valid_ids(image_ids, id_type)
                 self._id_type = id_type
-                selected, unreadable = await self._select(cursor, valid, id_type)
+                selected, unreadable = await self._select(cursor, self.query.by_id, valid, id_type)
+                if not selected and (errors := _of_the_table(unreadable)):
+                    raise errors[-1]
                 self._lock = None
         except CatalogUnavailable:
             self.metrics.catalog_queries.labels(result="error").inc()
@@ -130,11 +132,14 @@ class PostgresCatalog:
             return dict(await cursor.fetchall())
 
     async def aliases_of(self, image_ids: Sequence[str]) -> Mapping[str, str]:
-        """Return the aliases of rows with any status, by id, from the server that is written to."""
+        """Return the aliases of rows with any status, by id, from the server that is written to.
+
+        A row that cannot be read has none here: it must not hold up the purges of other images.
+        """
         async with self._cursor(writable=True) as cursor:
             id_type = await self._fetch_id_type(cursor)
-            await self._execute_by_id(cursor, self.query.aliases_by_id, id_type, valid_ids(image_ids, id_type))
-            return dict(await cursor.fetchall())
+            rows, _ = await self._select(cursor, self.query.aliases_by_id, valid_ids(image_ids, id_type), id_type)
+            return {row[0]: row[1] for row in rows}
 
     async def inspect(self, image_id: str) -> InspectedRow | None:
         """Return, for an operator, the row of ``image_id`` and why it is not served, or None without such a row."""
@@ -240,41 +245,37 @@ class PostgresCatalog:
                 images.append(self._record(row))
         return images
 
-    async def _select(self, cursor: Cursor, image_ids: Sequence[str], id_type: str) -> tuple[list[Row], dict[str, str]]:
+    async def _select(
+        self, cursor: Cursor, by_id: str, image_ids: Sequence[str], id_type: str
+    ) -> tuple[list[Row], dict[str, psycopg2.Error]]:
         """Return the rows of ``image_ids``, and why some cannot be read: one makes Postgres refuse the whole query.
 
-        Raises the error of Postgres if no row can be read, or if many rows cannot: then the table is at fault.
+        Raises the error of Postgres if many rows cannot be read, not for the encoding of a text: the table is at fault.
         """
         rows: list[Row] = []
-        unreadable: dict[str, str] = {}
-        errors: list[psycopg2.Error] = []  # about something else than the encoding of a text
+        unreadable: dict[str, psycopg2.Error] = {}
         batches = [image_ids] if image_ids else []
         while batches:
             batch = batches.pop()
             try:
-                await self._execute_by_id(cursor, self.query.by_id, id_type, batch)
+                await self._execute_by_id(cursor, by_id, id_type, batch)
                 rows += await cursor.fetchall()
             except (psycopg2.DataError, psycopg2.errors.DataCorrupted) as error:
                 if middle := len(batch) // 2:
                     batches += batch[middle:], batch[:middle]
-                elif isinstance(error, _NOT_UTF8):
-                    unreadable[batch[0]] = "the row holds text that is not UTF-8"
-                else:  # without the message, which may quote the row
-                    unreadable[batch[0]] = f"Postgres cannot read the row: {type(error).__name__}"
-                    errors.append(error)
-                    if len(errors) > _MOST_UNREADABLE:
-                        raise
-        if errors and not rows:
-            raise errors[-1]
+                    continue
+                unreadable[batch[0]] = error
+                if len(_of_the_table(unreadable)) > _MOST_UNREADABLE:
+                    raise
         return rows, unreadable
 
     def _record(self, row: Row) -> ImageRecord:
         query = self.query
         return read_row(row, query.default_bucket, query.regions, query.settings.key_prefix)
 
-    def _read(self, selected: Sequence[Row], unreadable: Mapping[str, str]) -> Rows:
+    def _read(self, selected: Sequence[Row], unreadable: Mapping[str, psycopg2.Error]) -> Rows:
         records: dict[str, ImageRecord] = {}
-        unusable = dict(unreadable)
+        unusable = {image_id: _why_unreadable(error) for image_id, error in unreadable.items()}
         for row in selected:
             try:
                 records[row[0]] = self._record(row)
@@ -408,6 +409,17 @@ class PostgresCatalog:
         if abandoned := pool.connections()["abandoned"]:
             return f"; {abandoned} of {pool.size} connections wait for a server, or a full pooler, that does not answer"
         return ""
+
+
+def _of_the_table(unreadable: Mapping[str, psycopg2.Error]) -> list[psycopg2.Error]:
+    """Return the errors that are not about the encoding of a text."""
+    return [error for error in unreadable.values() if not isinstance(error, _NOT_UTF8)]
+
+
+def _why_unreadable(error: psycopg2.Error) -> str:
+    if isinstance(error, _NOT_UTF8):
+        return "the row holds text that is not UTF-8"
+    return f"Postgres cannot read the row: {type(error).__name__}"  # without the message, which may quote the row
 
 
 def _limit(seconds: float) -> str:

@@ -109,6 +109,25 @@ async def test_a_database_of_sql_ascii_is_read_as_utf_8_row_by_row(
     assert await catalog.fetch("gbk") is None
 
 
+async def test_an_alias_that_cannot_be_read_holds_up_no_purge_of_other_images(
+    open_one: OpenCatalog, images_table: ImagesTable
+) -> None:
+    images_table.put([ImageRow(f"{kind}-{number}", None, "x.png") for kind in "ab" for number in range(20)])
+    images_table.execute(
+        "CREATE VIEW computed AS SELECT id, user_id, cos_key, cos_bucket, cos_region, mime_type, is_public, "
+        "storage_status, CASE WHEN left(id, 1) = 'b' THEN (1 / (length(id) - length(id)))::text ELSE id END alias "
+        "FROM images"
+    )
+    try:
+        catalog = await open_one(table="computed", columns={"alias": "alias"})
+        assert await catalog.aliases_of(["a-1", "b-1", "a-2"]) == {"a-1": "a-1", "a-2": "a-2"}
+        assert await catalog.aliases_of(["b-1"]) == {}
+        with pytest.raises(CatalogUnavailable, match="division by zero"):
+            await catalog.aliases_of([f"b-{number}" for number in range(20)])
+    finally:
+        images_table.execute("DROP VIEW computed")
+
+
 async def test_a_row_that_postgres_cannot_read_hides_no_other_unless_all_or_many_are_so(
     open_one: OpenCatalog, images_table: ImagesTable, caplog: pytest.LogCaptureFixture
 ) -> None:
