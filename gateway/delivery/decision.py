@@ -5,7 +5,7 @@ calls it again: the gateway for a request, and ``explain`` for a request that no
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple, Protocol, TypeAlias
@@ -42,6 +42,9 @@ from gateway.presign.signer import AuthorizedImage, SignedImage
 from gateway.presign.style_variants import Renditions
 from gateway.settings import ImageProxySettings
 
+# An image's id, or what finds it: the image of an alias may be another one at each look-up.
+ImageId: TypeAlias = str | Callable[[], Awaitable[str]]
+
 
 class ImageRequest:
     """A client's request for an image: its header fields and parameters, parsed. The image id is valid.
@@ -50,7 +53,7 @@ class ImageRequest:
     is_plain: GET of the whole image without conditions, as most requests are.
     """
 
-    def __init__(self, head: RequestHead, image_id: str, parameters: Parameters = NO_PARAMETERS) -> None:
+    def __init__(self, head: RequestHead, image_id: ImageId, parameters: Parameters = NO_PARAMETERS) -> None:
         headers = head.headers
         self.head = head
         self.image_id = image_id
@@ -269,7 +272,8 @@ class _Case:
                     raise refusal(self.caller())
                 if image is None:
                     try:
-                        image = memory.image(request.image_id, rendition)
+                        if isinstance(request.image_id, str):
+                            image = memory.image(request.image_id, rendition)
                     except ImageNotFound as error:
                         raise refusal(self.caller()) from error
                     if image is None:
