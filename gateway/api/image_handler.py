@@ -174,7 +174,7 @@ class ImageHandler:
                 exchange.finds(decision.found)
                 try:
                     if isinstance(decision, Answer):
-                        response = await self._send(request, exchange.context, decision)
+                        response = await self._send(request, exchange, decision)
                         self._sent(decision)
                         return response
                     if isinstance(decision, NeedsBytes):
@@ -290,15 +290,22 @@ class ImageHandler:
         byte_range = str(wanted.byte_range) if wanted.byte_range is not None else None
         return await source.from_cos(image, conditions, byte_range, is_head=wanted.is_head)
 
-    async def _send(self, request: web.BaseRequest, context: RequestContext, answer: Answer) -> web.StreamResponse:
+    async def _send(self, request: web.BaseRequest, exchange: Exchange, answer: Answer) -> web.StreamResponse:
         """Send an answer. A small body is read whole before its first byte is sent. Raises as ``relay`` does.
 
-        The row may change while COS sends the first bytes: then nothing is sent (``RowChanged``).
+        The row may change while COS sends the first bytes: then nothing is sent (``RowChanged``). If it may have, the
+        answer becomes unread.
         """
+        context = exchange.context
 
-        def begins() -> None:
-            if self.memory.after_waiting(answer.image, answer.found.since) is None:
+        def begins(response: web.StreamResponse | None = None) -> None:
+            image = self.memory.after_waiting(answer.image, answer.found.since)
+            if image is None:
                 raise RowChanged("the row has changed")
+            if image.unread and not answer.policy.unread:
+                answer.becomes_unread(exchange.wanted.parameters.download)
+                if response is not None:
+                    response.headers.update(answer.headers())
 
         if answer.source is not None:
             content, plan, length = answer.content, answer.plan, answer.length

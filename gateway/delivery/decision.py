@@ -168,6 +168,14 @@ class Answer(Prepared):
         """Whether the answer is the chosen image, and no redirect to another address of it."""
         return self.content is not None or self.delivery == "redirect"
 
+    def becomes_unread(self, download: str | None) -> None:
+        """Make the header lines of a body again: the image may have changed unheard since they were made."""
+        assert self.content is not None, "a body comes with its metadata"  # noqa: S101
+        self.policy = self.policy.for_unread()
+        self.fixed = image_fields(self.image, self.content.metadata, self.policy, download)
+        self.cache = cache_status_of(self.content, unread=True)
+        self.own = own_fields(self.content, self.plan, self.cache)
+
 
 @dataclass(slots=True)
 class NeedsLookUp:
