@@ -337,8 +337,9 @@ class _Case:
         if not is_current:
             return self._to_current_version(image, policy)
         if delivery == "redirect":
-            if self.known_caller is not None and self.known_caller.link is not None:
-                image = image.ending_by(self.known_caller.link.expires_at)  # the redirect extends no link
+            if self.known_caller is not None and (link := self.known_caller.link) is not None:
+                # The redirect extends no link, which ends by this machine's clock, and its URL by COS's.
+                image = image.ending_by(int(link.expires_at + rules.redirect.clock.ahead()))
             lines = rules.redirect.lines(request.head.method, image, policy, parameters.download, self.now)
             return self._redirected(image, lines, policy)
         if delivery == "accel" and not is_accel_conf(request.head.headers):
