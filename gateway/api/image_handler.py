@@ -18,6 +18,7 @@ from gateway.delivery.decision import (
     Answer,
     Decision,
     Found,
+    ImageId,
     ImageRequest,
     NeedsBytes,
     NeedsLookUp,
@@ -130,13 +131,13 @@ class ImageHandler:
     counts: Counts
     streams: int = field(default=0, init=False)
 
-    def begin(self, head: RequestHead, image_id: str, context: RequestContext, found: Found = NOTHING) -> Exchange:
-        """Return the request with the first decision. ``image_id`` must be valid, unless ``found.is_missing``."""
+    def begin(self, head: RequestHead, image_id: ImageId, context: RequestContext) -> Exchange:
+        """Return the request with the first decision. The image id must be valid."""
         query = head.query
         parameters = self.variant_requests.read(query, head.headers) if query else NO_PARAMETERS
         context.variant, context.is_negotiated = parameters.rendition, parameters.is_negotiated
         wanted = ImageRequest(head, image_id, parameters)
-        return Exchange(context, wanted, decide(wanted, found, self.memory, self.rules.value, time.time()))
+        return Exchange(context, wanted, decide(wanted, NOTHING, self.memory, self.rules.value, time.time()))
 
     def at_once(self, exchange: Exchange) -> Prepared | None:
         """Return the answer if it can be sent without awaiting anything, and count it, else None."""
@@ -152,11 +153,6 @@ class ImageHandler:
         self._sent(answer)
         return answer
 
-    def check_place(self) -> None:
-        """Raise ``Overloaded`` if ``max_streams`` images are being sent."""
-        if self.streams >= self.server.value.max_streams:
-            raise Overloaded(f"{self.streams} streams in flight")
-
     async def answer(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Send the image's bytes, a redirect to them, or an X-Accel-Redirect for nginx. Raises ``GatewayError``.
 
@@ -164,8 +160,9 @@ class ImageHandler:
         A query that no address of an image has keeps its own error, which says that trying again is of no use. A denial
         does not: it would tell an image that is cached here from an unknown id.
         """
-        if not isinstance(exchange.decision, Refused) or exchange.decision.is_denial:
-            self.check_place()
+        takes_place = not isinstance(exchange.decision, Refused) or exchange.decision.is_denial
+        if takes_place and self.streams >= self.server.value.max_streams:
+            raise Overloaded(f"{self.streams} streams in flight")
         self.streams += 1
         try:
             while True:
@@ -177,7 +174,7 @@ class ImageHandler:
                 exchange.finds(decision.found)
                 try:
                     if isinstance(decision, Answer):
-                        response = await self._send(request, exchange.context, decision)
+                        response = await self._send(request, exchange, decision)
                         self._sent(decision)
                         return response
                     if isinstance(decision, NeedsBytes):
@@ -209,7 +206,7 @@ class ImageHandler:
             return
         if not exchange.is_used and not context.is_canary:
             exchange.is_used = True
-            self.counts.usage.accessed(exchange.wanted.image_id, image.rendition)
+            self.counts.usage.accessed(image.record.image_id, image.rendition)
         if parameters.is_negotiated and isinstance(decision, Answer) and decision.names_content:
             # The client requested the sent image by another address (RFC 9110 section 8.7).
             query, path = self.rules.value.renditions.query(image.rendition), exchange.wanted.head.path
@@ -228,19 +225,24 @@ class ImageHandler:
         """Return the image that was looked up. The caller may not see it: that is decided next."""
         found = needed.found
         try:
-            image = await self._find(exchange.wanted, needed)
+            image = await self._find(exchange, needed)
         except TooManyVariants as error:  # the original is sent, if the caller may see it
             return found._replace(rendition=None, instead_of=found.instead_of or error)
         except DENIALS:
             return found._replace(is_missing=True)
         return found._replace(image=image)
 
-    async def _find(self, wanted: ImageRequest, needed: NeedsLookUp) -> SignedImage:
-        """Look up an image that this process has not cached.
+    async def _find(self, exchange: Exchange, needed: NeedsLookUp) -> SignedImage:
+        """Look up an image that this process has not cached, or whose id it has to find first.
 
         Only callers that may see a variant use up the bound on new variants, and get its error.
         """
-        resolver, image_id, rendition, head = self.memory.resolver, wanted.image_id, needed.rendition, wanted.head
+        resolver, rendition, head = self.memory.resolver, needed.rendition, exchange.wanted.head
+        image_id = exchange.wanted.image_id
+        if not isinstance(image_id, str):
+            image_id = exchange.context.image_id = await image_id()
+            if (image := self.memory.image(image_id, rendition)) is not None:
+                return image
         if rendition is None or "@" not in rendition:  # the original, or a fixed style: there is no bound
             return (await resolver.look_up(image_id, rendition)).image
         found = await resolver.look_up_cached(image_id, rendition)
@@ -288,15 +290,22 @@ class ImageHandler:
         byte_range = str(wanted.byte_range) if wanted.byte_range is not None else None
         return await source.from_cos(image, conditions, byte_range, is_head=wanted.is_head)
 
-    async def _send(self, request: web.BaseRequest, context: RequestContext, answer: Answer) -> web.StreamResponse:
+    async def _send(self, request: web.BaseRequest, exchange: Exchange, answer: Answer) -> web.StreamResponse:
         """Send an answer. A small body is read whole before its first byte is sent. Raises as ``relay`` does.
 
-        The row may change while COS sends the first bytes: then nothing is sent (``RowChanged``).
+        The row may change while COS sends the first bytes: then nothing is sent (``RowChanged``). If it may have, the
+        answer becomes unread.
         """
+        context = exchange.context
 
-        def begins() -> None:
-            if self.memory.after_waiting(answer.image, answer.found.since) is None:
+        def begins(response: web.StreamResponse | None = None) -> None:
+            image = self.memory.after_waiting(answer.image, answer.found.since)
+            if image is None:
                 raise RowChanged("the row has changed")
+            if image.unread and not answer.policy.unread:
+                answer.becomes_unread(exchange.wanted.parameters.download)
+                if response is not None:
+                    response.headers.update(answer.headers())
 
         if answer.source is not None:
             content, plan, length = answer.content, answer.plan, answer.length

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -12,11 +13,10 @@ from gateway.api.image_handler import ImageHandler
 from gateway.api.json_bodies import success
 from gateway.api.urls import CachedUrls, UrlHandler
 from gateway.catalog.image_id import parse_image_id
-from gateway.delivery.decision import NOTHING, Found
 from gateway.delivery.headers import CONTENT_SECURITY_POLICY, content_type_of
 from gateway.delivery.relay import relay
 from gateway.delivery.request_context import REQUEST_CONTEXT, head_of
-from gateway.errors import ImageNotFound, InvalidRequest, OriginUnavailable, RouteNotFound
+from gateway.errors import InvalidRequest, OriginUnavailable, RouteNotFound
 from gateway.metrics.loop_counters import LoopCounter
 from gateway.metrics.recent_errors import RecentErrors
 from gateway.objects.object_source import ObjectSource
@@ -65,14 +65,9 @@ class ImageCalls:
         if self.aliases is None:
             raise RouteNotFound("postgres.columns.alias is not configured")
         head, context = head_of(request), request[REQUEST_CONTEXT]
-        alias = alias_in(head.path)
-        self.handler.check_place()  # before the look-up, whose time depends on the alias
-        try:
-            image_id, found = await self.aliases.image_of(alias), NOTHING
-        except ImageNotFound:  # decided as an image that the caller may not see
-            image_id, found = "", Found(is_missing=True)
-        context.route, context.image_id = "alias", image_id or None
-        return await self.handler.answer(request, self.handler.begin(head, image_id, context, found))
+        find_id = partial(self.aliases.image_of, alias_in(head.path))
+        context.route = "alias"
+        return await self.handler.answer(request, self.handler.begin(head, find_id, context))
 
     async def url(self, request: web.Request) -> web.StreamResponse:
         """Return the presigned URL for an address that the router had to decode. ``UrlHandler`` handles others."""

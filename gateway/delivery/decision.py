@@ -5,7 +5,7 @@ calls it again: the gateway for a request, and ``explain`` for a request that no
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple, Protocol, TypeAlias
@@ -42,6 +42,9 @@ from gateway.presign.signer import AuthorizedImage, SignedImage
 from gateway.presign.style_variants import Renditions
 from gateway.settings import ImageProxySettings
 
+# An image's id, or what finds it: the image of an alias may be another one at each look-up.
+ImageId: TypeAlias = str | Callable[[], Awaitable[str]]
+
 
 class ImageRequest:
     """A client's request for an image: its header fields and parameters, parsed. The image id is valid.
@@ -50,7 +53,7 @@ class ImageRequest:
     is_plain: GET of the whole image without conditions, as most requests are.
     """
 
-    def __init__(self, head: RequestHead, image_id: str, parameters: Parameters = NO_PARAMETERS) -> None:
+    def __init__(self, head: RequestHead, image_id: ImageId, parameters: Parameters = NO_PARAMETERS) -> None:
         headers = head.headers
         self.head = head
         self.image_id = image_id
@@ -165,6 +168,14 @@ class Answer(Prepared):
         """Whether the answer is the chosen image, and no redirect to another address of it."""
         return self.content is not None or self.delivery == "redirect"
 
+    def becomes_unread(self, download: str | None) -> None:
+        """Make the header lines of a body again: the image may have changed unheard since they were made."""
+        assert self.content is not None, "a body comes with its metadata"  # noqa: S101
+        self.policy = self.policy.for_unread()
+        self.fixed = image_fields(self.image, self.content.metadata, self.policy, download)
+        self.cache = cache_status_of(self.content, unread=True)
+        self.own = own_fields(self.content, self.plan, self.cache)
+
 
 @dataclass(slots=True)
 class NeedsLookUp:
@@ -269,7 +280,8 @@ class _Case:
                     raise refusal(self.caller())
                 if image is None:
                     try:
-                        image = memory.image(request.image_id, rendition)
+                        if isinstance(request.image_id, str):
+                            image = memory.image(request.image_id, rendition)
                     except ImageNotFound as error:
                         raise refusal(self.caller()) from error
                     if image is None:
@@ -325,8 +337,9 @@ class _Case:
         if not is_current:
             return self._to_current_version(image, policy)
         if delivery == "redirect":
-            if self.known_caller is not None and self.known_caller.link is not None:
-                image = image.ending_by(self.known_caller.link.expires_at)  # the redirect extends no link
+            if self.known_caller is not None and (link := self.known_caller.link) is not None:
+                # The redirect extends no link, which ends by this machine's clock, and its URL by COS's.
+                image = image.ending_by(int(link.expires_at + rules.redirect.clock.ahead()))
             lines = rules.redirect.lines(request.head.method, image, policy, parameters.download, self.now)
             return self._redirected(image, lines, policy)
         if delivery == "accel" and not is_accel_conf(request.head.headers):

@@ -40,12 +40,12 @@ async def relay(
     context: RequestContext,
     sent_bytes: LoopCounter,
     length: int | None,
-    begins: Callable[[], None] = lambda: None,
+    begins: Callable[[web.StreamResponse], None] = lambda _: None,
 ) -> web.StreamResponse:
     """Send the body of ``content`` as it arrives from COS, at the client's pace: ``slow_clients`` disconnects others.
 
     response: has the status and the header fields, and is returned. length: the announced length in bytes, or None.
-    begins: is called before the first byte is sent, and may raise ``RowChanged``.
+    begins: gets the response before the first byte is sent, may change its header, and may raise ``RowChanged``.
 
     Raises ``OriginUnavailable`` or ``RowChanged`` before the first byte, ``RelayAborted`` after it, ``ClientLeft``
     when the client has disconnected.
@@ -61,7 +61,7 @@ async def relay(
         piece = await body.read()
     except BodyLost as error:
         raise OriginUnavailable(str(error)) from error
-    begins()
+    begins(response)
     context.stamp(response)
     sent = 0
     try:

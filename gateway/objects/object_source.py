@@ -295,7 +295,7 @@ class ObjectSource:
                 if content.body is not None:
                     content.body.close()
                 if content.metadata.confirm(stale.metadata):
-                    return self.memory.kept(image, stale, data, 304)
+                    return self.memory.kept(content.image, stale, data, 304)
                 content = await self.whole(image)
         except _COS_FAILURES:
             if self.memory.age(stale) >= _STALE_IF_ERROR:

@@ -17,8 +17,10 @@ import yarl
 from gateway.presign.url_lifetime import CLOCK_SKEW, CosClock
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.server import CosEmulator
+from tests.access.credentials import ACCESS, link_query
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway
 from tests.processes import run_gateway
+from tests.waiting import until
 
 HOUR = 3600
 DATA = b"bytes of an image"
@@ -97,6 +99,25 @@ async def test_a_redirect_is_kept_for_no_longer_than_its_url_lives_by_cos_s_time
     warnings = [record.message for record in caplog.records if "synchronize" in record.message]
     assert len(warnings) == 1, "logged once"
     assert " s slow by that of COS" in warnings[0]
+
+
+@pytest.mark.usefixtures("links_table")
+@pytest.mark.parametrize("slow", [600, -HOUR])
+async def test_a_redirect_ends_with_its_link_by_cos_s_time(
+    start_gateway: StartGateway, images: Images, slow: int
+) -> None:
+    await images.add("mine", DATA, owner="alice", public=False)
+    async with cos_ahead(images, slow) as cos:
+        gateway = await start_gateway(access=ACCESS, cos={"domain": f"127.0.0.1:{cos.port}"})
+        link_ends = int(time.time()) + 300
+        link = f"/i/mine?{link_query('/i/mine', exp=link_ends)}"
+        assert (await gateway.get(link)).status == 200  # COS refuses a URL of a clock that is fast, once
+        await until(lambda: abs(gateway.sample("cos_clock_difference_seconds") - slow) < 5, what="its time")
+        location = (await gateway.get(f"{link}&redirect=true")).headers["Location"]
+        async with gateway.session.get(yarl.URL(location, encoded=True)) as sent:
+            assert await sent.read() == DATA
+        ends = int(location.partition("q-sign-time=")[2].partition("&")[0].partition("%3B")[2])
+        assert abs(ends - (link_ends + slow)) < 5
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway_dev.cos_emulator.faults import Fault, Hang
+from gateway_dev.cos_emulator.faults import Change, Fault, Hang
 from tests.access.credentials import ACCESS, bearer, link_query, token
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.paintings import POSTGRES, at, hang, paintings_table
@@ -120,6 +120,25 @@ async def test_an_alias_that_moves_is_at_once_the_other_image(gateway: RunningGa
         return await body() == b"bytes of three"
 
     await until(is_the_third, seconds=5)
+
+
+@pytest.mark.parametrize("query", ["", "?style=thumb"])
+async def test_an_alias_that_moves_while_cos_is_awaited_is_the_other_image(
+    gateway: RunningGateway, paintings: Images, query: str
+) -> None:
+    await hang(paintings, "one", "front-page")
+    await hang(paintings, "two", "archive")
+
+    def moves(*_: str) -> None:
+        paintings.table.execute("UPDATE paintings SET slug = NULL WHERE id = 'one'")
+        paintings.table.execute("UPDATE paintings SET slug = 'front-page' WHERE id = 'two'")
+        gateway.forget("one")
+        gateway.forget("two")
+
+    assert (await gateway.get(f"/i/two{query}")).status == 200
+    paintings.cos.faults.add(Fault(action=Change(run=moves)))
+    answer = await gateway.get(at("front-page") + query)
+    assert answer.body == (await gateway.get(f"/i/two{query}")).body
 
 
 async def test_a_purge_names_the_alias_of_a_row_that_is_not_served_any_more(

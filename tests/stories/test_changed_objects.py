@@ -142,12 +142,24 @@ class TestTheRowDuringTheRequestToCos:
         assert (await gateway.get("/i/a")).status == 502
         assert asked.fired == 3
 
-    async def test_no_cache_keeps_what_may_have_changed_unheard(self, gateway: RunningGateway, images: Images) -> None:
-        await images.add("a", SMALL)
+    @pytest.mark.parametrize(
+        ("size", "before"),
+        [(10_000, []), (10_000, [Cut(at=10)]), (200_000, [Cut(at=0)])],
+        ids=["head", "small", "large"],
+    )
+    async def test_no_cache_keeps_what_may_have_changed_unheard(
+        self, start_gateway: StartGateway, images: Images, size: int, before: list[Action]
+    ) -> None:
+        gateway = await start_gateway(image_proxy={"retry_count": 1})
+        await images.add("a", bytes(size))
         log, now = gateway.changes, gateway.local.now
-        images.cos.faults.add(Fault(action=Change(run=lambda *_: log.missed(Source.ROWS, now()))))
+        for action in before:
+            images.cos.faults.add(Fault(action=action))
+        missed = Change(run=lambda *_: log.missed(Source.ROWS, now()))
+        images.cos.faults.add(Fault(action=missed, skip=len(before)))
         answer = await gateway.get("/i/a")
-        assert (answer.status, answer.headers["Cache-Control"]) == (200, "public, max-age=5")
+        assert (answer.status, answer.body, answer.headers["Cache-Control"]) == (200, bytes(size), "public, max-age=5")
+        assert (answer.headers["X-Accel-Expires"], answer.headers["Cache-Status"][-15:]) == ("0", "; detail=unread")
 
 
 class TestAnotherType:

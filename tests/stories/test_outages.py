@@ -239,12 +239,14 @@ class TestPostgresAway:
 
         await until(is_read, what="an answer by a row that was read")
 
+    @pytest.mark.parametrize("before", ["/api/v1/images/a/url", "/i/a"], ids=["unknown bytes", "old bytes in memory"])
     async def test_an_image_is_unread_whose_url_was_renewed_without_its_row(
-        self, start_gateway: StartGateway, own_images: Images, own_postgres: PostgresServer
+        self, start_gateway: StartGateway, own_images: Images, own_postgres: PostgresServer, before: str
     ) -> None:
-        gateway = await start_gateway(postgres={"dsn": own_postgres.dsn, "listen": False})
+        postgres = {"dsn": own_postgres.dsn, "listen": False}
+        gateway = await start_gateway(postgres=postgres, image_proxy={"memory_cache": {"ttl": 0}})
         await own_images.add("a")
-        await gateway.get("/api/v1/images/a/url")
+        await gateway.get(before)
         await asyncio.to_thread(own_postgres.kill)
         own_images.cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied")))
         answer = await gateway.get("/i/a")
