@@ -105,13 +105,14 @@ async def test_a_worker_whose_process_is_made_when_the_drain_begins_is_not_left_
     assert not supervisor.ready()
 
 
-async def test_a_worker_that_dies_is_replaced_by_one_with_what_was_accepted_last() -> None:
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGRTMIN + 1], ids=["a signal", "a signal without a name"])
+async def test_a_worker_that_dies_is_replaced_by_one_with_what_was_accepted_last(end: int) -> None:
     start = Starts()
     given, supervisor = start.given, supervisor_of(start)
     async with supervisor.running():
         await supervisor.reload()
         (worker,) = supervisor.ready()
-        worker.kill()
+        worker.process.send_signal(end)
         await until(lambda: len(given) == 2 and supervisor.ready(), seconds=STARTED)
         assert [accepted.settings for accepted in given if accepted is not None] == ["as at the start", "edited"]
         await supervisor.roll()
