@@ -85,11 +85,11 @@ class Supervisor:
         """
         try:
             first, *others = self.slots
-            await self._fill(first, self.first)
+            await self._start_first(first)
             try:
                 async with asyncio.TaskGroup() as starting:
                     for slot in others:
-                        starting.create_task(self._fill(slot, self.first), name=f"start-worker-{slot.number}")
+                        starting.create_task(self._start_first(slot), name=f"start-worker-{slot.number}")
             except ExceptionGroup as failed:
                 raise failed.exceptions[0] from None
             async with AsyncExitStack() as stack:
@@ -212,6 +212,10 @@ class Supervisor:
                     await worker.ended.wait()
                     break
                 await first_of(worker.ended, timeout=left)
+
+    async def _start_first(self, slot: Slot) -> None:
+        async with slot.replacing:  # a reload waits for it: the admin port is open
+            await self._fill(slot, self.first)
 
     async def _fill(self, slot: Slot, accepted: Accepted | None) -> Worker:
         """Start a worker for ``slot``. It is the current worker once it is ready. Raises ``WorkerFailed``."""

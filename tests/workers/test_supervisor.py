@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -64,6 +65,11 @@ def supervisor_of(start_worker: StartWorker, kill_after: float = 0.3) -> Supervi
     """Return a supervisor of one worker: its drain may take no time, and it is killed ``kill_after`` seconds later."""
     accepted = Accepted([sys.executable], "as at the start")
     return Supervisor(1, start_worker, accepted, silence=60, grace=0, kill_after=kill_after)
+
+
+def settings_of(supervisor: Supervisor) -> list[str | None]:
+    """Return the settings that each worker that serves has accepted."""
+    return [worker.accepted.settings for worker in supervisor.ready() if worker.accepted is not None]
 
 
 async def test_a_worker_may_take_as_long_to_drain_as_it_tells() -> None:
@@ -130,8 +136,29 @@ async def test_a_reload_reaches_a_worker_that_was_missing_at_first_and_started_w
         await until(lambda: len(supervisor.ready()) == 2, seconds=STARTED)
         slow.process.send_signal(signal.SIGCONT)
         await reload
-        accepted = [worker.accepted.settings for worker in supervisor.ready() if worker.accepted is not None]
-        assert accepted == ["edited", "edited"]
+        assert settings_of(supervisor) == ["edited", "edited"]
+
+
+async def test_a_reload_during_the_first_start_reaches_the_workers_that_start_after_the_first_one() -> None:
+    """The admin port is open by then."""
+    start, may_start = Starts(), asyncio.Event()
+
+    async def start_slowly(number: int, accepted: Accepted | None) -> Worker:
+        worker = await start(number, accepted)
+        if number > 1:
+            await may_start.wait()
+        return worker
+
+    supervisor = Supervisor(2, start_slowly, Accepted([sys.executable], "as at the start"), silence=60, grace=0)
+    async with AsyncExitStack() as stack:
+        starting = asyncio.create_task(stack.enter_async_context(supervisor.running()), name="start-workers")
+        await until(lambda: len(start.made) == 2, seconds=STARTED)
+        reload = asyncio.create_task(supervisor.reload(), name="reload")
+        await until(lambda: settings_of(supervisor) == ["edited"], seconds=STARTED)
+        may_start.set()
+        await starting
+        await reload
+        assert settings_of(supervisor) == ["edited", "edited"]
 
 
 async def test_a_worker_whose_loop_was_stuck_is_counted_and_replaced() -> None:
