@@ -144,15 +144,14 @@ class Supervisor:
 
     async def reload(self) -> None:
         """Make one worker after another reload the configuration. Failures are logged."""
-        is_ordered = False
+        self._is_reload_due = True  # a worker whose start begins from now on reads the configuration
         async with aclosing(self.in_turn()) as workers:
             async for worker in workers:
-                is_ordered = True
                 try:
                     await worker.reload(_START_TIMEOUT)
+                    self._is_reload_due = False  # the next ones get what this worker has accepted
                 except WorkerFailed as error:
                     logger.error("reload: %s", error)  # noqa: TRY400 - the message says it all
-        self._is_reload_due = not is_ordered  # without a worker, the next one reads the configuration
 
     async def roll(self) -> None:
         """Replace one worker after another. Each new worker is ready before the old worker drains.
@@ -232,7 +231,8 @@ class Supervisor:
             raise
         slot.current = worker
         slot.is_filled.set()
-        self._is_reload_due = False
+        if accepted is None or accepted.settings is None:  # it has read the configuration
+            self._is_reload_due = False
         logger.info("worker is ready: worker=%s version=%s pid=%s", slot.number, worker.version, worker.process.pid)
         return worker
 

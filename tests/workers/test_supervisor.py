@@ -161,9 +161,37 @@ async def test_a_reload_during_the_first_start_reaches_the_workers_that_start_af
         assert settings_of(supervisor) == ["edited", "edited"]
 
 
-async def test_a_worker_whose_loop_was_stuck_is_counted_and_replaced() -> None:
+async def test_a_worker_that_starts_while_a_reload_waits_for_another_that_then_fails_reads_the_configuration() -> None:
+    start, may_fail = Starts(), asyncio.Event()
+
+    async def start_or_fail(number: int, accepted: Accepted | None) -> Worker:
+        worker = await start(number, accepted)
+        if number == 2 and len(start.made) > 2:
+            await may_fail.wait()
+            worker.kill()
+        return worker
+
+    supervisor = Supervisor(2, start_or_fail, Accepted([sys.executable], "as at the start"), silence=60, grace=0)
+    async with supervisor.running():
+        first, second = supervisor.ready()
+        second.kill()
+        await until(lambda: len(start.made) == 3, seconds=STARTED)
+        first.kill()
+        await first.ended.wait()
+        reload = asyncio.create_task(supervisor.reload(), name="reload")
+        await until(supervisor.ready, seconds=STARTED)
+        may_fail.set()
+        await reload
+        given = start.given[3]
+        assert given is not None
+        assert given.settings is None
+
+
+async def test_a_worker_that_is_stuck_at_a_reload_is_counted_and_its_successor_reads_the_configuration() -> None:
+    given: list[Accepted | None] = []
+
     async def start(number: int, accepted: Accepted | None) -> Worker:
-        del accepted
+        given.append(accepted)
         return await run("-IS", "-c", STUCK).start(number, Accepted([sys.executable], ""), [])
 
     supervisor = supervisor_of(start)
@@ -175,6 +203,7 @@ async def test_a_worker_whose_loop_was_stuck_is_counted_and_replaced() -> None:
         assert time.time() - supervisor.stuck_at < LIMIT
         assert worker.outcome() == "exit code 70: its event loop was stuck"
         assert supervisor.ready() != [worker]
+        assert [accepted.settings for accepted in given if accepted is not None] == ["as at the start", None]
 
 
 async def test_a_reload_between_two_replacements_of_a_roll_is_not_undone_by_the_later_ones() -> None:
