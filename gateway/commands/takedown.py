@@ -40,6 +40,7 @@ _GONE: Final = frozenset({401, 403, 404, 410})
 _PAUSE: Final = 0.25  # seconds between two looks
 _ANSWERS: Final = 2.0  # seconds for the answers of gateways
 _AT_ONCE: Final = 32  # requests to a front
+_LEAST_ANSWERS: Final = 3  # of each address, however long they take
 _LINK_LIFE: Final = 600  # seconds
 _ADMIN_PORTS: Final = "image_gateway_admin"  # the upstream in nginx's files
 
@@ -71,7 +72,7 @@ class Turn:
     _began: float | None = None
 
     def note(self, *, all_gone: bool, answers: int, asked_at: float, now: float) -> bool:
-        """Note answers to questions of ``asked_at``. An answer with the image starts the turn again.
+        """Note an answer of each address to questions of ``asked_at``. An answer with the image starts the turn again.
 
         Return whether the turn is over.
         """
@@ -80,7 +81,7 @@ class Turn:
             return False
         self.answers += answers
         self._began = asked_at if self._began is None else self._began
-        return now - self._began >= self.settle
+        return self.answers >= _LEAST_ANSWERS * answers and now - self._began >= self.settle
 
 
 @click.command(short_help="Kill an image's links, purge it, and see that no layer has it.")
