@@ -135,7 +135,7 @@ def takedown(
         purges = make_purge_intake(settings, opened.metrics.purge, opened.stores)
         try:
             async with (
-                open_front_client() as client,
+                open_front_client(CanaryMark(opened.live.map(shared_secret)).make) as client,
                 BoundedHttp(_ANSWERS) as http,
                 opened.open_urls(purges) as urls,
             ):
@@ -305,7 +305,6 @@ class _Takedown:
     def _look_through(self, front: str, paths: Sequence[str], turn: Turn) -> Look:
         """Return what asks a front at ``paths``, those at which it may still answer with the image."""
         urls = [front + path for path in paths]
-        mark = CanaryMark(self.opened.live.map(shared_secret))
 
         async def look() -> Mapping[str, Seen]:
             # In another order each time: with a fixed one, a balancer could send an address to the same server always.
@@ -313,7 +312,7 @@ class _Takedown:
             answers: dict[str, FrontAnswer] = {}
             for start in range(0, len(asked), _AT_ONCE):
                 batch = asked[start : start + _AT_ONCE]
-                given = await asyncio.gather(*(self.client.ask(url, mark.make()) for url in batch))
+                given = await asyncio.gather(*(self.client.ask(url) for url in batch))
                 answers.update(zip(batch, given, strict=True))
                 if any(seen.status is None for seen in given):
                     break  # the others could take the time of an answer each, and the other layers wait
