@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 
 from prometheus_client import Counter
 
-from gateway.access.canary_mark import CanaryMark
 from gateway.canary.client import FrontClient
 from gateway.canary.rules import Known, judge
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes, Check
@@ -54,7 +53,6 @@ class AnswersOfFronts:
     via: Sequence[str]
     questions: Callable[[], Awaitable[Sequence[Question]]]
     client: FrontClient
-    mark: CanaryMark
 
     async def ask(self, proven: frozenset[Check]) -> list[CanaryOutcome]:
         """Ask every front every question once, and return the outcomes. ``proven``: checks that succeeded before."""
@@ -65,7 +63,7 @@ class AnswersOfFronts:
         if question.problem:
             return CanaryOutcome(via, question.check, None, question.problem)
         asked = [
-            await self.client.ask(via + address, self.mark.make(), headers=headers, origin=question.origin)
+            await self.client.ask(via + address, headers=headers, origin=question.origin)
             for address, headers in question.steps
         ]
         verdict = judge(question.check, question.known, asked, was_up=question.check in proven)

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.access.canary_mark import CanaryMark
 from gateway.canary.client import FrontClient
 from gateway.canary.rules import Known, Seen, judge_change
 from gateway.metrics.canary import CHANGE, CanaryOutcome, Check
@@ -33,7 +32,6 @@ class NewBytesProbe:
     known: Callable[[], Awaitable[Known]]
     touch: Callable[[], Awaitable[None]]
     client: FrontClient
-    mark: CanaryMark
     within: float
 
     async def ask(self, proven: frozenset[Check]) -> list[CanaryOutcome]:
@@ -80,4 +78,4 @@ class NewBytesProbe:
             return True
 
     async def _get(self, via: str) -> Seen:
-        return await self.client.ask(via + self.address, self.mark.make())
+        return await self.client.ask(via + self.address)

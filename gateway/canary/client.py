@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -18,8 +18,11 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
 @asynccontextmanager
-async def open_front_client(timeout: float = 5.0) -> AsyncIterator["FrontClient"]:
-    """Open a client. ``timeout``: seconds for a whole answer. The caller bounds how many it asks for at once."""
+async def open_front_client(request_id: Callable[[], str], timeout: float = 5.0) -> AsyncIterator["FrontClient"]:
+    """Open a client. ``timeout``: seconds for a whole answer. The caller bounds how many it asks for at once.
+
+    request_id: returns the id of a request, by which gateways know the canary.
+    """
     async with aiohttp.ClientSession(
         # A new connection each time, so that names, listeners and certificates are tried, too. No limit of connections:
         # the wait for one would count as a front's silence.
@@ -29,7 +32,7 @@ async def open_front_client(timeout: float = 5.0) -> AsyncIterator["FrontClient"
         auto_decompress=False,
         trust_env=False,
     ) as session:
-        yield FrontClient(session, timeout)
+        yield FrontClient(session, request_id, timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +40,11 @@ class FrontClient:
     """HTTP client of the canary: requests images from fronts (proxies, CDNs) as a user does."""
 
     session: aiohttp.ClientSession
+    request_id: Callable[[], str]
     timeout: float
 
     async def ask(
-        self, url: str, request_id: str, *, headers: Mapping[str, str] = MappingProxyType({}), origin: str | None = None
+        self, url: str, *, headers: Mapping[str, str] = MappingProxyType({}), origin: str | None = None
     ) -> Seen:
         """Return the answer to a GET. One redirect is followed, without ``headers``, to a URL below ``origin``: COS.
 
@@ -50,7 +54,7 @@ class FrontClient:
         try:
             # The limit of a session does not interrupt a name look-up in a thread.
             async with asyncio.timeout(self.timeout):
-                seen, location = await self._get(url, {"X-Request-Id": request_id, **headers}, started)
+                seen, location = await self._get(url, {"X-Request-Id": self.request_id(), **headers}, started)
                 if seen.status in _REDIRECTS and origin is not None and location.startswith(f"{origin}/"):
                     seen, _ = await self._get(location, {}, started)
                 return seen

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import click
 
+from gateway.access.canary_mark import CanaryMark
 from gateway.canary.client import open_front_client
 from gateway.checks.configuration import (
     check_names,
@@ -40,6 +41,7 @@ from gateway.server.file_limit import hard_limit, needed_files
 from gateway.service.canary import make_canaries
 from gateway.service.images import open_cos
 from gateway.service.purges import PurgeTarget, open_purge_target
+from gateway.service.stores import shared_secret
 from gateway.settings import Settings
 
 
@@ -175,7 +177,7 @@ async def _of_services(opened: Dependencies, origin: OriginClient) -> AsyncItera
 
 
 async def _of_canary(opened: Dependencies, origin: OriginClient, of_rows: Finding | None) -> AsyncIterator[Finding]:
-    async with open_front_client() as client:
+    async with open_front_client(CanaryMark(opened.live.map(shared_secret)).make) as client:
         canaries = make_canaries(opened.live, opened.metrics, opened.signing, opened.stores, origin, client)
         for canary in canaries:
             for finding in diagnose_canary(await canary.ask(frozenset()), of_rows):

@@ -40,6 +40,7 @@ _GONE: Final = frozenset({401, 403, 404, 410})
 _PAUSE: Final = 0.25  # seconds between two looks
 _ANSWERS: Final = 2.0  # seconds for the answers of gateways
 _AT_ONCE: Final = 32  # requests to a front
+_LEAST_ANSWERS: Final = 3  # of each address, however long they take
 _LINK_LIFE: Final = 600  # seconds
 _ADMIN_PORTS: Final = "image_gateway_admin"  # the upstream in nginx's files
 
@@ -71,7 +72,7 @@ class Turn:
     _began: float | None = None
 
     def note(self, *, all_gone: bool, answers: int, asked_at: float, now: float) -> bool:
-        """Note answers to questions of ``asked_at``. An answer with the image starts the turn again.
+        """Note an answer of each address to questions of ``asked_at``. An answer with the image starts the turn again.
 
         Return whether the turn is over.
         """
@@ -80,7 +81,7 @@ class Turn:
             return False
         self.answers += answers
         self._began = asked_at if self._began is None else self._began
-        return now - self._began >= self.settle
+        return self.answers >= _LEAST_ANSWERS * answers and now - self._began >= self.settle
 
 
 @click.command(short_help="Kill an image's links, purge it, and see that no layer has it.")
@@ -134,7 +135,7 @@ def takedown(
         purges = make_purge_intake(settings, opened.metrics.purge, opened.stores)
         try:
             async with (
-                open_front_client() as client,
+                open_front_client(CanaryMark(opened.live.map(shared_secret)).make) as client,
                 BoundedHttp(_ANSWERS) as http,
                 opened.open_urls(purges) as urls,
             ):
@@ -304,7 +305,6 @@ class _Takedown:
     def _look_through(self, front: str, paths: Sequence[str], turn: Turn) -> Look:
         """Return what asks a front at ``paths``, those at which it may still answer with the image."""
         urls = [front + path for path in paths]
-        mark = CanaryMark(self.opened.live.map(shared_secret))
 
         async def look() -> Mapping[str, Seen]:
             # In another order each time: with a fixed one, a balancer could send an address to the same server always.
@@ -312,7 +312,7 @@ class _Takedown:
             answers: dict[str, FrontAnswer] = {}
             for start in range(0, len(asked), _AT_ONCE):
                 batch = asked[start : start + _AT_ONCE]
-                given = await asyncio.gather(*(self.client.ask(url, mark.make()) for url in batch))
+                given = await asyncio.gather(*(self.client.ask(url) for url in batch))
                 answers.update(zip(batch, given, strict=True))
                 if any(seen.status is None for seen in given):
                     break  # the others could take the time of an answer each, and the other layers wait

@@ -34,6 +34,7 @@ class _Bucket:
     refusal: COS's answer to the last request if it was refused, until a request is accepted.
     is_doubted: the bucket has refused a signature, and accepted none of a probe since.
     proven_at: when the bucket last accepted the signature of a probe.
+    is_unused: the bucket did not exist in the last probe, and no row named it or a bucket that it stands for.
     """
 
     name: str
@@ -43,6 +44,7 @@ class _Bucket:
     refused_at: float = _NEVER
     is_doubted: bool = False
     proven_at: float = _NEVER
+    is_unused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class BucketsProbe:
     key. So COS is asked also after it has refused some requests and accepted others: after a rotation of the key, URLs
     that were signed before may work while each new URL is refused. A missing object shows as much as an existing
     object. A policy may deny some keys: ``AccessDenied`` is no failure if another object is accepted, and the answer to
-    a made-up key shows only that the signature is right. While no row names the default bucket, it may be gone: rows of
+    a made-up key shows only that the signature is right. The default bucket may be gone while no row names it: rows of
     buckets without settings, which its credentials sign for, are asked for in its place.
 
     sample: returns some rows of the table, or raises ``CatalogUnavailable``.
@@ -121,18 +123,13 @@ class BucketsProbe:
         unproven = [bucket for bucket in self._buckets if not self._is_proven(bucket, accepted.get(bucket.name), now)]
         if any(bucket.accepted is None for bucket in unproven):
             await self._read_rows()
-        default, probed = self._buckets[0], len(self._buckets)
-        is_refused = now - default.refused_at < _REMEMBERED
-        if default in unproven and self._rows and not (is_refused or self._rows_of(default)):
-            unproven.remove(default)  # no image needs it
-            probed -= 1
         found = await asyncio.gather(*map(self._try, unproven))
         problems = {bucket.name: error for bucket, error in zip(unproven, found, strict=True) if error is not None}
         if len(self._buckets) > 1:
             for bucket in self._buckets:
                 self.metrics.dependency_up.labels(dependency=f"cos:{bucket.name}").set(bucket.name not in problems)
         refusals = sum(isinstance(error, DependencyDegraded) for error in problems.values())
-        if refusals < probed:
+        if refusals < len(self._buckets) - sum(bucket.is_unused for bucket in unproven):
             self.may_serve = True
         if problems:
             reason = "; ".join(f"bucket {name}: {error}" for name, error in problems.items())
@@ -154,7 +151,8 @@ class BucketsProbe:
                 self._rows = await self.sample()
 
     async def _try(self, bucket: _Bucket) -> DependencyDegraded | OriginUnavailable | None:
-        """Return why requests to the bucket fail, or None if they work."""
+        """Return why requests to the bucket fail, or None if they work, or if no image needs it."""
+        bucket.is_unused = False
         if bucket.refusal is not None and self.monotonic() - bucket.refused_at < _REMEMBERED:
             return DependencyDegraded(bucket.refusal)
         try:
@@ -173,28 +171,31 @@ class BucketsProbe:
         return None
 
     async def _ask(self, bucket: _Bucket) -> None:
-        """Return if the bucket accepts a signature, else raise ``DependencyDegraded`` or ``OriginUnavailable``."""
+        """Return if the bucket accepts a signature or is unused, else raise what ``_try`` returns."""
         known, bucket.accepted = bucket.accepted, None
-        rows = [] if known is None else [known]
-        rows += self._rows_of(bucket)[:_MOST_ASKED]
+        is_default = bucket is self._buckets[0]
+        images = [] if known is None else [known]
+        images += [row for row in self._rows if row.bucket == bucket.name][:_MOST_ASKED]
         made_up = ImageRecord("probe", None, False, bucket.name, bucket.region, _MADE_UP, content_type=None)
-        for image in rows or [made_up]:
+        if not images:
+            images.append(made_up)
+            if is_default:  # its credentials sign for these, which show that they are right if it is gone
+                images += [row for row in self._rows if row.bucket not in self.regions][:_MOST_ASKED]
+        for image in images:
             error = (await self.questions.ask(image)).error
-            if bucket is self._buckets[0]:
+            if is_default:
                 self.observe(error.date)
             is_denied = error.code == "AccessDenied" and not error.is_expired
             refuses = False if error.status in (200, 206) else is_refusal(error)
             if refuses is False or (is_denied and image is made_up):
                 bucket.accepted = image if image is not made_up and image.bucket == bucket.name else None
                 return
+            if is_default and image is made_up and self._rows and error.code == "NoSuchBucket":
+                if image is images[-1]:
+                    bucket.is_unused = True
+                    return
+                continue
             if image.bucket == bucket.name and (refuses is None or error.code != "AccessDenied"):
                 break  # the answer is the same for every object
         what = error if image.bucket == bucket.name else f"{error} to a row of bucket {image.bucket}"
         raise (DependencyDegraded if refuses else OriginUnavailable)(what)
-
-    def _rows_of(self, bucket: _Bucket) -> list[ImageRecord]:
-        """Return rows of the bucket. If none names the default bucket: of those that its credentials sign for, too."""
-        rows = [row for row in self._rows if row.bucket == bucket.name]
-        if bucket is self._buckets[0] and not rows:
-            return [row for row in self._rows if row.bucket not in self.regions]
-        return rows

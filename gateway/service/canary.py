@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.access.canary_mark import CanaryMark
-from gateway.access.signed_links import SignedLinks, short_address
+from gateway.access.signed_links import short_address
 from gateway.canary.canary import AnswersOfFronts, Ask, Canary, Question, Step
 from gateway.canary.change import NewBytesProbe, UnfitRow
 from gateway.canary.client import FrontClient, open_front_client
@@ -23,7 +23,7 @@ from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.access import signed_links
 from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
-from gateway.service.stores import Stores, shared_secret
+from gateway.service.stores import Stores
 from gateway.settings import CanarySettings, Live, Settings
 
 _LINK_LIFE: Final = 60  # seconds
@@ -86,13 +86,12 @@ class CanaryImages:
 class CanaryQuestions:
     """Lists the canary's requests for its two images, and what the answers should be.
 
-    links: signs links. None without them. cookie: the name of the cookie with a token, which a reload may change.
+    live: has the keys of links and the name of the cookie with a token, which a reload may change.
     """
 
     settings: CanarySettings
     images: CanaryImages
-    links: SignedLinks | None
-    cookie: Live[str | None]
+    live: Live[Settings]
 
     async def __call__(self) -> Sequence[Question]:
         public, at_public, _ = await self.images.known(self.settings.public)
@@ -107,8 +106,8 @@ class CanaryQuestions:
             Question("public", [Step(_with(shown, style)), *self._of_formats(shown)], public, at_public),
             Question("private_anonymous", [Step(hidden)], private),
         ]
-        if self.links is not None:
-            link, _ = self.links.make(hidden, expires_in=_LINK_LIFE, links_killed=killed)
+        if (links := signed_links(Live(self.live.value))) is not None:  # of a copy: nothing stays that watches it
+            link, _ = links.make(hidden, expires_in=_LINK_LIFE, links_killed=killed)
             questions.append(Question("private_link", [Step(_with(link, style))], private, at_private))
         if self.settings.token_file is not None:
             token = await asyncio.to_thread(_token, self.settings.token_file)
@@ -135,7 +134,8 @@ class CanaryQuestions:
         another_name = _with(f"/api/v1/images/{self.settings.private}/proxy", style)
         by_header = {"Authorization": f"Bearer {token}"}
         steps = [Step(address), Step(address, by_header), Step(address), Step(another_name, by_header)]
-        cookie = self.cookie.value
+        jwt = self.live.value.access.jwt
+        cookie = jwt.cookie if jwt is not None else None
         return steps if cookie is None else [*steps, Step(another_name, {"Cookie": f"{cookie}={token}"})]
 
 
@@ -156,31 +156,30 @@ def make_canaries(
     settings = live.value.canary
     if settings is None:
         return []
-    cookie = live.map(lambda settings: settings.access.jwt.cookie if settings.access.jwt is not None else None)
     asks_alone = worker_number() in (None, 1)  # of several workers, the first
-    images, mark = CanaryImages(stores.catalog, signing, origin), CanaryMark(live.map(shared_secret))
-    questions = CanaryQuestions(settings, images, signed_links(live), cookie)
+    images = CanaryImages(stores.catalog, signing, origin)
+    questions = CanaryQuestions(settings, images, live)
     errors, redis = metrics.registry.background_errors, stores.redis
 
     def canary(part: str, every: float, ask: Ask) -> Canary:
         rounds = CanaryRounds(redis.shards, settings, part) if redis is not None else None
         return Canary(part, every, ask, rounds, metrics.canary, errors, asks_alone=asks_alone)
 
-    canaries = [canary("answers", settings.every, AnswersOfFronts(settings.via, questions, client, mark).ask)]
+    canaries = [canary("answers", settings.every, AnswersOfFronts(settings.via, questions, client).ask)]
     if (change := settings.change) is not None:
         known, within = partial(images.changing, change.id), settings.every * _CHANGE_WITHIN
-        probe = NewBytesProbe(settings.via, short_address(change.id), known, images.touch, client, mark, within)
+        probe = NewBytesProbe(settings.via, short_address(change.id), known, images.touch, client, within)
         canaries.append(canary("change", settings.every * _CHANGES, probe.ask))
     return canaries
 
 
 @asynccontextmanager
 async def asking(
-    live: Live[Settings], metrics: Metrics, signing: Signing, stores: Stores, origin: OriginClient
+    live: Live[Settings], metrics: Metrics, signing: Signing, stores: Stores, origin: OriginClient, mark: CanaryMark
 ) -> AsyncIterator[None]:
     """Ask in the background, as the settings of now say."""
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(open_front_client())
+        client = await stack.enter_async_context(open_front_client(mark.make))
         for canary in make_canaries(live, metrics, signing, stores, origin, client):
             await stack.enter_async_context(background(f"canary-{canary.part}", canary.run()))
         yield

@@ -123,7 +123,7 @@ async def open_canary(
 
     Without the section ``canary``, nothing is asked, and the modules of the canary are not imported.
     """
-    changed = asyncio.Event()
+    changed, mark = asyncio.Event(), CanaryMark(live.map(shared_secret))
     live.watch(lambda old, new: changed.set() if old.canary != new.canary else None)
 
     async def keep_asking() -> None:
@@ -133,9 +133,9 @@ async def open_canary(
                 if live.value.canary is not None:
                     from gateway.service.canary import asking
 
-                    await stack.enter_async_context(asking(live, metrics, signing, stores, origin))
+                    await stack.enter_async_context(asking(live, metrics, signing, stores, origin, mark))
                 await changed.wait()
             metrics.canary.clear()
 
     async with background("canary", keep_asking()):
-        yield CanaryMark(live.map(shared_secret))
+        yield mark

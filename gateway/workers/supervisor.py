@@ -85,11 +85,11 @@ class Supervisor:
         """
         try:
             first, *others = self.slots
-            await self._fill(first, self.first)
+            await self._start_first(first)
             try:
                 async with asyncio.TaskGroup() as starting:
                     for slot in others:
-                        starting.create_task(self._fill(slot, self.first), name=f"start-worker-{slot.number}")
+                        starting.create_task(self._start_first(slot), name=f"start-worker-{slot.number}")
             except ExceptionGroup as failed:
                 raise failed.exceptions[0] from None
             async with AsyncExitStack() as stack:
@@ -144,15 +144,14 @@ class Supervisor:
 
     async def reload(self) -> None:
         """Make one worker after another reload the configuration. Failures are logged."""
-        is_ordered = False
+        self._is_reload_due = True  # a worker whose start begins from now on reads the configuration
         async with aclosing(self.in_turn()) as workers:
             async for worker in workers:
-                is_ordered = True
                 try:
                     await worker.reload(_START_TIMEOUT)
+                    self._is_reload_due = False  # the next ones get what this worker has accepted
                 except WorkerFailed as error:
                     logger.error("reload: %s", error)  # noqa: TRY400 - the message says it all
-        self._is_reload_due = not is_ordered  # without a worker, the next one reads the configuration
 
     async def roll(self) -> None:
         """Replace one worker after another. Each new worker is ready before the old worker drains.
@@ -213,6 +212,10 @@ class Supervisor:
                     break
                 await first_of(worker.ended, timeout=left)
 
+    async def _start_first(self, slot: Slot) -> None:
+        async with slot.replacing:  # a reload waits for it: the admin port is open
+            await self._fill(slot, self.first)
+
     async def _fill(self, slot: Slot, accepted: Accepted | None) -> Worker:
         """Start a worker for ``slot``. It is the current worker once it is ready. Raises ``WorkerFailed``."""
         self._refuse_in_drain()
@@ -228,7 +231,8 @@ class Supervisor:
             raise
         slot.current = worker
         slot.is_filled.set()
-        self._is_reload_due = False
+        if accepted is None or accepted.settings is None:  # it has read the configuration
+            self._is_reload_due = False
         logger.info("worker is ready: worker=%s version=%s pid=%s", slot.number, worker.version, worker.process.pid)
         return worker
 

@@ -95,7 +95,11 @@ class Worker:
         code = self.process.returncode
         if self.was_stuck():
             return f"exit code {code}: its event loop was stuck"
-        return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+        if code is None or code >= 0:
+            return f"exit code {code}"
+        with suppress(ValueError):  # most real-time signals have no name
+            return f"signal {signal.Signals(-code).name}"
+        return f"signal {-code}"
 
     def was_stuck(self) -> bool:
         """Return whether it has ended because its event loop was stuck."""

@@ -28,8 +28,8 @@ async def fronted(handler: Handler) -> AsyncIterator[str]:
 
 
 async def ask(url: str, *, origin: str | None = None, timeout: float = 30) -> Seen:
-    async with open_front_client(timeout) as client:
-        return await client.ask(url, "request-id", origin=origin)
+    async with open_front_client(lambda: "request-id", timeout) as client:
+        return await client.ask(url, origin=origin)
 
 
 async def test_an_answer_is_read_to_its_end_with_its_age() -> None:
@@ -105,6 +105,10 @@ async def test_fronts_that_are_silent_keep_no_other_front_waiting() -> None:
             await asyncio.Event().wait()
         return web.Response()
 
-    async with fronted(answer) as silent, fronted(answer) as other, open_front_client(3) as client:
-        asked = [client.ask(url, "request-id") for url in (*[f"{silent}/silent"] * 10, f"{other}/i/a")]
+    async with (
+        fronted(answer) as silent,
+        fronted(answer) as other,
+        open_front_client(lambda: "request-id", 3) as client,
+    ):
+        asked = [client.ask(url) for url in (*[f"{silent}/silent"] * 10, f"{other}/i/a")]
         assert [seen.status for seen in await asyncio.gather(*asked)] == [None] * 10 + [200]

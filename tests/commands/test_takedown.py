@@ -173,10 +173,18 @@ class TestATurnOfABalancer:
         assert turn.note(all_gone=True, answers=3, asked_at=24.9, now=25)
         assert (turn.answers, turn.was_seen) == (9, False)
 
+    def test_asks_at_each_address_three_times_however_long_each_look_takes(self) -> None:
+        """A balancer may have sent each question of the first look to a server that is not deaf."""
+        turn = Turn(15)
+        assert not turn.note(all_gone=True, answers=960, asked_at=0, now=16)
+        assert not turn.note(all_gone=True, answers=960, asked_at=16, now=32)
+        assert turn.note(all_gone=True, answers=960, asked_at=32, now=48)
+
     def test_begins_again_with_an_answer_that_has_the_image(self) -> None:
         turn = Turn(15)
         assert not turn.note(all_gone=True, answers=3, asked_at=10, now=12)
         assert not turn.note(all_gone=False, answers=3, asked_at=20, now=30)
-        assert not turn.note(all_gone=True, answers=3, asked_at=31, now=45)
+        assert not turn.note(all_gone=True, answers=3, asked_at=31, now=44)
+        assert not turn.note(all_gone=True, answers=3, asked_at=44, now=45)
         assert turn.note(all_gone=True, answers=3, asked_at=45, now=46)
-        assert (turn.answers, turn.was_seen) == (6, True)
+        assert (turn.answers, turn.was_seen) == (9, True)

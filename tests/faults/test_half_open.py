@@ -198,15 +198,15 @@ async def test_a_gateway_that_is_cut_off_answers_ends_when_it_is_told_and_is_who
 async def test_key_sets_purges_and_the_canary_leave_a_half_open_connection_in_time(fault: Fault, bench: Bench) -> None:
     """Key sets, purges and Tencent Cloud's services have one client."""
     url = f"http://127.0.0.1:{bench.front.port}/healthz"
-    async with BoundedHttp(0.5) as http, open_front_client(0.5) as canary, asyncio.timeout(LIMIT):
+    async with BoundedHttp(0.5) as http, open_front_client(lambda: "request-id", 0.5) as canary, asyncio.timeout(LIMIT):
         assert b"alive" in await http.get(url)
-        assert (await canary.ask(url, "request-id")).status == 200
+        assert (await canary.ask(url)).status == 200
         fault(bench.front)
         with pytest.raises(ServiceUnavailable):
             await http.get(url)
         with pytest.raises(ServiceUnavailable):
             await http.post(url, {}, b"{}")
-        assert (await canary.ask(url, "request-id")).problem == "no answer within 0.5 s"
+        assert (await canary.ask(url)).problem == "no answer within 0.5 s"
         bench.front.open()
         assert b"alive" in await http.get(url)
-        assert (await canary.ask(url, "request-id")).status == 200
+        assert (await canary.ask(url)).status == 200

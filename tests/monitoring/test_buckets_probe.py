@@ -170,6 +170,19 @@ async def test_a_default_bucket_that_no_row_names_may_be_gone_and_a_bucket_of_th
         await probe.probe()
 
 
+@pytest.mark.parametrize(("refused", "bucket"), [("image-gateway-probe", BUCKET), ("a.png", OTHER)])
+async def test_a_default_bucket_that_exists_is_asked_also_while_no_row_of_the_sample_names_it(
+    probed: Probed, emulator: CosEmulator, refused: str, bucket: str
+) -> None:
+    """A few of many rows may name it. The bucket that works lets the gateway serve."""
+    emulator.faults.add(Fault(action=Refuse(status=403, code="InvalidAccessKeyId"), key=refused, times=None))
+    probed.rows = [row("a.png", OTHER)]
+    probe = probed.probe(BUCKET, OTHER)
+    with pytest.raises(DependencyDegraded, match=rf"^bucket {bucket}: COS answered 403 InvalidAccessKeyId [^;]*$"):
+        await probe.probe()
+    assert probe.may_serve
+
+
 async def test_a_policy_that_denies_some_keys_is_no_failure(probed: Probed, emulator: CosEmulator) -> None:
     emulator.faults.add(Fault(action=DENIED, key="a.png", times=None))
     probed.rows = [row("a.png"), row("b.png")]

@@ -19,7 +19,6 @@ import redis
 from aiohttp import web
 from psycopg2.extensions import make_dsn
 
-from gateway.access.canary_mark import CanaryMark
 from gateway.canary.canary import Canary
 from gateway.canary.change import NewBytesProbe
 from gateway.canary.client import open_front_client
@@ -27,8 +26,8 @@ from gateway.canary.rules import Known
 from gateway.catalog.sql_files import canary_sql
 from gateway.metrics.canary import CanaryOutcome, Check
 from gateway.service.metrics import Metrics
-from gateway.settings import CanaryRowSettings, Live, PostgresSettings
-from tests.conftest import BUCKET, JWT_SECRET, Images, RunningGateway, StartGateway, token_for
+from gateway.settings import CanaryRowSettings, PostgresSettings
+from tests.conftest import BUCKET, JWT_SECRET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway, token_for
 from tests.reload.proofs import proves
 from tests.serving import serving
 from tests.waiting import until
@@ -146,6 +145,13 @@ async def light(gateway: RunningGateway) -> dict[str, Any]:
     return dict(found)
 
 
+def routes_asked(gateway: RunningGateway) -> set[str]:
+    """Return the routes of the requests to the public port."""
+    samples = [sample for metric in gateway.registry.collect() for sample in metric.samples]
+    asked = [sample for sample in samples if sample.name == "image_gateway_requests_total" and sample.value]
+    return {sample.labels["route"] for sample in asked if not sample.labels["route"].startswith("admin:")}
+
+
 async def test_a_front_that_works_is_one_green_light_and_a_line_of_explain(
     canary: RunningGateway, front: Front
 ) -> None:
@@ -160,13 +166,22 @@ async def test_the_canary_is_not_counted_among_users(
     canary: RunningGateway, front: Front, redis_client: "redis.Redis"
 ) -> None:
     await until(lambda: len(front.asked) > 6)  # a whole round more
-    families = [sample for metric in canary.registry.collect() for sample in metric.samples]
-    routes = {
-        sample.labels["route"] for sample in families if sample.name == "image_gateway_requests_total" and sample.value
-    }
-    assert {route for route in routes if not route.startswith("admin:")} == {"canary:short"}
+    assert routes_asked(canary) == {"canary:short"}
     assert canary.service.metrics.server.recent_errors.newest() == []
     assert redis_client.zcard("image:index:hits") == 0
+
+
+async def test_a_gateway_without_a_secret_that_others_share_knows_its_own_canary(
+    start_gateway: StartGateway, two_images: None, front: Front, tmp_path: Path
+) -> None:
+    del two_images
+    (file := tmp_path / "cos.json").write_text(json.dumps({"secret_id": SECRET_ID, "secret_key": SECRET_KEY}))
+    source = {"source": "file", "path": str(file)}
+    cos = {"secret_id": None, "secret_key": None, "credentials": source}
+    gateway = await start_gateway(canary=settings(front), url_cache={"enabled": False}, cos=cos)
+    front.gateway = gateway.ports.public
+    await until(lambda: up(gateway, front) == {"public": 1, "private_anonymous": 1})
+    assert routes_asked(gateway) == {"canary:short"}
 
 
 async def test_no_answer_has_the_mark_by_which_a_user_could_pass_for_the_canary(
@@ -350,9 +365,8 @@ async def test_a_row_that_another_process_changes_meanwhile_shows_nothing_of_the
     async def touch() -> None:
         """Change nothing: the front sends the old bytes all the time."""
 
-    async with open_front_client() as client:
-        mark = CanaryMark(Live("secret"))
-        change = NewBytesProbe([front.url], "/i/changing", known, touch, client, mark, within=0.1)
+    async with open_front_client(lambda: "request-id") as client:
+        change = NewBytesProbe([front.url], "/i/changing", known, touch, client, within=0.1)
         assert [outcome.is_up for outcome in await change.ask(frozenset())] == [None]
         assert [outcome.is_up for outcome in await change.ask(frozenset())] == [False]
 

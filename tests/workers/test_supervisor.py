@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -66,6 +67,11 @@ def supervisor_of(start_worker: StartWorker, kill_after: float = 0.3) -> Supervi
     return Supervisor(1, start_worker, accepted, silence=60, grace=0, kill_after=kill_after)
 
 
+def settings_of(supervisor: Supervisor) -> list[str | None]:
+    """Return the settings that each worker that serves has accepted."""
+    return [worker.accepted.settings for worker in supervisor.ready() if worker.accepted is not None]
+
+
 async def test_a_worker_may_take_as_long_to_drain_as_it_tells() -> None:
     supervisor = supervisor_of(Starts(told="GRACE=30", takes=2.4), kill_after=2)  # it must tell that in time
     async with supervisor.running():
@@ -105,13 +111,14 @@ async def test_a_worker_whose_process_is_made_when_the_drain_begins_is_not_left_
     assert not supervisor.ready()
 
 
-async def test_a_worker_that_dies_is_replaced_by_one_with_what_was_accepted_last() -> None:
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGRTMIN + 1], ids=["a signal", "a signal without a name"])
+async def test_a_worker_that_dies_is_replaced_by_one_with_what_was_accepted_last(end: int) -> None:
     start = Starts()
     given, supervisor = start.given, supervisor_of(start)
     async with supervisor.running():
         await supervisor.reload()
         (worker,) = supervisor.ready()
-        worker.kill()
+        worker.process.send_signal(end)
         await until(lambda: len(given) == 2 and supervisor.ready(), seconds=STARTED)
         assert [accepted.settings for accepted in given if accepted is not None] == ["as at the start", "edited"]
         await supervisor.roll()
@@ -129,13 +136,62 @@ async def test_a_reload_reaches_a_worker_that_was_missing_at_first_and_started_w
         await until(lambda: len(supervisor.ready()) == 2, seconds=STARTED)
         slow.process.send_signal(signal.SIGCONT)
         await reload
-        accepted = [worker.accepted.settings for worker in supervisor.ready() if worker.accepted is not None]
-        assert accepted == ["edited", "edited"]
+        assert settings_of(supervisor) == ["edited", "edited"]
 
 
-async def test_a_worker_whose_loop_was_stuck_is_counted_and_replaced() -> None:
+async def test_a_reload_during_the_first_start_reaches_the_workers_that_start_after_the_first_one() -> None:
+    """The admin port is open by then."""
+    start, may_start = Starts(), asyncio.Event()
+
+    async def start_slowly(number: int, accepted: Accepted | None) -> Worker:
+        worker = await start(number, accepted)
+        if number > 1:
+            await may_start.wait()
+        return worker
+
+    supervisor = Supervisor(2, start_slowly, Accepted([sys.executable], "as at the start"), silence=60, grace=0)
+    async with AsyncExitStack() as stack:
+        starting = asyncio.create_task(stack.enter_async_context(supervisor.running()), name="start-workers")
+        await until(lambda: len(start.made) == 2, seconds=STARTED)
+        reload = asyncio.create_task(supervisor.reload(), name="reload")
+        await until(lambda: settings_of(supervisor) == ["edited"], seconds=STARTED)
+        may_start.set()
+        await starting
+        await reload
+        assert settings_of(supervisor) == ["edited", "edited"]
+
+
+async def test_a_worker_that_starts_while_a_reload_waits_for_another_that_then_fails_reads_the_configuration() -> None:
+    start, may_fail = Starts(), asyncio.Event()
+
+    async def start_or_fail(number: int, accepted: Accepted | None) -> Worker:
+        worker = await start(number, accepted)
+        if number == 2 and len(start.made) > 2:
+            await may_fail.wait()
+            worker.kill()
+        return worker
+
+    supervisor = Supervisor(2, start_or_fail, Accepted([sys.executable], "as at the start"), silence=60, grace=0)
+    async with supervisor.running():
+        first, second = supervisor.ready()
+        second.kill()
+        await until(lambda: len(start.made) == 3, seconds=STARTED)
+        first.kill()
+        await first.ended.wait()
+        reload = asyncio.create_task(supervisor.reload(), name="reload")
+        await until(supervisor.ready, seconds=STARTED)
+        may_fail.set()
+        await reload
+        given = start.given[3]
+        assert given is not None
+        assert given.settings is None
+
+
+async def test_a_worker_that_is_stuck_at_a_reload_is_counted_and_its_successor_reads_the_configuration() -> None:
+    given: list[Accepted | None] = []
+
     async def start(number: int, accepted: Accepted | None) -> Worker:
-        del accepted
+        given.append(accepted)
         return await run("-IS", "-c", STUCK).start(number, Accepted([sys.executable], ""), [])
 
     supervisor = supervisor_of(start)
@@ -147,6 +203,7 @@ async def test_a_worker_whose_loop_was_stuck_is_counted_and_replaced() -> None:
         assert time.time() - supervisor.stuck_at < LIMIT
         assert worker.outcome() == "exit code 70: its event loop was stuck"
         assert supervisor.ready() != [worker]
+        assert [accepted.settings for accepted in given if accepted is not None] == ["as at the start", None]
 
 
 async def test_a_reload_between_two_replacements_of_a_roll_is_not_undone_by_the_later_ones() -> None:
