@@ -103,7 +103,7 @@ async def _ask_through_redis(
     if (redis := opened.stores.redis) is None:
         return {}, set(), None
     try:
-        listed = {point.name for point in await redis.replicas.read(opened.signing.clock.now())}
+        listed = {point.name for point in await redis.replicas.read()}
         question = await redis.questions.ask(image_id)
         deadline = time.monotonic() + seconds
         while True:

@@ -98,7 +98,7 @@ class ThisReplica:
         if self.store is None:
             return []
         try:
-            return await self.store.read(self.now())
+            return await self.store.read()
         except CacheUnavailable:
             return []
 

@@ -30,7 +30,8 @@ _LONGEST_WAIT: Final = 600.0  # seconds; a later time was written by another pro
 #
 # heard: a key for each word, for ``life`` seconds: when the first replica heard of the change, and which have. If a
 # replica hears again, or later than ``together`` seconds after the first, the image may have changed again. Then ``!``
-# says that nobody knows who has heard of which change.
+# says that nobody knows who has heard of which change. It says so, too, where the word has waited for longer than
+# ``life``: it is due before the change has reached all.
 _ENQUEUE: Final = Script(
     keys="queue *heard",
     arguments="now due_at most_queued replica together life",
@@ -39,16 +40,17 @@ _ENQUEUE: Final = Script(
 local due, most = tonumber(due_at), tonumber(most_queued)
 local queued, dropped = redis.call('ZCARD', queue), 0
 for i, row in ipairs(rows) do
+    local score = redis.call('ZSCORE', queue, row.word)
+    local waits = score and tonumber(score) <= due
     local known = redis.pcall('GET', heard[i])
     local changed_at = type(known) == 'string' and tonumber(string.match(known, '^[%d.]+'))
     local is_same = changed_at and math.abs(tonumber(now) - changed_at) <= tonumber(together)
     if is_same and not string.find(known, ',' .. replica .. ',', 1, true) then
         redis.call('APPEND', heard[i], replica .. ',')
     else
-        redis.call('SET', heard[i], now .. (changed_at and ',!,' or ',') .. replica .. ',', 'EX', life)
+        redis.call('SET', heard[i], now .. ((changed_at or waits) and ',!,' or ',') .. replica .. ',', 'EX', life)
     end
-    local score = redis.call('ZSCORE', queue, row.word)
-    if score and tonumber(score) > due then
+    if score and not waits then
         redis.call('ZADD', queue, due_at, row.word)
     elseif not score and queued < most then
         redis.call('ZADD', queue, due_at, row.word)

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from gateway.findings.finding import Finding
 from gateway.metrics.events import MOST_SHARED, Event
 from gateway.net.printable import printable
+from gateway.redis_connection.guarded_client import Script
 from gateway.redis_connection.shards import Shards
 
 Part = TypeVar("Part", Finding, Event)
@@ -71,6 +72,22 @@ class ReplicaPoint:
 _POINT: Final = TypeAdapter(ReplicaPoint)
 
 
+# Replace the point of a replica, and remove the replicas that have ended, by Redis' clock: those of replicas differ.
+_PUBLISH: Final = Script(
+    keys="replicas",
+    arguments="before point life most",
+    body="""
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+redis.call('ZREM', replicas, before)
+redis.call('ZADD', replicas, string.format('%.6f', now), point)
+redis.call('ZREMRANGEBYSCORE', replicas, '-inf', string.format('%.6f', now - life))
+redis.call('ZREMRANGEBYRANK', replicas, 0, -most - 1)
+redis.call('EXPIRE', replicas, life)
+""",
+)
+
+
 class ReplicaStore:
     """Shares the state of each gateway (replica) through Redis, so that the console of each shows all.
 
@@ -86,37 +103,29 @@ class ReplicaStore:
     async def publish(self, point: ReplicaPoint) -> None:
         """Replace the last point of this replica, and remove the replicas that have ended."""
         before, self._published = self._published, point.encode()  # also if no answer comes: Redis may have added it
-        key, new = self._key, self._published
-        await self._shards.run_on(
-            self._place,
-            ("ZADD", key, point.at, new),  # first: a reader in between sees both
-            *([("ZREM", key, before)] if before not in (None, new) else []),
-            ("ZREMRANGEBYSCORE", key, "-inf", point.at - _LIFE),
-            ("ZREMRANGEBYRANK", key, 0, -_MOST_REPLICAS - 1),
-            ("EXPIRE", key, _LIFE),
+        call = _PUBLISH.command(
+            replicas=self._key, before=before or "", point=self._published, life=_LIFE, most=_MOST_REPLICAS
         )
+        await self._shards.run_on(self._place, call)
 
     async def withdraw(self) -> None:
         """Remove the last point of this replica."""
         if self._published is not None:
             await self._shards.run_on(self._place, ("ZREM", self._key, self._published))
 
-    async def read(self, now: float) -> list[ReplicaPoint]:
-        """Return the replicas of the last half minute, by name."""
-        points = [point for point in await self._read(now - _LIFE) if point is not None]
-        return sorted(points, key=lambda point: point.name)
+    async def read(self) -> list[ReplicaPoint]:
+        """Return the replicas that had not ended half a minute before one published last, by name."""
+        return sorted((point for point in await self._read() if point is not None), key=lambda point: point.name)
 
     async def names(self) -> set[str]:
-        """Return the names of the replicas that had not ended as one published.
+        """Return the names of these replicas.
 
         ``?`` is a replica of another version, or one for which a full list may have had no place.
         """
-        points = await self._read("-inf")
+        points = await self._read()
         names = {"?" if point is None else point.name for point in points}
         return names if len(points) < _MOST_REPLICAS else {*names, "?"}
 
-    async def _read(self, since: float | str) -> list[ReplicaPoint | None]:
-        [members] = await self._shards.run_on(
-            self._place, ("ZREVRANGEBYSCORE", self._key, "+inf", since, "LIMIT", 0, _MOST_REPLICAS)
-        )
+    async def _read(self) -> list[ReplicaPoint | None]:
+        [members] = await self._shards.run_on(self._place, ("ZREVRANGE", self._key, 0, _MOST_REPLICAS - 1))
         return [ReplicaPoint.decode(member) for member in members]

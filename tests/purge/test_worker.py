@@ -333,6 +333,23 @@ async def test_a_purge_that_is_sent_after_all_leases_of_its_change_is_sent_once(
     assert await purges.queue.due_at(A) is None
 
 
+async def test_a_change_of_an_image_whose_purge_has_waited_for_long_is_purged_again(
+    purges: Purges, redis_client: "redis.Redis"
+) -> None:
+    """The first purge is sent at once: a cache may fetch the image from an nginx that has not heard of the change."""
+    await listed(purges, "one")
+    purges.intake.replica = "one"
+    purges.edge.is_away = True
+    await purges.intake.add(["a"])
+    await purges.worker.send_batch()
+    purges.clock.now += 40
+    redis_client.delete("image:purge:heard:a")  # its life has ended
+    await purges.intake.add(["a"])
+    purges.edge.is_away = False
+    await purges.drain()
+    assert await purges.queue.due_at(A) == purges.clock.now + REPEAT_AFTER
+
+
 async def test_a_second_purge_survives_the_death_of_who_sends_it(purges: Purges) -> None:
     await listed(purges, "one", "two")
     purges.intake.replica = "one"

@@ -41,20 +41,26 @@ async def test_each_replica_is_shown_with_its_last_point_until_it_is_gone(
     await first.publish(point("one", NOW))
     await second.publish(point("two", NOW + 1))
     await first.publish(point("one", NOW + 5, LATE))
-    assert await first.read(NOW + 5) == [point("one", NOW + 5, LATE), point("two", NOW + 1)]
-    assert await first.read(NOW + 32) == [point("one", NOW + 5, LATE)]
+    assert await first.read() == [point("one", NOW + 5, LATE), point("two", NOW + 1)]
+    redis_client.zincrby(KEY, -31, point("two", NOW + 1).encode())
     await first.publish(point("one", NOW + 40))
-    assert redis_client.zcard(KEY) == 1
+    assert await first.names() == {"one"}
     assert 0 < redis_client.ttl(KEY) <= 30
     await first.withdraw()
     assert redis_client.zcard(KEY) == 0
+
+
+async def test_a_replica_with_a_wrong_clock_is_listed_and_removes_no_other(tier: Tier) -> None:
+    for name, ahead in ("right", 0), ("slow", -600), ("fast", 600), ("right", 1):
+        await ReplicaStore(tier.shards).publish(point(name, NOW + ahead))
+    assert await ReplicaStore(tier.shards).names() == {"right", "slow", "fast"}
 
 
 async def test_the_number_of_replicas_is_bounded(tier: Tier, redis_client: "redis.Redis") -> None:
     for number in range(110):
         await ReplicaStore(tier.shards).publish(point(f"{number:03}", NOW + number / 10))
     assert redis_client.zcard(KEY) == 100
-    assert len(await ReplicaStore(tier.shards).read(NOW + 11)) == 100
+    assert len(await ReplicaStore(tier.shards).read()) == 100
 
 
 def member(**changes: object) -> str:
@@ -75,7 +81,7 @@ async def test_what_others_wrote_is_left_out_or_made_printable(tier: Tier, redis
     redis_client.zadd(KEY, {**dict.fromkeys(hostile, NOW), newer: NOW})
     redis_client.expire(KEY, 30)
     paused = Finding("bucket_paused", "bad", {"bucket": "a?"})
-    assert await ReplicaStore(tier.shards).read(NOW) == [point("a??<b>", NOW, paused)]
+    assert await ReplicaStore(tier.shards).read() == [point("a??<b>", NOW, paused)]
 
 
 async def test_a_value_of_the_wrong_type_is_reported_and_replaced(
@@ -85,11 +91,11 @@ async def test_a_value_of_the_wrong_type_is_reported_and_replaced(
     store = ReplicaStore(tier.shards)
     caplog.set_level(logging.WARNING)
     with pytest.raises(CacheUnavailable):
-        await store.read(NOW)
+        await store.read()
     assert redis_client.get(KEY) == b"x"  # reading changes nothing
     with pytest.raises(CacheUnavailable):
         await store.publish(point("one", NOW))
     await tier.maintenance.repair_if_needed()
     assert "redis key removed: key=image:replicas type=string expected=zset" in caplog.messages
     await store.publish(point("one", NOW + 5))
-    assert await store.read(NOW + 5) == [point("one", NOW + 5)]
+    assert await store.read() == [point("one", NOW + 5)]

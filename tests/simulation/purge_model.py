@@ -4,6 +4,7 @@
 """
 
 import copy
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -65,7 +66,8 @@ class PurgeQueue:
                 if end > now and abs(now - at) <= _TOGETHER and replica not in names:
                     names.add(replica)
                 else:
-                    data.heard[image_id] = now, {"!", replica} if end > now else {replica}, now + _HEARD_LIFE
+                    waits = data.queue.get(image_id, math.inf) <= now + settle
+                    data.heard[image_id] = now, {"!", replica} if end > now or waits else {replica}, now + _HEARD_LIFE
                 data.queue[image_id] = min(now + settle, data.queue.get(image_id, now + settle))
             return 0
 

@@ -292,4 +292,4 @@ async def test_statistics_and_the_points_of_replicas_are_kept_in_a_cluster(gatew
 
     await until(is_counted, what="the count")
     await gateway.publish_replica()
-    assert [point.name for point in await gateway.redis.replicas.read(time.time())]
+    assert [point.name for point in await gateway.redis.replicas.read()]
