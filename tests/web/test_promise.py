@@ -64,12 +64,14 @@ async def test_an_image_is_displayed_as_long_as_its_element_has_an_id(
     assert len(tab.front.asked_for("GET /i/a")) <= 2
     assert await tab.types("one") == ["load", "load"]
     tab.front.hold("/i/b")
-    await tab.evaluate("void (one.imageId = 'b')")
-    await tab.until("one.state === 'loading'")
-    await tab.evaluate("void (window.removed = one, one.remove())")
-    await tab.until("removed.state === 'idle'")
-    await tab.evaluate("void (removed.imageId = null, document.body.append(removed))")
-    await tab.until(is_removed)
+    another = f'<smart-image id="one" image-id="b" alt="" loading="{loading}"></smart-image>'
+    for begin in ("one.imageId = 'b'", f"document.body.innerHTML = '{another}'"):
+        await tab.evaluate(f"void ({begin})")
+        await tab.until("one.state === 'loading'")
+        await tab.evaluate("void (window.removed = one, one.remove())")
+        await tab.until("removed.state === 'idle'")
+        await tab.evaluate("void (removed.imageId = null, document.body.append(removed))")
+        await tab.until(is_removed)
 
 
 async def test_each_retry_reaches_the_network_and_the_image_heals(tab: Tab, images: Images, png: bytes) -> None:
@@ -112,17 +114,22 @@ async def test_a_page_with_one_or_two_images_recovers_from_an_outage(tab: Tab, i
 async def test_a_page_that_stays_open_recovers_from_an_outage_that_brings_another_version(
     tab: Tab, images: Images, png: bytes
 ) -> None:
-    """The new version has another file with what a failure needs, so that an open page has loaded it after a minute."""
-    for name in "abc":
+    """The new version has other files with what a failure and another image need: a page has them after a minute."""
+    for name in "abcde":
         await images.add(name, png)
     minute = (
         "const later = setTimeout; setTimeout = (work, ms, ...rest) => later(work, ms === 60_000 ? 0 : ms, ...rest)"
     )
-    await tab.open("", before=f"{QUICK_PROBES}; {minute}")
-    await until(lambda: tab.front.asked_for("/static/smart-image-calls"))
+    shown = f'<smart-image id="shown" image-id="d" alt="" {SIZE}></smart-image>'
+    await tab.open(shown, before=f"{QUICK_PROBES}; {minute}")
+    await tab.state("shown", "loaded")
+    for name in ("calls", "guard"):
+        await until(lambda name=name: tab.front.asked_for(f"/static/smart-image-{name}"))  # type: ignore[misc]
     await tab.evaluate("new Promise((done) => later(done, 200))")
-    (path,) = {entry.split()[1] for entry in tab.front.asked_for("/static/smart-image-calls")}
-    tab.front.pages[path] = "There is no such file"
+    for path in {entry.split()[1] for entry in tab.front.asked_for("/static/smart-image-")}:
+        tab.front.pages[path] = "There is no such file"
+    await tab.evaluate("void (shown.imageId = 'e')")
+    await tab.until("shown.state === 'loaded' && shown.currentSrc.endsWith('/i/e')")
     tab.front.is_down = True
     for name in "abc":
         await add(tab, f'<smart-image id="{name}" image-id="{name}" alt="" {SIZE} max-retries="0"></smart-image>')
@@ -172,13 +179,24 @@ async def test_bytes_that_are_no_image_are_tried_a_few_times(tab: Tab, images: I
     await tab.until("one.state === 'failed' && one.lastError.kind === 'decode'")
 
 
+@pytest.mark.parametrize("is_late", [False, True], ids=["guard in time", "guard late"])
 async def test_a_displayed_image_stays_when_the_window_is_resized_during_an_outage(
-    tab: Tab, images: Images, photo: bytes
+    tab: Tab, images: Images, photo: bytes, is_late: bool
 ) -> None:
-    """The browser chooses a larger one, which cannot be loaded, and gets it after the outage."""
+    """The browser chooses a larger one, which cannot be loaded, and gets it after the outage.
+
+    What guards the image may be loaded after the browser chose.
+    """
+    held = [tab.front.hold(f"/i/{name}?style=card&w=1200") for name in ("one", "two")]
+    release_guard = tab.front.hold("/static/smart-image-guard")
     for name in ("one", "two"):
         await images.add(name, photo, content_type="image/jpeg")
-    await tab.open("<style>smart-image { display: block }</style>", before=QUICK_PROBES)
+    count = """
+      window.guards = 0;
+      const listen = addEventListener;
+      addEventListener = (type, ...rest) => { if (type === "resize") guards++; listen(type, ...rest); };
+    """
+    await tab.open("<style>smart-image { display: block }</style>", before=f"{QUICK_PROBES}; {count}")
     await tab.until(DEFINED)
     await tab.window.resize(460, 600)
     await add(tab, f'<smart-image id="one" image-id="one" alt="" {CARD} sizes="100vw"></smart-image>')
@@ -186,13 +204,26 @@ async def test_a_displayed_image_stays_when_the_window_is_resized_during_an_outa
     for name in ("one", "two"):
         await tab.state(name, "loaded")
         assert "w=480" in await tab.evaluate(f"{name}.currentSrc")
-    tab.front.is_down = True
+    if not is_late:
+        release_guard()
+        await tab.until("guards")
     await tab.window.resize(1100, 700)
     await until(lambda: tab.front.asked_for("/i/two?style=card&w=1200"))
+    release_guard()
+    await tab.until("guards")
+    tab.front.is_down = True
+    for release in held:
+        release()
     # A probe comes after the failure. Each begins with the module that sends it.
     await until(lambda: len(tab.front.asked_for("/static/smart-image-calls")) >= 2)
+    stays = "{0}.state === 'loaded' && {0}.naturalWidth > 0 && /w=480/.test({0}.currentSrc)"
     for name in ("one", "two"):
-        await tab.until(f"{name}.state === 'loaded' && {name}.naturalWidth > 0 && /w=480/.test({name}.currentSrc)")
+        await tab.until(stays.format(name))
+    asked = len(tab.front.asked_for("/i/two?style=card&w=1200"))
+    await tab.evaluate("dispatchEvent(new Event('online'))")
+    await until(lambda: len(tab.front.asked_for("/i/two?style=card&w=1200")) > asked)
+    for name in ("one", "two"):
+        await tab.until(stays.format(name))
     tab.front.is_down = False
     # WebKit chooses again for lazy images only.
     for name in [name for name in ("one", "two") if tab.front.asked_for(f"GET /i/{name}?style=card&w=1200")]:

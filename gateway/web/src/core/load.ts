@@ -116,7 +116,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     if (!gate.closed) return;
     if (!progress.hasGivenUp) loader.become("retrying");
     const failure = loader.lastError ?? new ImageLoadError("network");
-    const limit = setTimeout(() => void giveUp(failure).catch(() => undefined), OUTAGE_LIMIT);
+    const limit = setTimeout(() => giveUp(failure).catch(() => undefined), OUTAGE_LIMIT);
     await gate.enter(probe, signal).finally(() => clearTimeout(limit));
   }
 
@@ -189,7 +189,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
   /** Display the source, or reject with the reason why it cannot be loaded. */
   async function show(source: Source): Promise<void> {
     // The page may have started the first load.
-    const since = loader.attempt > 1 ? performance.now() : 0;
+    const since = view.isGiven ? 0 : performance.now();
     const broken = await display(source);
     if (!broken) return;
     if (isCut(broken)) progress.fragment = `#${Date.now()}`;
@@ -225,7 +225,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
       if (outageBegan) view.tell("recover", { attempts, outage: Math.round(now - outageBegan) });
       const address = view.img().currentSrc;
       report?.({ result: outageBegan ? "recovered" : "loaded", attempts, seconds: (now - began) / 1000, address });
-      const isLost = await view.guard(signal, () => gate.wait(probe, signal));
+      const isLost = await view.guard(address, signal, () => gate.wait(probe, signal));
       return isLost ? load(loader, view, request, signal) : undefined;
     } catch (error) {
       signal.throwIfAborted();

@@ -52,10 +52,10 @@ export interface LoaderView {
   /** Display the source. Return an empty string, or the address that could not be loaded. */
   show(source: Source, signal: AbortSignal): Promise<string>;
   /**
-   * Keep the displayed image on the screen. `passed` waits until what could not be loaded may be. Return true if nothing is
+   * Keep the displayed image on the screen, whose bytes are those of `address`. `passed` waits until what could not be loaded may be. Return true if nothing is
    * displayed any more, and false if the browser has nothing to choose from.
    */
-  guard(signal: AbortSignal, passed: () => Promise<void>): Promise<boolean>;
+  guard(address: string, signal: AbortSignal, passed: () => Promise<void>): Promise<boolean>;
   described(meta: ImageMeta): void;
   changed(from: LoadState, to: LoadState): void;
   tell(event: "load" | "error" | "retry" | "recover", detail?: object): void;

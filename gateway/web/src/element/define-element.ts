@@ -1,5 +1,6 @@
 import { watchForHints } from "#hints";
 import { calls } from "../core/api-at.js";
+import { guarding } from "./picture-view.js";
 import { SmartImageElement } from "./smart-image.js";
 
 const MINUTE = 60_000;
@@ -17,8 +18,8 @@ export function defineSmartImage(): boolean {
   if (isSupported && !customElements.get("smart-image")) {
     customElements.define("smart-image", SmartImageElement);
     watchForHints();
-    // A page may be open when the server gets another version, which has no such file any more.
-    setTimeout(() => calls().catch(() => undefined), MINUTE);
+    // A page may be open when the server gets another version, which has no such files any more.
+    for (const load of [calls, guarding]) setTimeout(() => load().catch(() => undefined), MINUTE);
   }
   return isSupported;
 }

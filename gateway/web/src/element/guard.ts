@@ -8,11 +8,14 @@ import type { SmartImageElement } from "./smart-image.js";
 /** Waits for the next `load` or `error` of an image; returns whether it was loaded. */
 type Settled = (img: HTMLImageElement, signal: AbortSignal) => Promise<boolean>;
 
-// Longer than it takes the browser to choose, at once and when it is slow.
-const CHECKS = [50, 1000];
+// ms; longer than it takes the browser to choose, at once and when it is slow.
+const QUICK = 50;
+const SLOW = 1000;
 
 /** Addresses that could be loaded last. */
 const loaded = new WeakMap<HTMLImageElement, string>();
+
+let timer: ReturnType<typeof setTimeout> | undefined;
 
 /** Images that are displayed; each may be collected. */
 const watched = new Set<WeakRef<HTMLImageElement>>();
@@ -20,19 +23,22 @@ const watched = new Set<WeakRef<HTMLImageElement>>();
 /**
  * Keep what `img` displays on the screen. When the viewport changes, the browser chooses again from the candidates, also
  * while the network is down. What cannot be loaded is replaced by what was displayed before, until `passed` returns. Return
- * if nothing is displayed any more.
+ * if nothing is displayed any more. `first`: the address that was displayed before this module was loaded.
  */
 export async function guard(
   img: HTMLImageElement,
   signal: AbortSignal,
   settled: Settled,
   passed: () => Promise<void>,
+  first: string,
 ): Promise<void> {
-  if (!watched.size) addEventListener("resize", resized);
-  watched.add(new WeakRef(img));
+  if (!watched.size) addEventListener("resize", checkSoon);
+  if (!loaded.has(img)) watched.add(new WeakRef(img));
+  loaded.set(img, first);
+  checkSoon();
   for (;;) {
-    do loaded.set(img, img.currentSrc);
-    while (await settled(img, signal));
+    // An address that the browser has chosen is not loaded yet.
+    while (await settled(img, signal)) loaded.set(img, img.currentSrc);
     const good = loaded.get(img) as string;
     if (img.currentSrc === good) return;
     const release = pin(img, good);
@@ -42,21 +48,29 @@ export async function guard(
   }
 }
 
-function resized(): void {
-  for (const held of watched) if (!held.deref()) watched.delete(held);
-  for (const delay of CHECKS) setTimeout(check, delay);
+function checkSoon(): void {
+  clearTimeout(timer);
+  timer = setTimeout(check, QUICK, true);
 }
 
-/** Chromium fires no event if it cannot load what it chose for another viewport: fire it. */
-function check(): void {
+/**
+ * Chromium fires no event if it cannot load what it chose for another viewport: fire it. Its `decode()` never ends if it is
+ * called before.
+ */
+function check(isFirst?: boolean): void {
+  let isLoading = isFirst;
   for (const held of watched) {
     const img = held.deref();
     const chosen = img?.currentSrc;
-    if (chosen === (img && loaded.get(img))) continue;
-    img?.decode().catch(() => {
-      if (img.currentSrc === chosen && !img.naturalWidth) img.dispatchEvent(new Event("error"));
-    });
+    if (!img) watched.delete(held);
+    else if (chosen === loaded.get(img)) continue;
+    else if (!img.complete) isLoading = true;
+    else
+      img.decode().catch(() => {
+        if (img.currentSrc === chosen && !img.naturalWidth) img.dispatchEvent(new Event("error"));
+      });
   }
+  if (isLoading) timer = setTimeout(check, SLOW);
 }
 
 /** Display `address` alone; return what undoes it. WebKit chooses after each step, so the address comes first. */
@@ -78,34 +92,37 @@ function pin(img: HTMLImageElement, address: string): () => void {
 
 /**
  * Load and decode an image before it replaces what `img` displays; `load` loads it into a copy. Return an empty string, or the
- * address that could not be loaded. `renewed`: its address, if it is fetched past the browser's cache; all elements of the
- * page that display the image then do so. `isSame`: `img` displays it.
+ * address that could not be loaded. `isRenewed`: fetch it past the browser's cache, and let all elements of the
+ * page that display the image do so. `isSame`: `img` displays it.
  */
 export async function preload(
   img: HTMLImageElement,
-  load: (copy: HTMLImageElement) => Promise<boolean>,
+  load: (copy: HTMLImageElement, sizes: string) => Promise<boolean>,
+  sizes: string,
   signal: AbortSignal,
-  renewed: string | false | undefined,
+  isRenewed: boolean | undefined,
   isSame: boolean,
 ): Promise<string> {
   const copy = new Image();
+  // Only in the layout `auto` has a meaning.
+  const fixed = sizes.replace("auto", `${img.clientWidth || innerWidth}px`);
   copy.crossOrigin = img.crossOrigin;
   copy.referrerPolicy = img.referrerPolicy;
-  if (renewed) {
-    if (!isSame) await load(copy); // the browser chooses an address
+  if (isRenewed) {
+    if (!isSame) await load(copy, fixed); // the browser chooses an address
     await refetch(isSame ? img : copy, signal);
   }
-  if (!(await load(copy))) return copy.currentSrc || copy.src;
+  if (!(await load(copy, fixed))) return copy.currentSrc || copy.src;
   await copy.decode().catch(() => undefined);
   signal.throwIfAborted();
-  if (renewed) spread(img, renewed);
+  if (isRenewed) spread(img, copy.src);
   return "";
 }
 
 /** Let the other elements of the image display the same bytes, once for each fragment. */
 function spread(img: HTMLImageElement, address: string): void {
   const own = img.closest<SmartImageElement>("smart-image");
-  const name = (own?.imageId ?? "") + new URL(address, location.href).hash;
+  const name = (own?.imageId ?? "") + new URL(address).hash;
   if (!own || spreads.has(name)) return;
   spreads.add(name);
   for (const root of new Set([document, own.getRootNode() as ParentNode]))

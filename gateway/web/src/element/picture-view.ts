@@ -114,7 +114,7 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
       isGiven = isWantedGiven;
       meta = undefined;
       // The element may be idle already, so that no state changes.
-      if (subject === "" && shown && host.isConnected) clear();
+      if (subject === "" && (shown || img().src) && host.isConnected) clear();
     },
     async show(source, signal) {
       const target = img();
@@ -123,11 +123,9 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
       const { isLazy } = host;
       const sizes = sizesOf(host.sizes, box()[0], isLazy);
       if (shown || source.isRefetched) {
-        // Only in the layout `auto` has a meaning.
-        const fixed = sizes.replace("auto", `${target.clientWidth || innerWidth}px`);
-        const load = (copy: HTMLImageElement) => put(copy, signal, source, fixed);
+        const load = (copy: HTMLImageElement, fixed: string) => put(copy, signal, source, fixed);
         const { preload } = await guarding();
-        const broken = await preload(target, load, signal, source.isRefetched && source.url, shown === subject);
+        const broken = await preload(target, load, sizes, signal, source.isRefetched, shown === subject);
         if (broken) return broken;
       }
       // `sizes=auto` needs it. Otherwise it would only delay: the element has waited until it is near the viewport.
@@ -145,14 +143,12 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
       shown = subject;
       return "";
     },
-    async guard(signal, passed) {
+    async guard(address, signal, passed) {
       const target = img();
       if (!target.srcset && !target.closest("picture")) return false;
-      const begun = guarding().then(
-        ({ guard }) => guard(target, signal, settled, passed),
-        () => true, // it cannot be loaded now
-      );
-      if (await begun) return false;
+      const begin = (): ReturnType<typeof guarding> => guarding().catch(() => passed().then(begin));
+      const { guard } = await begin();
+      await guard(target, signal, settled, passed, address);
       shown = "";
       return true;
     },
@@ -171,4 +167,5 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
   };
 }
 
-const guarding = onDemand(() => import("./guard.js"));
+/** Load what keeps displayed images. */
+export const guarding = onDemand(() => import("./guard.js"));

@@ -101,7 +101,7 @@ export const SmartImage = defineComponent({
     }
 
     // The element may have been upgraded before it is hydrated.
-    onMounted(() => element.value && element.value.state !== "idle" && follow(element.value));
+    onMounted(() => isDefined && element.value && element.value.state !== "idle" && follow(element.value));
 
     return () => {
       const attributes = Object.keys(PROPS).map((name) => {
