@@ -53,13 +53,16 @@ class Network:
         return self._random() < chance
 
     def delay(self) -> float:
-        """Return seconds: mostly a millisecond, sometimes until the very instant of a timer."""
+        """Return seconds: mostly a millisecond, sometimes until the very instant of a timer.
+
+        A change has eight messages on its way, its predecessor's included, and a gateway promises to hear within a second.
+        """
         chance = self._random()
         if chance < 0.85:
             return 0.0002 + chance * 0.001 + self.slowness
         if chance < 0.95:
             now, when = self.loop.time(), self.loop.next_timer()
-            if when is not None and now < when < now + 0.5:
+            if when is not None and now < when < now + 0.25:
                 return when - now
         return self._uniform(0.001, 0.05) + self.slowness
 
