@@ -239,6 +239,18 @@ def test_the_takedown_of_an_image_names_every_cache_of_nginx() -> None:
     assert set(named) == caches
 
 
+def test_whoever_installs_njs_reads_which_version_it_must_be() -> None:
+    """Older ones ignore for how long a value is kept: ``changes.js`` does not work with them."""
+    places = [
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "config/nginx").glob("*.conf"),
+        ROOT / "gateway/findings/findings.yaml",
+    ]
+    naming = {place.name: text for place in places if "libnginx-mod-http-js" in (text := place.read_text("utf-8"))}
+    assert len(naming) >= 8
+    assert [name for name, text in naming.items() if not re.search(r"njs(?: 模块)?\s0\.8\.5", text)] == []
+
+
 @EACH_PAGE_OF_TODAY
 def test_no_sql_is_piped_to_psql(page: str) -> None:
     """psql takes an empty pipe for a success: the SQL of a command that failed."""

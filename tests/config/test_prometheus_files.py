@@ -87,6 +87,17 @@ async def test_every_series_whose_increase_a_rule_uses_is_there_before_its_first
     assert missing == []
 
 
+def test_neither_prometheus_nor_alertmanager_has_a_port_of_a_gateway_on_the_same_host() -> None:
+    assert "GATEWAY_ADMIN__PORT=909%i" in read("config/systemd/image-gateway@.service")
+    file = "config/prometheus/prometheus.hosts.yml"
+    [alertmanager] = read_yaml(file)["alerting"]["alertmanagers"]
+    [asked] = alertmanager["static_configs"][0]["targets"]
+    for page in ("docs/production.md", "docs/production.zh-CN.md"):
+        listening = re.findall(r"--web\.listen-address=([\d.]+:\d+)", read(page) + read(file))
+        assert [address for address in (*listening, asked) if re.search(r":909\d$", address)] == []
+        assert set(listening) == {"127.0.0.1:9195", asked}
+
+
 def test_every_recorded_series_that_an_alert_uses_is_recorded() -> None:
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     used = {name for rule in alerts() for name in re.findall(r"\bimage_gateway:\w+:\w+", rule["expr"])}

@@ -20,6 +20,10 @@ def test_the_sql_for_operators_equals_the_sql_of_the_package() -> None:
 SCRIPTS = ("images.example.sql", "changes.sql", "links.sql", "canary.sql")
 
 
+def test_no_script_needs_a_statement_of_postgres_14() -> None:
+    assert [file for file in SCRIPTS if "OR REPLACE TRIGGER" in read(f"config/sql/{file}")] == []
+
+
 def test_a_driver_runs_every_script_and_a_migration_tool_runs_it_in_its_own_transaction(postgres_dsn: str) -> None:
     with closing(psycopg2.connect(postgres_dsn)) as connection, connection.cursor() as cursor:
         cursor.execute("CREATE SCHEMA migrated; SET search_path = migrated")

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import pairwise
 
 import pytest
+import quickjs
 
 from tests.conftest import Answer
 from tests.nginx.conftest import Nginx
@@ -283,9 +284,9 @@ async def test_what_gateways_of_other_settings_sent_until_they_ended_is_forgotte
 class SteppedNginx:
     """The scripts of nginx, by a clock of their own. ``step``: seconds from answer to answer."""
 
-    def __init__(self, step: float) -> None:
+    def __init__(self, step: float, njs: int = 0x000809) -> None:
         self.now, self._step = 1e6, step
-        self.scripts = Scripts(lambda: self.now, lambda: self.now)
+        self.scripts = Scripts(lambda: self.now, lambda: self.now, njs)
 
     def epoch_after_answer(
         self, process: str, settings: str = "same", *, complete_since: float = 0.0, heartbeat: float | None = None
@@ -298,6 +299,14 @@ class SteppedNginx:
         answer = {"gateway": process, "settings": settings, "access": 0, "changes": [], **times}
         self.scripts.happen({"kind": "answer", "question": question, "text": json.dumps(answer)})
         return self.scripts.epoch("a")
+
+
+def test_no_copy_and_no_decision_is_used_with_an_njs_whose_dictionaries_end_nothing_by_itself() -> None:
+    nginx = SteppedNginx(1, njs=0x000804)
+    with pytest.raises(quickjs.JSException, match=r"older than 0\.8\.5"):
+        nginx.epoch_after_answer("any")
+    assert nginx.scripts.epoch("a") == "off"
+    assert nginx.scripts.kept("a", "a caller") == ("", "")
 
 
 def test_processes_that_ended_more_than_a_minute_ago_do_not_delay_that() -> None:

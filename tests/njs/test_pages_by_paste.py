@@ -33,6 +33,8 @@ SUBSTITUTIONS: Final = (
     (r"/dev/stdin (\S+/((?!admin)\w+__\w+))", r"{root}/values/\2 \1"),
     ("read -rs DSN", "DSN=$OWNER"),
     (r"(?m)^(cp -p \S+gateway\.yaml)", r"cd {root}; \1"),
+    # A shell that a person types into goes on after a difference.
+    (r"(?m)^diff .*", r"\g<0> || true"),
 )
 # Programs that need root, a running systemd, a package index or another machine; {python} is this environment's.
 STAND_INS: Final = {
@@ -151,6 +153,13 @@ def blocks(page: str) -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```", read(f"docs/{page}"), flags=re.DOTALL | re.MULTILINE)
 
 
+def nginx_blocks() -> list[str]:
+    """Return the block that installs a site of nginx, and the block that loads it."""
+    given = blocks("production.md")
+    (choice,) = (number for number, block in enumerate(given) if block.startswith("site="))
+    return given[choice : choice + 2]
+
+
 def with_tls(server: Server) -> list[str]:
     """Return the sites of nginx that clients reach by TLS."""
     return [file.name for file in server.sites.iterdir() if "\n    listen 443 ssl;" in file.read_text()]
@@ -174,23 +183,63 @@ async def test_the_blocks_of_the_way_to_production_run_in_order_and_nginx_takes_
 
 async def test_the_choice_of_a_site_may_be_pasted_again_with_each_and_leaves_tls_on(server: Server) -> None:
     given = blocks("production.md")
-    (choice,) = (number for number, block in enumerate(given) if block.startswith("site="))
-    await server.paste(given[: choice + 1])
+    install, load = nginx_blocks()
+    await server.paste(given[: given.index(load) + 1])
     (server.sites / "cos.conf").write_text("upstream cos { server 127.0.0.1:1; }\n")  # of a host without a look-up
     for site in ("gateway.conf", "gateway.conf", "accel.conf", "private-cache.conf", "gateway-cache.conf"):
-        block = given[choice].replace("site=gateway-cache.conf", f"site={site}")
-        printed = await server.paste(["cd image-gateway-0.2.0\n", block])
+        block = install.replace("site=gateway-cache.conf", f"site={site}")
+        printed = await server.paste(["cd image-gateway-0.2.0\n", block, load])
         assert re.search(r"test is successful\nsystemctl reload nginx\nsystemctl restart image-gateway\n", printed)
         assert with_tls(server) == [site]
 
 
+def edit(file: Path, before: str, after: str) -> str:
+    """Replace a text of an installed file as an operator does; return the whole."""
+    text = file.read_text()
+    assert before in text
+    file.write_text(text.replace(before, after))
+    return text.replace(before, after)
+
+
 async def test_the_blocks_of_deployment_install_upgrade_and_roll_back_in_order(server: Server) -> None:
+    shutil.copy(CONFIG / "nginx/gateway-cache.conf", server.sites)
+    shutil.copytree(CONFIG / "nginx/image-gateway", server.sites.parent / "image-gateway")
+    site, upstream = server.sites / "gateway-cache.conf", server.sites / "upstream.conf"
+    shutil.copy(CONFIG / "nginx/upstream.conf", upstream)
+    origin = '"https://www.example.com"'
+    edited = edit(site, '$image_origin { default "";', f'$image_origin {{ default ""; {origin} {origin};')
+    added = "    server 10.0.0.7:8080 max_fails=0;\n"
+    named = edit(upstream, "    keepalive 64;\n", f"{added}    keepalive 64;\n")
     (server.root / "values/access__jwt__secret").unlink()
-    *before, back = blocks("deployment.md")
+    *before, back, back_in_nginx = blocks("deployment.md")
     assert (await server.paste(before)).endswith("systemctl restart image-gateway\n")
     assert (server.root / "opt/image-gateway").readlink() == server.root / "opt/image-gateway-0.3.0"
+
+    install, _ = nginx_blocks()
+    printed = await server.paste(["cd image-gateway-0.3.0", install])
+    assert upstream.read_text() == named
+    assert site.read_text() != edited
+    assert f'< map $http_origin $image_origin {{ default ""; {origin} {origin}; }}\n' in printed
+    [saved] = (server.root / "opt/image-gateway-0.3.0").glob("nginx-*/conf.d/gateway-cache.conf")
+    assert saved.read_text() == edited
+
     assert await server.paste([back]) == "systemctl restart image-gateway\n"
     assert (server.root / "opt/image-gateway").readlink() == server.root / "opt/image-gateway-0.2.0"
+    assert (await server.paste([back_in_nginx])).endswith("test is successful\nsystemctl reload nginx\n")
+    assert (site.read_text(), upstream.read_text()) == (edited, named)
+
+
+async def test_a_site_that_nginx_refuses_leaves_the_files_that_were_there(server: Server) -> None:
+    given = blocks("production.md")
+    install, load = nginx_blocks()
+    await server.paste(given[: given.index(load) + 1])
+    before = {file: file.read_text() for file in server.sites.iterdir()}
+    for file in (server.root / "etc/nginx/tls").iterdir():
+        file.unlink()
+    block = install.replace("site=gateway-cache.conf", "site=gateway.conf")
+    with pytest.raises(AssertionError, match="cannot load certificate"):
+        await server.paste(["cd image-gateway-0.2.0", block])
+    assert {file: file.read_text() for file in server.sites.iterdir()} == before
 
 
 async def test_the_blocks_of_moving_in_run_in_order_beside_the_applications_site(server: Server) -> None:

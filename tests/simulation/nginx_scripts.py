@@ -97,12 +97,14 @@ class Scripts:
     """The scripts of an nginx, with the dictionaries that its workers share.
 
     wall, steady: the clocks of its machine in seconds. What is kept for some time ends by the second.
+    njs: the number of its version.
     """
 
-    def __init__(self, wall: Callable[[], float], steady: Callable[[], float]) -> None:
+    def __init__(self, wall: Callable[[], float], steady: Callable[[], float], njs: int = 0x000809) -> None:
         self._clocks = wall, steady
         context = quickjs.Context()
         context.eval(_NJS)
+        context.eval(f"const njs = {{version_number: {njs}}};")
         for name, called in _SCRIPTS.items():
             file = f"{name}.js"
             source = edited(file, (_FOLDER / file).read_text())

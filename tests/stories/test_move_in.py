@@ -136,8 +136,9 @@ def named(text: str) -> str:
 
 
 async def run(dsn: str, *scripts: str) -> None:
+    """Run each script in a transaction, in which no index can be built beside writes."""
     for sql in map(named, scripts):
-        await asyncio.to_thread(ImagesTable(dsn)._run, sql)
+        await asyncio.to_thread(ImagesTable(dsn)._run, sql.replace(" CONCURRENTLY", ""))
 
 
 async def follow(step: Step, gateway: RunningGateway, dsn: str) -> None:
@@ -159,6 +160,15 @@ async def follow(step: Step, gateway: RunningGateway, dsn: str) -> None:
 
 def test_each_recipe_of_the_page_is_tried() -> None:
     assert STEPS.keys() == RECIPES.keys()
+
+
+def test_what_the_page_runs_on_the_applications_tables_holds_up_no_writes_or_says_so() -> None:
+    sql = "".join(blocks(PAGE, "sql"))
+    assert len(re.findall(r"^CREATE (?:UNIQUE )?INDEX CONCURRENTLY ", sql, re.MULTILINE)) == sql.count(" INDEX ") == 4
+    assert sql.index(" INDEX CONCURRENTLY pictures_organisation_id") < sql.index("CREATE TRIGGER image_gateway_members")
+    [stored] = [paragraph for paragraph in PAGE.split("\n\n") if " STORED`" in paragraph]
+    assert "rewrites the whole table" in stored
+    assert "lock_timeout" in stored
 
 
 @pytest.mark.parametrize("name", STEPS)
@@ -257,7 +267,7 @@ async def test_an_application_moves_in_beside_its_own_proxy_and_back(
     [index] = blocks(section("Stored addresses"), "sql")
     code, sql = await run_gateway("sql", "changes", "--config", str(file))
     assert code == 0
-    await run(own_dsn, index.replace(" CONCURRENTLY", ""), sql)
+    await run(own_dsn, index, sql)
     gateway = await start_gateway(**sections)
     shipped, folder = tmp_path / "stored-addresses.conf", tmp_path / "nginx"
     shipped.write_text((CONFIG / "nginx" / "stored-addresses.conf").read_text())

@@ -54,6 +54,9 @@ function use(name, value, milliseconds) {
 
 // Apply an event, and return the question that is to be asked at once, or null.
 function happen(event) {
+    if (!(njs.version_number >= 0x000805)) {
+        throw new Error('njs ' + njs.version + ' is older than 0.8.5, and would keep what ends by itself');
+    }
     const state = read();
     event.now = Date.now();  // after the state was read, which has the time of the last event
     event.number = fresh();

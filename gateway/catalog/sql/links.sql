@@ -25,7 +25,8 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE TRIGGER image_gateway_links_killed
+DROP TRIGGER IF EXISTS image_gateway_links_killed ON image_gateway_links;
+CREATE TRIGGER image_gateway_links_killed
     AFTER INSERT OR UPDATE ON image_gateway_links
     FOR EACH ROW EXECUTE FUNCTION image_gateway_links_killed();
 
