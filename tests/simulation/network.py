@@ -55,7 +55,7 @@ class Network:
     def delay(self) -> float:
         """Return seconds: mostly a millisecond, sometimes until the very instant of a timer.
 
-        A change has eight messages on its way, its predecessor's included, and a gateway promises to hear within a second.
+        A change has eight messages on its way, with those of the change before, and is heard within a second.
         """
         chance = self._random()
         if chance < 0.85:
