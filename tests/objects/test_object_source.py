@@ -148,3 +148,23 @@ async def test_readers_of_an_image_that_memory_does_not_keep_share_one_request_h
     assert [await read_on(reader) for reader in (*behind, late.body)] == [3_000_000] * 50
     assert len(cos.request_log.of("objects/a.png")) == 1
     assert source.shared_prefixes.taken == 0
+
+
+@pytest.mark.parametrize(("ttl", "joins"), [(0.2, False), (60, True)])
+async def test_a_running_transfer_is_joined_within_memory_s_ttl_and_says_its_age(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator, ttl: float, joins: bool
+) -> None:
+    gateway = await start_gateway(image_proxy={"memory_cache": {"ttl": ttl}})
+    await images.add("a", KEPT)
+    cos.faults.add(Fault(action=Drip(size=300_000, every=0.02)))
+    source, image = gateway.source, AuthorizedImage((await gateway.resolver.look_up("a")).image)
+    slow = await source.join(image, {})
+    await slow.read()
+    body = slow.transfer.body
+    cos.store.put(BUCKET, "objects/a.png", b"another version")
+    await until(lambda: source.memory.now() > body.requested_at + 1.1)
+    late = await source.whole(image)
+    assert (late.metadata.etag == body.state.head.metadata.etag, late.age is not None) == (joins, joins)
+    slow.close()
+    if late.body is not None:
+        late.body.close()
