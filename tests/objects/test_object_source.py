@@ -168,3 +168,22 @@ async def test_a_running_transfer_is_joined_within_memory_s_ttl_and_says_its_age
     slow.close()
     if late.body is not None:
         late.body.close()
+
+
+async def test_as_many_renditions_are_read_at_once_as_there_is_room_for_if_all_are_asked_for_in_one_turn_of_the_loop(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    kept = {"max_object_bytes": 8 * 1024 * 1024}
+    style = {"small": "imageMogr2/thumbnail/10x10"}
+    gateway = await start_gateway(image_styles=style, image_proxy={"memory_cache": kept})
+    cos.faults.add(Fault(action=Hang(), times=None))
+    asked = []
+    for number in range(24):
+        await images.add(f"n{number}")
+        asked.append(AuthorizedImage((await gateway.resolver.look_up(f"n{number}", "small")).image))
+    fetches = [asyncio.create_task(gateway.source._variants.fetch(image), name="fetch") for image in asked]
+    await cos.request_log.arrived(16)
+    assert [fetch.result() for fetch in fetches if fetch.done()] == [None] * 8
+    for fetch in fetches:
+        fetch.cancel()
+    await asyncio.gather(*fetches, return_exceptions=True)
