@@ -18,7 +18,6 @@ from gateway.origin.failures import FailedObjects
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signer import SignedImage
 from gateway.presign.url_lifetime import CLOCK_TOLERANCE, CosClock
-from gateway.urls.on_demand_refresh import correct_clock
 from gateway.urls.resolver import UrlResolver
 
 
@@ -64,7 +63,7 @@ class OriginStep:
             outcome, renewal, presigned = _outcome_of(answer), Renewal(), image.presigned
             while isinstance(outcome, PresignedUrlRefused):
                 try:
-                    correct_clock(self.clock, self.resolver, renewal.refused(outcome, presigned))
+                    self.clock.refused_at(renewal.refused(outcome, presigned))
                     presigned = self.resolver.urls.sign(record, image.rendition, image.read_at, fresh=True).presigned
                 except (CredentialsExpired, OriginRefused) as error:
                     outcome = error

@@ -8,6 +8,8 @@ from typing import Final
 import aiohttp
 import yarl
 
+from gateway.net.http_fields import seconds_of
+
 _TIMEOUT: Final = 2.0  # seconds for a whole answer
 _MOST_BYTES: Final = 64 * 1024
 _NO_HEADERS: Final[Mapping[str, str]] = {}
@@ -49,15 +51,15 @@ class BoundedHttp:
 
     async def get(self, url: str, headers: Mapping[str, str] = _NO_HEADERS) -> bytes:
         """Return the body of a 200. Raises ``ServiceUnavailable`` for any other answer."""
-        return await self._request("GET", url, headers, None, range(200, 201))
+        return (await self._request("GET", url, headers, None, range(200, 201)))[0]
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> bytes:
-        """Return the body of a 2xx. Raises ``ServiceUnavailable`` for any other answer."""
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> tuple[bytes, float | None]:
+        """Return the body and the Date (Unix seconds) of a 2xx. Raises ``ServiceUnavailable`` for any other answer."""
         return await self._request("POST", url, headers, body, range(200, 300))
 
     async def _request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, accepted: range
-    ) -> bytes:
+    ) -> tuple[bytes, float | None]:
         try:
             # An additional limit: the session's does not interrupt a name look-up in a thread.
             async with (
@@ -73,7 +75,7 @@ class BoundedHttp:
                     answer += piece
                     if len(answer) > self.most_bytes:
                         raise ServiceUnavailable(f"more than {self.most_bytes} bytes")
-                return bytes(answer)
+                return bytes(answer), seconds_of(response.headers.get("Date"))
         except TimeoutError:
             raise ServiceUnavailable(f"no answer within {self.timeout:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:

@@ -29,11 +29,14 @@ class ApiKey(NamedTuple):
 
 
 class ApiError(ServiceUnavailable):
-    """Tencent Cloud's API refused a request. ``code``: its error code, such as ``AuthFailure.SecretIdNotFound``."""
+    """Tencent Cloud's API refused a request. ``code``: its error code, such as ``AuthFailure.SecretIdNotFound``.
 
-    def __init__(self, code: str) -> None:
+    ``date``: when, by its clock in Unix seconds, or None.
+    """
+
+    def __init__(self, code: str, date: float | None = None) -> None:
         super().__init__(f"error {code}")
-        self.code = code
+        self.code, self.date = code, date
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class TencentApi:
         Raises ``ApiError`` if the service refuses, and ``ServiceUnavailable`` without a valid answer.
         """
         headers, body = self.request(action, parameters, key)
-        answer = await self.http.post(self.url.rstrip("/") + "/", headers, body)
+        answer, date = await self.http.post(self.url.rstrip("/") + "/", headers, body)
         try:
             response: Mapping[str, Any] = json.loads(answer)["Response"]
             error = response.get("Error")
@@ -66,7 +69,7 @@ class TencentApi:
             raise ServiceUnavailable("the answer is not one of API 3.0") from None
         if error is not None:
             # The message of an error quotes parameters; the code comes from a documented list.
-            raise ApiError(code if isinstance(code, str) and _WORD.fullmatch(code) else "unknown")
+            raise ApiError(code if isinstance(code, str) and _WORD.fullmatch(code) else "unknown", date)
         return response
 
     def request(self, action: str, parameters: Mapping[str, Any], key: ApiKey | None) -> tuple[dict[str, str], bytes]:

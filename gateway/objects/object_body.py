@@ -84,8 +84,11 @@ class ObjectBody:
                 piece = await self._response.read()
                 self._arrived(piece)
             except BodyLost as loss:
-                if not await self._resume(loss):
-                    self._lost(loss)
+                try:
+                    if not await self._resume(loss):
+                        raise
+                except BodyLost as error:
+                    self._lost(error)
                     raise
             else:
                 return piece
@@ -114,7 +117,11 @@ class ObjectBody:
         """Return a body of the bytes from ``position`` on, over a new connection. Raises what ``read`` raises."""
         rest = copy.copy(self)
         rest.state = self.state.branch(position)
-        await rest._request_rest()  # noqa: SLF001 - its own class
+        try:
+            await rest._request_rest()  # noqa: SLF001 - its own class
+        except BodyLost:  # not remembered: others may still get the whole
+            self._access.client.observed.body_lost(self.object_id.bucket)
+            raise
         return rest
 
     def close(self) -> None:
@@ -147,7 +154,7 @@ class ObjectBody:
                         access.failures.opened(self.object_id)
                     return response
         except errors.GatewayError as error:
-            self._remember(error)
+            self._remember(error, is_of_body=is_sent)
             if isinstance(error, errors.ImageNotFound | errors.ImageBlocked):
                 logger.debug("COS has no such object: image=%s reason=%s", self.image.record.image_id, error)
                 access.memory.discard(self.object_id)
@@ -188,7 +195,9 @@ class ObjectBody:
 
     def _lost(self, loss: BodyLost) -> None:
         self._access.client.observed.body_lost(self.object_id.bucket)
-        self._remember(errors.OriginUnavailable(str(loss)), is_of_body=True)
+        # ``_fetch`` has remembered COS's errors. A replaced object is none.
+        if not isinstance(loss.__cause__, errors.GatewayError | ObjectReplaced):
+            self._remember(errors.OriginUnavailable(str(loss)), is_of_body=True)
 
     async def _resume(self, loss: BodyLost) -> bool:
         """Request the rest of a lost body. Return False if that may not be tried.

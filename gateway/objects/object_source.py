@@ -21,6 +21,8 @@ _NO_CONDITIONS: Final[Mapping[str, str]] = {}
 # For how many seconds bytes in memory may replace those of a COS that fails; caches downstream get the same limit in
 # ``stale-if-error`` (RFC 5861).
 _STALE_IF_ERROR: Final = 86_400
+# For how many seconds a transfer that runs is joined as one that begins, whatever ``memory_cache.ttl`` is.
+_NEW_FOR: Final = 1.0
 # Failures of COS, and not of the image.
 _COS_FAILURES: Final = (OriginUnavailable, OriginTimeout, Unavailable)
 # The object, and the conditional header fields that COS was sent.
@@ -181,12 +183,15 @@ class ObjectSource:
     async def join(self, image: AuthorizedImage, conditions: Mapping[str, str]) -> Reader:
         """Return a reader of the whole object, which the caller closes. Raises the errors of ``ObjectBody.open``."""
         key = (image.named or image.object_id, tuple(conditions.items()) if conditions else ())
-        transfer = self._running.get(key)
+        transfer, ttl = self._running.get(key), self.memory.settings.value.ttl
         is_joinable = (
             transfer is not None
             and transfer.state.is_joinable
             and transfer.body.requested_at > self.memory.changed_at(image.record.image_id)
-            and (not transfer.state.is_over or self._age(transfer) < self.memory.settings.value.ttl)
+            and (
+                transfer.state.body is None  # COS has not answered
+                or self._age(transfer) < (ttl if transfer.state.is_over else max(ttl, _NEW_FOR))
+            )
         )
         if transfer is not None and is_joinable:
             self._access.metrics.coalesced_requests.inc()
@@ -268,8 +273,9 @@ class ObjectSource:
             image = renewed
         content = Content(image, head.metadata, head.status, is_collapsed=reader.is_collapsed)
         content.is_stored = state.keeps_all
-        if state.is_lingering:
-            content.age = self._age(reader.transfer)
+        age = self._age(reader.transfer)
+        if state.is_lingering or (reader.is_collapsed and age >= _NEW_FOR):
+            content.age = age
         if state.whole is not None and head.has_body:
             content.data = state.whole
             reader.close()

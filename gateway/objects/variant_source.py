@@ -133,7 +133,6 @@ class VariantSource:
         self._refused = refused
         self._start_at_zero()
         renditions.watch(lambda *_: self._start_at_zero())
-        self._reserved = 0
         self._large: dict[ObjectId, float] = {}  # when each was found to be so (monotonic seconds)
         self._fetches: SingleFlight[tuple[ObjectId, float], Content | None] = SingleFlight(
             "variant", access.metrics.coalesced_requests, cancel_without_callers=True
@@ -161,7 +160,7 @@ class VariantSource:
         # Requests after a change of the image do not share the answer to one before.
         changed_at = self._memory.changed_at(image.record.image_id)
         key = image.object_id, changed_at
-        has_room = self._reserved + self._largest <= _MOST_AT_ONCE or self._fetches.running(key) is not None
+        has_room = (len(self._fetches) + 1) * self._largest <= _MOST_AT_ONCE or self._fetches.running(key) is not None
         if not has_room or self._large.get(image.object_id, changed_at) > changed_at:
             return None
         fetched = await self._fetches.run(key, lambda: self._fetch(image, stale))
@@ -171,13 +170,10 @@ class VariantSource:
         await self._fetches.close()
 
     async def _fetch(self, image: AuthorizedImage, stale: Entry | None) -> Content | None:
-        self._reserved += (reserved := self._largest)
         try:
             return await self._read(image, stale)
         except BodyLost as error:
             raise OriginUnavailable(str(error)) from error
-        finally:
-            self._reserved -= reserved
 
     async def _read(self, image: AuthorizedImage, stale: Entry | None) -> Content | None:
         body = ObjectBody(self._access, image)

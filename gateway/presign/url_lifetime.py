@@ -31,13 +31,15 @@ _HOTTEST = 16  # a URL used 2**16 times or more counts as equally hot
 class CosClock:
     """Tells COS's time: this machine's, until COS refuses a URL and its ``Date`` is 30 seconds or more away.
 
-    From then on it follows COS, so that URLs are valid again and match those of replicas whose clocks are right.
+    From then on it follows COS, so that URLs are valid again and match those of replicas whose clocks are right. A
+    request for a role that Tencent's STS refuses for its time corrects it, too. ``moved`` is called afterwards.
     """
 
     local: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     offset: float = 0.0
     observed_offset: float = 0.0
+    moved: Callable[[], None] = lambda: None
     _warned_at: float = float("-inf")
 
     def now(self) -> float:
@@ -71,6 +73,7 @@ class CosClock:
         self.offset = offset if abs(offset) >= CLOCK_TOLERANCE else 0.0
         self.observed_offset = offset
         logger.warning("the clock of this machine and that of COS differ, synchronize it (NTP): %+d s", offset)
+        self.moved()
         return True
 
 

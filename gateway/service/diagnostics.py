@@ -25,7 +25,6 @@ from gateway.service.signing import Signing
 from gateway.service.stores import Stores, shared_secret
 from gateway.service.urls import Urls, rows_missed
 from gateway.settings import Live, Settings
-from gateway.urls.on_demand_refresh import correct_clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +83,7 @@ def _health(
     trigger_watch: TriggerWatch,
 ) -> Health:
     signing, clock, catalog, redis = urls.signing, urls.signing.clock, urls.stores.catalog, urls.stores.redis
-    correct = partial(correct_clock, clock, urls.resolver)
-    questions = ObjectQuestions(origin, lambda image: signing.signer.sign(image).url, correct, clock.now)
+    questions = ObjectQuestions(origin, lambda image: signing.signer.sign(image).url, clock.refused_at, clock.now)
     sample = partial(catalog.random_images, 20)
     buckets = BucketsProbe(questions, live.value.cos.regions, metrics, sample=sample, observe=clock.observe)
 

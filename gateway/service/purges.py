@@ -1,7 +1,7 @@
 """The part that purges changed images from caches in front. It is absent without ``purge``."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from gateway.net.tencent_api import TencentApi
 from gateway.presign.credentials.rotation import BucketCredentials, RotatingCredentials, open_credentials
 from gateway.presign.credentials.sources import source_of
 from gateway.presign.metrics import PresignMetrics
+from gateway.presign.url_lifetime import CosClock
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.metrics import PurgeMetrics
 from gateway.purge.target import Addresses, Target
@@ -62,10 +63,10 @@ async def open_purge_target(
             return
         credentials, keys = None, (signing.credentials, live.value.cos.bucket)
         if (own := purge.credentials) is not None:
-            source, now = live.map(lambda settings: settings.cos.with_keys(own)), signing.clock.now
-            opening = open_credentials(source.value, [PURGE_CREDENTIALS], metrics, now=now)
+            source, clock = live.map(lambda settings: settings.cos.with_keys(own)), signing.clock
+            opening = open_credentials(source.value, [PURGE_CREDENTIALS], metrics, clock=clock)
             credentials = await stack.enter_async_context(opening)
-            following = _follow(source, credentials.default, http, now)
+            following = _follow(source, credentials.default, http, clock)
             await stack.enter_async_context(background("purge-credentials", following))
             keys = credentials, PURGE_CREDENTIALS
         named = addresses if purge.names_addresses else None
@@ -77,7 +78,7 @@ async def open_purge_target(
 
 
 async def _follow(
-    source: Live[CredentialsSettings], credentials: RotatingCredentials, http: BoundedHttp, now: Callable[[], float]
+    source: Live[CredentialsSettings], credentials: RotatingCredentials, http: BoundedHttp, clock: CosClock
 ) -> None:
     """Fetch credentials anew when a reload has replaced the keys that their source takes from ``cos``."""
     changed = asyncio.Event()
@@ -85,7 +86,7 @@ async def _follow(
     while True:
         await changed.wait()
         changed.clear()
-        credentials.fetch = source_of(source.value, http, now)
+        credentials.fetch = source_of(source.value, http, clock)
         await credentials.refresh()
 
 

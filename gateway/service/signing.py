@@ -73,7 +73,7 @@ def _open_credentials(
     settings: Settings, metrics: PresignMetrics, clock: CosClock
 ) -> AbstractAsyncContextManager[BucketCredentials]:
     cos = settings.cos
-    return open_credentials(cos.source, cos.regions, metrics, own=cos.own_sources, now=clock.now)
+    return open_credentials(cos.source, cos.regions, metrics, own=cos.own_sources, clock=clock)
 
 
 def _replace_renditions(renditions: Live[Renditions], old: Settings, new: Settings) -> None:

@@ -59,6 +59,7 @@ class Urls:
         new_variants = NewVariants(renditions, live.map(lambda settings: settings.image_variants.max_new_per_minute))
         urls = CheckedSigner(signing.signer, signing.lifetime, now)
         self.resolver = resolver = UrlResolver(catalog, urls, entries, self.local, trust, metrics, new_variants)
+        signing.clock.moved = resolver.reread_all  # the times of earlier reads and invalidations are of the old clock
         self.invalidation = Invalidation(log, boot_time, trust, entries, channel, purges)
         renditions.watch(lambda old, new: resolver.forget_renditions(new.differing_from(old)))
         log.add_cache(resolver)

@@ -10,13 +10,6 @@ from gateway.redis_entries.url_entries import EntryLookUp, Made
 from gateway.urls.resolver import UrlResolver
 
 
-def correct_clock(clock: CosClock, resolver: UrlResolver, cos_time: float | None) -> bool:
-    """Set the clock after COS refused a URL at ``cos_time`` (None: not for its time). Return whether it moved."""
-    if moved := clock.refused_at(cos_time):
-        resolver.reread_all()  # the times of earlier reads and invalidations are those of the old clock
-    return moved
-
-
 class OnDemandRefresh:
     """Signs new URLs in place of cached presigned URLs. Simultaneous calls for the same variant share a renewal.
 
@@ -39,12 +32,12 @@ class OnDemandRefresh:
         return await self._calls.run(variant, lambda: self._refresh(variant, None))
 
     async def refresh_refused(self, refused: SignedImage, cos_time: float | None) -> SignedImage:
-        """Return the image with another URL, after COS refused its URL at ``cos_time``, as in ``correct_clock``.
+        """Return the image with another URL, after COS refused its URL at ``cos_time``, as ``CosClock`` says.
 
         The record of ``refused`` is used when Postgres does not answer, unless the image has changed since. Redis then
         gets the URL only in place of the same record. Raises what ``refresh`` raises.
         """
-        correct_clock(self._clock, self._resolver, cos_time)
+        self._clock.refused_at(cos_time)
         variant = ImageVariant(refused.record.image_id, refused.rendition)
         return await self._calls.run(variant, lambda: self._refresh(variant, refused))
 

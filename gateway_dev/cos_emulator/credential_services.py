@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import formatdate
 from typing import Literal
 
 from aiohttp import web
@@ -160,7 +161,9 @@ class CredentialServices(HttpService):
         try:
             issued = self._assumed(request.headers, action, body, kind)
         except ApiRefusal as refusal:
-            return api_error(refusal)
+            answer = api_error(refusal)
+            answer.headers["Date"] = formatdate(self.issuer.now(), usegmt=True)
+            return answer
         found = {"Token": issued.token, "TmpSecretId": issued.secret_id, "TmpSecretKey": issued.secret_key}
         return api_json(
             {

@@ -197,7 +197,7 @@ async def test_the_parts_of_the_gateway_are_observed_at_each_question() -> None:
     health, history = Health(lambda: {"cos": away}, metrics.monitoring), History(metrics.counted, 0)
     end = int(time.time()) + 60
     cos = CosSettings(secret_id="i", secret_key="k", token="t", token_expires_at=end, bucket="b-1250000000")
-    async with open_credentials(cos.source, cos.regions, metrics.presign) as credentials:
+    async with open_credentials(cos.source, cos.regions, metrics.presign, clock=clock) as credentials:
         current = CurrentSymptoms(health, history, metrics.gauges, clock, credentials, lambda: paused)
         assert names(current.now()) == ["credentials_end"], "nothing else has been observed"
         await health.report()

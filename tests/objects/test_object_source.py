@@ -148,3 +148,42 @@ async def test_readers_of_an_image_that_memory_does_not_keep_share_one_request_h
     assert [await read_on(reader) for reader in (*behind, late.body)] == [3_000_000] * 50
     assert len(cos.request_log.of("objects/a.png")) == 1
     assert source.shared_prefixes.taken == 0
+
+
+@pytest.mark.parametrize(("ttl", "joins"), [(0.2, False), (60, True)])
+async def test_a_running_transfer_is_joined_within_memory_s_ttl_and_says_its_age(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator, ttl: float, joins: bool
+) -> None:
+    gateway = await start_gateway(image_proxy={"memory_cache": {"ttl": ttl}})
+    await images.add("a", KEPT)
+    cos.faults.add(Fault(action=Drip(size=300_000, every=0.02)))
+    source, image = gateway.source, AuthorizedImage((await gateway.resolver.look_up("a")).image)
+    slow = await source.join(image, {})
+    await slow.read()
+    body = slow.transfer.body
+    cos.store.put(BUCKET, "objects/a.png", b"another version")
+    await until(lambda: source.memory.now() > body.requested_at + 1.1)
+    late = await source.whole(image)
+    assert (late.metadata.etag == body.state.head.metadata.etag, late.age is not None) == (joins, joins)
+    slow.close()
+    if late.body is not None:
+        late.body.close()
+
+
+async def test_as_many_renditions_are_read_at_once_as_there_is_room_for_if_all_are_asked_for_in_one_turn_of_the_loop(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    kept = {"max_object_bytes": 8 * 1024 * 1024}
+    style = {"small": "imageMogr2/thumbnail/10x10"}
+    gateway = await start_gateway(image_styles=style, image_proxy={"memory_cache": kept})
+    cos.faults.add(Fault(action=Hang(), times=None))
+    asked = []
+    for number in range(24):
+        await images.add(f"n{number}")
+        asked.append(AuthorizedImage((await gateway.resolver.look_up(f"n{number}", "small")).image))
+    fetches = [asyncio.create_task(gateway.source._variants.fetch(image), name="fetch") for image in asked]
+    await cos.request_log.arrived(16)
+    assert [fetch.result() for fetch in fetches if fetch.done()] == [None] * 8
+    for fetch in fetches:
+        fetch.cancel()
+    await asyncio.gather(*fetches, return_exceptions=True)

@@ -1,10 +1,11 @@
 """One object that COS never returns, in a bucket without other failures."""
 
 import time
+from typing import Any
 
 import pytest
 
-from gateway_dev.cos_emulator.faults import Cut, Fault, Refuse
+from gateway_dev.cos_emulator.faults import Cut, Fault, Headers, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.waiting import until, until_answered
@@ -70,3 +71,20 @@ async def test_a_body_that_is_always_lost_is_a_failure_too(start_gateway: StartG
     for _ in range(20):
         assert (await gateway.get("/i/bad")).status == 502
     assert 2 <= len(images.cos.request_log.requests) <= 2 + int(time.monotonic() - began)
+
+
+@pytest.mark.parametrize("rest", [SERVER_ERROR, Headers(remove=["Content-Range"])], ids=["failing", "no-range"])
+async def test_a_body_whose_rest_cos_never_sends_is_a_failure_too(
+    gateway: RunningGateway, images: Images, cos: CosEmulator, rest: Any
+) -> None:
+    await images.add("bad", bytes(50_000))
+
+    async def is_held() -> bool:
+        cos.faults.clear()
+        cos.faults.add(Fault(action=Cut(at=20_000)))
+        cos.faults.add(Fault(action=rest, skip=1, times=None))
+        asked = len(cos.request_log.requests)
+        assert (await gateway.get("/i/bad")).status == 502
+        return len(cos.request_log.requests) == asked
+
+    await until(is_held)

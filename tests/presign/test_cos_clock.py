@@ -20,6 +20,7 @@ from gateway_dev.cos_emulator.server import CosEmulator
 from tests.access.credentials import ACCESS, link_query
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway
 from tests.processes import run_gateway
+from tests.stories.test_credential_sources import ENTRY_KEY, ROLE_ARN, services_of
 from tests.waiting import until
 
 HOUR = 3600
@@ -234,3 +235,17 @@ async def test_rows_are_trusted_by_cos_s_time(
     async with asyncio.timeout(3 * CLOCK_SKEW):
         while await queries_for_one_more():
             await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("other_cos", [600, -600], ids=["we-are-late", "we-are-early"], indirect=True)
+async def test_a_role_is_assumed_and_images_are_served_by_the_time_of_sts(
+    start_gateway: StartGateway, images: Images, other_cos: CosEmulator, request: pytest.FixtureRequest
+) -> None:
+    """Without credentials COS is asked for nothing, and cannot correct the clock."""
+    await images.add("cat", DATA)
+    async with services_of(other_cos, ahead=request.node.callspec.params["other_cos"]) as services:
+        assumed = {"source": "assume_role", "role_arn": ROLE_ARN, "sts_url": services.url}
+        cos = {"domain": f"127.0.0.1:{other_cos.port}", "credentials": assumed}
+        gateway = await start_gateway(cos=cos, redis={"entry_key": ENTRY_KEY})
+        assert (await gateway.get("/i/cat")).body == DATA
+    assert gateway.sample("origin_requests_total", status="403") == 0

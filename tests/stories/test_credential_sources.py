@@ -19,9 +19,10 @@ ENTRY_KEY = "the-key-of-entries-with-32-bytes-or-more"
 ROLE_ARN = "qcs::cam::uin/100000000001:roleName/images"
 
 
-def services_of(cos: CosEmulator, *, life: int = 3600) -> CredentialServices:
-    """Return metadata and STS services whose credentials the emulated COS knows."""
-    issuer = TokenIssuer(cast("MutableMapping[str, Credential]", cos.credentials), life=life)
+def services_of(cos: CosEmulator, *, life: int = 3600, ahead: float = 0) -> CredentialServices:
+    """Return metadata and STS services whose credentials the emulated COS knows, ``ahead`` seconds ahead of us."""
+    known = cast("MutableMapping[str, Credential]", cos.credentials)
+    issuer = TokenIssuer(known, life=life, now=lambda: time.time() + ahead)
     return CredentialServices(issuer, roles={ROLE_ARN: None}, web_identities={"pod-token": "provider"})
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway_dev.cos_emulator.faults import Change, Cut, Fault, Hang, Refuse, WrongLength
+from gateway_dev.cos_emulator.faults import Change, Cut, Fault, Hang, Headers, Refuse, WrongLength
 from gateway_dev.cos_emulator.server import CosEmulator
-from tests.conftest import Images, RunningGateway, StartGateway
+from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.stories.content import KEY, LARGE, add_large, read_interrupted
 
 
@@ -50,8 +50,9 @@ async def test_an_expired_url_is_signed_again_when_resuming(gateway: RunningGate
         Refuse(status=404, code="NoSuchKey"),
         Refuse(status=500, code="InternalError"),
         Refuse(status=403, code="AccessDenied"),
+        Headers(remove=["Content-Range"]),
     ],
-    ids=["changed", "cut-again", "deleted", "failing", "refused"],
+    ids=["changed", "cut-again", "deleted", "failing", "refused", "no-range"],
 )
 async def test_the_connection_is_reset_when_the_rest_is_unavailable(
     start_gateway: StartGateway, images: Images, cos: CosEmulator, then: Any
@@ -64,3 +65,4 @@ async def test_the_connection_is_reset_when_the_rest_is_unavailable(
     received = await read_interrupted(gateway)
     assert received == LARGE.read(0, len(received))
     assert gateway.sample("requests_total", route="short", delivery="stream", status="aborted") == 1
+    assert gateway.sample("origin_errors_total", bucket=BUCKET, code="body_lost") == 1

@@ -9,7 +9,7 @@ import pytest
 from gateway.errors import CatalogUnavailable, ImageNotFound
 from gateway.presign.style_variants import ImageVariant
 from gateway.presign.url_lifetime import CheckedSigner, CosClock
-from gateway.urls.on_demand_refresh import OnDemandRefresh, correct_clock
+from gateway.urls.on_demand_refresh import OnDemandRefresh
 from tests.tier import NOW, Tier, record
 
 A = ImageVariant("a")
@@ -22,6 +22,7 @@ class Replica:
     def __init__(self, tier: Tier) -> None:
         self.cos_clock = CosClock(tier.clock)
         self.resolver = tier.resolver(urls=CheckedSigner(tier.signer, tier.lifetime, self.cos_clock.now))
+        self.cos_clock.moved = self.resolver.reread_all
         self.on_demand = OnDemandRefresh(self.resolver, self.cos_clock)
 
     async def close(self) -> None:
@@ -146,7 +147,7 @@ async def test_a_refusal_for_the_time_sets_the_clock_and_has_rows_of_the_old_clo
 ) -> None:
     replica, other = replicas
     refused = (await replica.resolver.look_up("a")).image
-    assert correct_clock(replica.cos_clock, replica.resolver, AHEAD)
+    assert replica.cos_clock.refused_at(AHEAD)
     assert replica.cos_clock.now() == AHEAD
     await replica.resolver.look_up("a")
     assert tier.table.queries == [["a"], ["a"]]
@@ -160,7 +161,7 @@ async def test_another_refusal_moves_no_clock_and_keeps_what_is_cached(
 ) -> None:
     replica, _ = replicas
     await replica.resolver.look_up("a")
-    assert not correct_clock(replica.cos_clock, replica.resolver, cos_time)
+    assert not replica.cos_clock.refused_at(cos_time)
     assert replica.cos_clock.now() == NOW
     await replica.resolver.look_up("a")
     assert tier.table.queries == [["a"]]

@@ -21,6 +21,7 @@ from gateway.net.bounded_http import BoundedHttp
 from gateway.presign.credentials import Credentials, CredentialsUnavailable, Fetch
 from gateway.presign.credentials.sources import POLL, source_of
 from gateway.presign.metrics import PresignMetrics
+from gateway.presign.url_lifetime import CosClock
 from gateway.settings import CredentialsSettings
 
 logger = logging.getLogger(__name__)
@@ -273,15 +274,15 @@ async def open_credentials(
     metrics: PresignMetrics,
     *,
     own: Mapping[str, CredentialsSettings] | None = None,
-    now: Callable[[], float] = time.time,
+    clock: CosClock,
 ) -> AsyncIterator[BucketCredentials]:
-    """Keep the credentials of ``buckets`` fresh, by ``settings`` or a bucket's ``own`` source. ``now``: COS's clock."""
-    own = own or {}
+    """Keep the credentials of ``buckets`` fresh, by ``settings`` or a bucket's ``own`` source."""
+    own, now = own or {}, clock.now
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(BoundedHttp())
 
         def rotating(source: CredentialsSettings, *buckets: str) -> RotatingCredentials:
-            fetch, name = source_of(source, http, now), source.source
+            fetch, name = source_of(source, http, clock), source.source
             return RotatingCredentials(fetch, name, buckets, metrics, poll=POLL[name], now=now)
 
         default = rotating(settings, *(bucket for bucket in buckets if bucket not in own))

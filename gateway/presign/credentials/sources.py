@@ -17,8 +17,9 @@ from pydantic import SecretStr
 
 from gateway.concurrency.background import in_daemon_thread
 from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
-from gateway.net.tencent_api import ApiKey, TencentApi
+from gateway.net.tencent_api import ApiError, ApiKey, TencentApi
 from gateway.presign.credentials import Credentials, CredentialsUnavailable, Fetch, checked
+from gateway.presign.url_lifetime import CosClock
 from gateway.settings import (
     ROLE_NAME,
     AssumeRoleCredentialsSettings,
@@ -49,13 +50,14 @@ _STS_VERSION: Final = "2018-08-13"
 _STS_REGION: Final = "ap-guangzhou"  # as in Tencent's SDK, for roles of all regions
 _TKE_SESSION: Final = "image-gateway"
 _TKE_DURATION: Final = 7200  # seconds
+_WRONG_TIME: Final = "AuthFailure.SignatureExpire"  # also for a time in the future
 _LEAST_LEFT: Final = 60  # seconds that base credentials must have left to be used again
 
 T = TypeVar("T")
 
 
-def source_of(settings: CredentialsSettings, http: BoundedHttp, now: Callable[[], float]) -> Fetch:
-    """Return how to fetch from the source that ``settings`` describe. ``now``: COS's clock in Unix seconds."""
+def source_of(settings: CredentialsSettings, http: BoundedHttp, clock: CosClock) -> Fetch:
+    """Return how to fetch from the source that ``settings`` describe."""
     match settings:
         case StaticCredentialsSettings(secret_id=SecretStr() as secret_id, secret_key=SecretStr() as secret_key):
             return _fixed(secret_id, secret_key, settings.token, settings.token_expires_at)
@@ -66,9 +68,9 @@ def source_of(settings: CredentialsSettings, http: BoundedHttp, now: Callable[[]
         case CvmRoleCredentialsSettings():
             return InstanceRoleSource(http, settings.metadata_url, settings.role).fetch
         case AssumeRoleCredentialsSettings():
-            return AssumeRoleSource(http, settings, source_of(settings.base, http, now), now).fetch
+            return AssumeRoleSource(http, settings, source_of(settings.base, http, clock), clock).fetch
         case TkeOidcCredentialsSettings():
-            return TkeOidcSource(http, settings, now).fetch
+            return TkeOidcSource(http, settings, clock.now).fetch
     raise ValueError("the static source has no keys")  # the settings' model refuses that
 
 
@@ -184,10 +186,11 @@ class AssumeRoleSource:
         http: BoundedHttp,
         settings: AssumeRoleCredentialsSettings,
         base: Fetch,
-        now: Callable[[], float] = time.time,
+        clock: CosClock | None = None,
     ) -> None:
+        self._base, self._clock = base, clock or CosClock()
+        now = self._now = self._clock.now
         self._api = TencentApi(http, settings.sts_url, service="sts", version=_STS_VERSION, region=_STS_REGION, now=now)
-        self._base, self._now = base, now
         self._last_base: Credentials | None = None
         self._parameters: dict[str, Any] = {
             "RoleArn": settings.role_arn,
@@ -206,7 +209,7 @@ class AssumeRoleSource:
                 raise
             base = self._last_base
         key = ApiKey(base.secret_id, base.secret_key, base.token)
-        return await _call_sts(self._api, "AssumeRole", self._parameters, key)
+        return await _call_sts(self._api, "AssumeRole", self._parameters, key, self._clock)
 
 
 class TkeOidcSource:
@@ -227,12 +230,23 @@ class TkeOidcSource:
             "RoleSessionName": _TKE_SESSION,
             "DurationSeconds": _TKE_DURATION,
         }
-        return await _call_sts(self._api, "AssumeRoleWithWebIdentity", parameters, None)
+        return await _call_sts(self._api, "AssumeRoleWithWebIdentity", parameters)
 
 
-async def _call_sts(api: TencentApi, action: str, parameters: Mapping[str, Any], key: ApiKey | None) -> Credentials:
+async def _call_sts(
+    api: TencentApi,
+    action: str,
+    parameters: Mapping[str, Any],
+    key: ApiKey | None = None,
+    clock: CosClock | None = None,
+) -> Credentials:
     try:
-        response = await api.call(action, parameters, key)
+        try:
+            response = await api.call(action, parameters, key)
+        except ApiError as error:
+            if clock is None or error.code != _WRONG_TIME or not clock.refused_at(error.date):
+                raise
+            response = await api.call(action, parameters, key)
     except ServiceUnavailable as error:
         raise CredentialsUnavailable(f"STS: {error}") from error
     return _temporary(response.get("Credentials"), response.get("ExpiredTime"), "STS")

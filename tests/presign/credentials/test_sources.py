@@ -17,6 +17,7 @@ from gateway.presign.credentials.sources import (
     InstanceRoleSource,
     TkeOidcSource,
 )
+from gateway.presign.url_lifetime import CosClock
 from gateway.settings import AssumeRoleCredentialsSettings, TkeOidcCredentialsSettings
 from gateway_dev.cos_emulator.credential_services import CredentialFault, CredentialServices
 from tests.answering import Service
@@ -255,7 +256,7 @@ async def test_a_base_that_has_ended_is_not_used(services: CredentialServices, h
     clock = Clock(services.issuer.now())
     services.issuer.now = clock
     source = AssumeRoleSource(
-        http, assume_role(services), InstanceRoleSource(http, services.url, None).fetch, now=clock
+        http, assume_role(services), InstanceRoleSource(http, services.url, None).fetch, CosClock(clock)
     )
     await source.fetch()
     services.faults.add(CredentialFault(kind="garbage", service="metadata", times=None))
