@@ -41,7 +41,7 @@ async def until_is(nginx: Nginx, image_id: str, content: str, seconds: float = S
     async def is_new() -> bool:
         return (await nginx.get(f"/i/{image_id}")).body.decode() == content
 
-    await until(is_new, seconds=seconds, what=f"{content} as {image_id}")
+    await until_soon(is_new, seconds=seconds, what=f"{content} as {image_id}")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import Answer
 from tests.nginx.conftest import Nginx
-from tests.njs.conftest import SOON, Scripted, StartNjs, site
+from tests.njs.conftest import Scripted, StartNjs, site, until_soon
 from tests.njs.test_changes import is_hit
 from tests.waiting import until
 
@@ -69,7 +69,7 @@ async def until_refused(nginx: Nginx) -> None:
     async def is_refused() -> bool:
         return (await get(nginx)).status == 404
 
-    await until(is_refused, seconds=SOON, what="the refusal")
+    await until_soon(is_refused, what="the refusal")
 
 
 async def test_a_decision_is_for_one_caller_and_one_address(nginx: Nginx, gateway: Scripted) -> None:
@@ -241,7 +241,7 @@ async def test_a_kept_answer_about_a_public_image_is_for_everybody(accel: Nginx,
     async def is_new() -> bool:
         return (await get(accel, None, "/i/open")).body == b"open-2"
 
-    await until(is_new, seconds=SOON)
+    await until_soon(is_new, what="the new answer")
 
 
 async def test_an_answer_whose_url_cos_refuses_is_dropped(accel: Nginx, gateway: Scripted) -> None:

@@ -2,13 +2,14 @@
 
 import asyncio
 import itertools
+import re
 from collections.abc import AsyncIterator
 
 import pytest
 
 from gateway_dev.cos_emulator.faults import Change, Fault, Hang
 from tests.access.credentials import ACCESS, bearer, link_query, token
-from tests.conftest import Images, RunningGateway, StartGateway
+from tests.conftest import Answer, Images, RunningGateway, StartGateway
 from tests.paintings import POSTGRES, at, hang, paintings_table
 from tests.raw_client import exchange, statuses
 from tests.waiting import until, until_asked
@@ -30,6 +31,15 @@ async def gateway(start_gateway: StartGateway, paintings: Images, links_table: o
     return await start_gateway(postgres=POSTGRES, access=ACCESS, image_styles={"thumb": "imageView2/2/w/9"})
 
 
+def fields_of_image(answer: Answer) -> dict[str, str]:
+    """Return the fields that are not of the request alone. The time for which a redirect is kept becomes shorter."""
+    of_request = {"Server-Timing", "X-Request-ID", "Cache-Status", "Date", "Age"}
+    fields = {name: value for name, value in answer.headers.items() if name not in of_request}
+    if answer.status == 302:
+        fields["Cache-Control"] = re.sub("[0-9]+", "", fields["Cache-Control"])
+    return fields
+
+
 async def test_an_alias_answers_as_the_id_does(gateway: RunningGateway, paintings: Images) -> None:
     for number, slug in enumerate(ODD):
         await hang(paintings, f"image-{number}", slug)
@@ -43,10 +53,7 @@ async def test_an_alias_answers_as_the_id_does(gateway: RunningGateway, painting
             by_id = await gateway.request(method, f"/i/image-{number}{query}", headers=headers)
             by_alias = await gateway.request(method, at(slug) + query, headers=headers)
             assert (by_alias.status, by_alias.body) == (by_id.status, by_id.body), slug
-            of_request = {"Server-Timing", "X-Request-ID", "Cache-Status", "Date", "Age"}
-            assert {name: value for name, value in by_alias.headers.items() if name not in of_request} == {
-                name: value for name, value in by_id.headers.items() if name not in of_request
-            }, slug
+            assert fields_of_image(by_alias) == fields_of_image(by_id), slug
     assert gateway.sample("requests_total", route="alias", delivery="stream", status="200") >= len(ODD)
 
 
