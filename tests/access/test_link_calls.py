@@ -22,6 +22,7 @@ from tests.access.credentials import (
 from tests.access.deliveries import BODY, DELIVERIES, reveals_nothing
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
+from tests.waiting import until
 
 ALICE = bearer(token(exp=int(time.time()) + 3600))
 BOB = bearer(token(sub="bob", exp=int(time.time()) + 3600))
@@ -233,7 +234,9 @@ async def test_the_admin_kills_links_on_the_admin_port_and_others_may_not(
 
 async def test_a_cache_hit_has_the_count_of_kills_without_a_query(gateway: RunningGateway, images: Images) -> None:
     await images.add("mine", BODY, owner="alice", public=False)
+    before = gateway.changes.number
     await kill(gateway, "mine")
+    await until(lambda: gateway.changes.number >= before + 2, what="the notification of what the gateway did itself")
     url = await make(gateway, "mine")
     await gateway.get(url)
     queries = gateway.sample("catalog_queries_total", result="found")
