@@ -54,6 +54,7 @@ class Nginx:
         self._doubt_since: float | None = None
         self._heard = 0
         self.trouble = ""
+        self.silent_until = 0.0
         self.worker = self._start_worker()
         self.server = Process(loop, name)
 
@@ -114,6 +115,8 @@ class Nginx:
     def _happen(self, event: Mapping[str, Any]) -> Mapping[str, Any] | None:
         before, outcome = self._heard, self._scripts.happen(event)
         self._heard, self.trouble = outcome.heard, outcome.trouble
+        if event["kind"] == "silent":
+            self.silent_until = self._loop.time()
         if event["kind"] == "silent" or self._heard not in (0, before):
             self._doubt_since = None
         elif event["kind"] != "ask" and self._doubt_since is None:

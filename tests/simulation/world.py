@@ -443,6 +443,8 @@ class World:
         replaced = min(replaced, self._in_use_until[answer.setup.settings])
         if self.nginx.keeps_decisions:
             replaced = min(replaced, self._in_use_until[answer.setup.rights])
+        if self.nginx.in_doubt_for and not self.nginx.keeps_decisions:
+            replaced = max(replaced, self.nginx.silent_until)  # nothing is heard of, and copies are used, until then
         if replaced >= began:
             return ""
         age = began - replaced
