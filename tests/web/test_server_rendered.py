@@ -144,7 +144,7 @@ async def test_an_image_of_another_ratio_than_its_box_is_cut_before_the_script_t
     element = f'<smart-image image-id="square" width="320" height="240">{img}</smart-image>'
     narrow = f'<div style="width: 160px">{element}</div>'
     await tab.window.open(tab.site.put("/", f"<script>log = problems = []</script>{sheet}{element}{narrow}"))
-    await tab.until("[...document.images].every((img) => img.naturalWidth)")
+    await tab.until("document.readyState === 'complete' && [...document.images].every((img) => img.naturalWidth)")
     sizes = "[...document.querySelectorAll('smart-image')].map((image) => [image.offsetWidth, image.offsetHeight])"
     assert await tab.evaluate(sizes) == [[320, 240], [160, 120]]
     await tab.evaluate(f"import('{base}/static/smart-image.js').then(() => undefined)")
