@@ -261,5 +261,5 @@ constraints:  ## write the newest versions of all dependencies, with hashes, int
 		--no-emit-package image-gateway-dev --output-file constraints.txt - && \
 	$(COMPILE) setup.cfg --extra otel --constraint constraints.txt --output-file requirements.txt
 
-clean:  ## remove what `make install` and `make run` created
-	rm -rf $(VENV) .venv-3.* .dev .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info $(DEV)/*.egg-info $(WEB)/node_modules $(WEB)/dist examples/node_modules
+clean:  ## remove what `make install`, `make run` and `make site` created
+	rm -rf $(VENV) .venv-3.* .dev .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache build site *.egg-info $(DEV)/*.egg-info $(WEB)/node_modules $(WEB)/dist examples/node_modules

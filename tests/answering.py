@@ -50,6 +50,6 @@ async def service() -> AsyncIterator[Service]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[BoundedHttp]:
-    """A client whose requests take at most 2 seconds."""
-    async with BoundedHttp(2) as http:
+    """A client whose requests take at most 5 seconds."""
+    async with BoundedHttp(5) as http:
         yield http

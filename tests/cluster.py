@@ -13,10 +13,13 @@ from gateway_dev.redis_server import RedisServer
 from tests.limits import LIMIT
 
 PASSWORD = "secret-of-the-nodes"
+# Milliseconds after which a node counts as lost. Masters refuse all commands that hear of too few for as long.
+_NODE_TIMEOUT, _NO_TIMEOUT = 4000, 60_000
 OPTIONS = (
-    *("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--masterauth", PASSWORD),
+    *("--cluster-enabled", "yes", "--cluster-node-timeout", str(_NO_TIMEOUT), "--masterauth", PASSWORD),
     # Else the nodes that are left refuse everything while a slot has no node.
     *("--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0"),
+    *("--cluster-replica-no-failover", "yes"),
     *("--cluster-allow-replica-migration", "no"),  # a master that has lost its last slot stays a master
 )
 _MASTERS = 3
@@ -96,10 +99,20 @@ class Cluster:
             lambda: all(any(nodes[0] is replica for _, _, nodes in self.slots(node)) for node in running), LIMIT
         )
 
-    def set_failover(self, *, is_on: bool) -> None:
-        """Let replicas take over, or not."""
-        for client in self.clients.values():
-            client.config_set("cluster-replica-no-failover", "no" if is_on else "yes")
+    @contextmanager
+    def failover(self) -> Iterator[None]:
+        """Let replicas take over meanwhile: on a busy machine one would without need."""
+        self._set_failover("no", _NODE_TIMEOUT)
+        try:
+            yield
+        finally:
+            self._set_failover("yes", _NO_TIMEOUT)
+
+    def _set_failover(self, refused: str, node_timeout: int) -> None:
+        for node, client in self.clients.items():
+            if node.is_running:
+                client.config_set("cluster-replica-no-failover", refused)
+                client.config_set("cluster-node-timeout", node_timeout)
 
     @contextmanager
     def added_node(self, folder: Path) -> Iterator[RedisServer]:

@@ -378,7 +378,7 @@ class Answer:
         return json.loads(self.body)
 
 
-@dataclass
+@dataclass(repr=False)
 class RunningGateway:
     """A gateway on two free ports, and a client that neither follows nor decodes anything.
 

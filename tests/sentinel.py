@@ -12,12 +12,12 @@ from gateway_dev.redis_server import RedisServer
 from tests.cluster import PASSWORD
 from tests.limits import LIMIT
 
+_FOR_EVER = 10**9  # milliseconds
 _SETTINGS = (
     f"--sentinel auth-pass main {PASSWORD}",
-    "--sentinel down-after-milliseconds main 500",
+    f"--sentinel down-after-milliseconds main {_FOR_EVER}",
     "--sentinel failover-timeout main 2000",  # after twice as long it fails over again
 )
-_FOR_EVER = 10**9  # milliseconds
 
 
 class Watched:
@@ -56,9 +56,14 @@ class Watched:
         """Remove every key."""
         self.clients[self.master()].flushall()
 
-    def set_failover(self, *, is_on: bool) -> None:
-        """Let Sentinel notice that a master is away, or not."""
-        self._watcher.sentinel_set("main", "down-after-milliseconds", 500 if is_on else _FOR_EVER)
+    @contextmanager
+    def failover(self) -> Iterator[None]:
+        """Let Sentinel notice meanwhile that a master is away."""
+        self._watcher.sentinel_set("main", "down-after-milliseconds", 500)
+        try:
+            yield
+        finally:
+            self._watcher.sentinel_set("main", "down-after-milliseconds", _FOR_EVER)
 
     def heal(self) -> None:
         """Start what was killed, and wait until the master has its replica, and Sentinel sees both."""

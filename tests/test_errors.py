@@ -7,6 +7,7 @@ import pytest
 
 import gateway.catalog.postgres  # noqa: F401 - its outcomes, too
 from gateway import errors
+from gateway.catalog.record import RowsUnreadable
 from gateway.errors import GatewayError
 from gateway.redis_connection.client import WrongRedis
 
@@ -31,6 +32,8 @@ def example(outcome: type[GatewayError]) -> GatewayError:
             return errors.RangeNotSatisfiable(1000)
         case _ if outcome is WrongRedis:
             return WrongRedis(SECRETS, SECRETS)
+        case _ if outcome is RowsUnreadable:
+            return RowsUnreadable(SECRETS, ["cat"])
         case _ if issubclass(outcome, errors.InvalidRequest):
             return outcome()
         case _:

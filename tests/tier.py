@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from gateway.catalog.record import Catalog, ImageRecord, Rows
+from gateway.catalog.record import Catalog, ImageRecord, Rows, RowsUnreadable
 from gateway.changes.change_log import ChangeLog
 from gateway.changes.entry_trust import EntryTrust
 from gateway.concurrency.clocks import boot_time
@@ -87,8 +87,10 @@ class Table:
 
     async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
         self.queries.append(list(image_ids))
-        if self.is_away or self.chokes_on & set(image_ids):
+        if self.is_away:
             raise CatalogUnavailable("no answer")
+        if unreadable := self.chokes_on & set(image_ids):
+            raise RowsUnreadable("division by zero", unreadable)
         return Rows(
             {image_id: self.records[image_id] for image_id in image_ids if image_id in self.records},
             {image_id: self.unusable[image_id] for image_id in image_ids if image_id in self.unusable},

@@ -65,7 +65,12 @@ async def until_listening_to_changes(admin: str) -> None:
 async def until_listening(gateway: RunningGateway, redis_client: "redis.Redis") -> None:
     """Return when the gateway hears of changes: what it has cached before, it reads again."""
     await until(
-        lambda: redis_client.pubsub_channels() and gateway.sample("change_feed_connected"), what="the listening"
+        lambda: (
+            redis_client.pubsub_channels()
+            and gateway.sample("change_feed_connected")
+            and gateway.sample("change_trigger_installed") == 1
+        ),
+        what="the listening",
     )
     await gateway.get("/healthz")  # afterwards the loop has noticed what the sockets have
 
@@ -77,6 +82,17 @@ async def until_answered(gateway: RunningGateway, path: str, status: int) -> Non
         return (await gateway.get(path)).status == status
 
     await until(is_answered, what=f"{status} for {path}")
+
+
+async def until_ready(address: str) -> None:
+    """Return when the gateway says that nothing is away: a probe that a busy machine holds up says another thing."""
+
+    async def is_ready() -> bool:
+        async with session.get(f"{address}/readyz") as response:
+            return bool((await response.json())["status"] == "ready")
+
+    async with aiohttp.ClientSession() as session:
+        await until(is_ready, what="readiness")
 
 
 async def until_asked(cos: CosEmulator, key: str) -> LoggedRequest:

@@ -8,9 +8,9 @@
 -- script for your configuration, with a block for each table of postgres.changes and postgres.grants:
 --   image-gateway sql changes --config FILE
 --
--- The trigger never makes a statement of the application fail. It depends on no column, so ALTER TYPE, RENAME and DROP
--- COLUMN work with it in place. Run this again after a migration that alters one of the columns; until then the trigger
--- is slower, and does not see changes of a renamed column.
+-- The trigger makes no statement of the application fail but PREPARE TRANSACTION (docs/postgres.md). It depends on no
+-- column, so ALTER TYPE, RENAME and DROP COLUMN work with it in place. Run this again after a migration that alters one of
+-- the columns; until then the trigger is slower, and does not see changes of a renamed column.
 --
 -- The channel is image_gateway and the payload is the id; a payload that starts with - is none. Postgres sends notifications when the transaction commits,
 -- and sends equal notifications of one transaction once.

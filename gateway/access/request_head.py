@@ -72,5 +72,6 @@ def bearer_token(value: str) -> str | None:
 
 def cookies_of(headers: Mapping[str, str], name: str) -> list[str]:
     """Return every value of the cookie, without quotes (RFC 6265 section 4.1.1). A browser may send several values."""
-    pairs = (pair.partition("=") for field in values_of(headers, "Cookie") for pair in field.split(";"))
+    fields = values_of(headers, "Cookie")
+    pairs = (pair.partition("=") for field in fields for pair in field.split(";") if name in pair)
     return [value.strip().strip('"') for cookie, _, value in pairs if cookie.strip() == name]

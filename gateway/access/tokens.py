@@ -32,7 +32,8 @@ _REASONS: dict[type[BaseException], str] = {
 }
 
 LEEWAY = 30  # seconds that the clocks of the token's issuer and of this machine may differ by
-_MOST_REMEMBERED: Final = 10_000  # tokens; 300 bytes each
+MOST_TOKENS: Final = 10_000  # remembered; 540 bytes each, and their groups
+MOST_GROUPS_IN_ALL: Final = 100_000  # of the remembered tokens; 110 bytes each, 350 with the longest name
 
 
 class Tokens:
@@ -42,11 +43,20 @@ class Tokens:
     says nothing about another token. Each is remembered until it ends, and none when the keys change.
 
     keys: the key set that verifies tokens. None: the key of the settings verifies every token, whichever key it names.
+    most, most_groups: how many tokens are remembered, and how many groups they may have together.
     """
 
-    def __init__(self, settings: JwtSettings, keys: "Jwks | None" = None, most: int = _MOST_REMEMBERED) -> None:
+    def __init__(
+        self,
+        settings: JwtSettings,
+        keys: "Jwks | None" = None,
+        most: int = MOST_TOKENS,
+        most_groups: int = MOST_GROUPS_IN_ALL,
+    ) -> None:
         self._settings = settings
         self._most = most
+        self._most_groups = most_groups
+        self._groups_in_all = 0
         self._keys = keys
         self._key: Any = None
         if settings.secret is not None:
@@ -63,16 +73,18 @@ class Tokens:
         if keys is not None and self._generation != keys.generation:
             self._generation = keys.generation
             verified.clear()
+            self._groups_in_all = 0
         digest = blake2b(token.encode(errors="surrogatepass"), key=self._hash_key, digest_size=16).digest()
         caller = verified.get(digest)
         if caller is None:
             caller = verified[digest] = self._decoded(token)
-            if len(verified) > self._most:
-                verified.popitem(last=False)
+            self._groups_in_all += len(caller.groups)
+            while len(verified) > self._most or self._groups_in_all > self._most_groups:
+                self._groups_in_all -= len(verified.popitem(last=False)[1].groups)
         else:
             verified.move_to_end(digest)
         if (caller.known_until or 0) + LEEWAY <= (time.time() if now is None else now):
-            del verified[digest]
+            self._groups_in_all -= len(verified.pop(digest).groups)
             raise BadCredentials("the token has expired")
         return caller
 

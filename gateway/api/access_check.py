@@ -21,6 +21,7 @@ from gateway.delivery.parameters import VariantRequests
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, ImageNotFound, InvalidRequest, Unauthorized
 from gateway.metrics.loop_counters import LoopCounter
+from gateway.settings import ImageProxySettings, Live
 from gateway.urls.aliases import PATH, Aliases, alias_in
 
 OF_ALIAS: Final = "-"  # in place of an id: the image is that of the alias in the original address
@@ -36,6 +37,7 @@ class AccessCheck:
     decisions: NginxDecisions
     results: LoopCounter
     aliases: Aliases | None
+    proxy: Live[ImageProxySettings]
 
     async def access(self, request: web.Request) -> web.Response:
         """Return 200, 401 or 403 without a body. 403 also for an invalid address, and while the answer is not known."""
@@ -62,6 +64,8 @@ class AccessCheck:
 
     async def _check(self, request: web.Request) -> tuple[Caller, Permission]:
         """Return the caller and their right to view the image, or the style that the original address names."""
+        if not self.proxy.value.enabled:
+            raise ImageNotFound("image_proxy.enabled is off")
         text, address, aliases = request.match_info["image_id"], original_address(request.headers), self.aliases
         if text != OF_ALIAS or aliases is None or address is None or not address.path.startswith(PATH):
             aliases, image_id = None, parse_image_id(text)

@@ -58,6 +58,7 @@ class DependencyStates:
         ]
         return {
             "now": self.clock.now(),
+            "machine_now": self.clock.local(),  # points and events are recorded by it
             "status": report.status.value,
             "dependencies": [*_outside(self.canary.latest), *dependencies],
             "clock_difference": self.clock.observed_offset,

@@ -12,13 +12,16 @@ from gateway.changes.nginx_list import NginxList
 from gateway.concurrency.clocks import boot_time
 from gateway.delivery.accel import CONFIG_VERSION, FAILED, REDIRECTED, is_accel_conf
 from gateway.delivery.nginx_files import FloorReason, NginxFiles, NginxMetrics
+from gateway.delivery.request_context import peer_of
 from gateway.errors import InvalidRequest, RouteNotFound
+from gateway.metrics.nginx_last_asked import asking_nginx
+from gateway.net.ip_address import parse_ip
 
 _OWN_HOST: Final = "localhost"  # in config/nginx/image-gateway/changes.conf
 _NUMBER: Final = re.compile(r"[0-9]{1,15}")
-_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _REASONS: Final = get_args(FloorReason)
 _MOST_EPOCHS: Final = 1_000_000  # that a question adds to a metric
+_NOT_OF_NGINX: Final = (CONFIG_VERSION, "X-Forwarded-For", "Forwarded", "Via")  # fields of a request that it passes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +38,18 @@ class NginxListHandler:
         nginx: the name of the asker.
         epochs: how many epochs the asker has set since its last answered question.
         floor: why the asker has raised its floor since then.
+
+        Without the name of an nginx, ``epochs`` and ``floor`` are not counted.
         """
         query, metrics = request.query, self.metrics
         if not _NUMBER.fullmatch(query.get("since", "")):
             raise InvalidRequest("since must be a number of at most 15 digits")
-        if _NAME.fullmatch(name := query.get("nginx", "")):
+        if (name := asking_nginx(query, request.headers)) is not None:
             metrics.nginx_asked.asks(name)
-        if _NUMBER.fullmatch(epochs := query.get("epochs", "")):
-            metrics.nginx_epochs.inc(min(int(epochs), _MOST_EPOCHS))
-        if (reason := query.get("floor")) in _REASONS:
-            metrics.nginx_floors.labels(reason).inc()
+            if _NUMBER.fullmatch(epochs := query.get("epochs", "")):
+                metrics.nginx_epochs.inc(min(int(epochs), _MOST_EPOCHS))
+            if (reason := query.get("floor")) in _REASONS:
+                metrics.nginx_floors.labels(reason).inc()
         asked_at = int(query["now"]) if _NUMBER.fullmatch(query.get("now", "")) else None
         pieces = list[str]()
         for piece in self.nginx_list.since(int(query["since"]), boot_time(), asked_at):
@@ -55,11 +60,12 @@ class NginxListHandler:
     async def refuse(self, request: web.Request) -> NoReturn:
         """Answer on the public port, where only an nginx with a wrong address asks, as if the address did not exist.
 
-        The question of an nginx is counted. nginx asks as ``localhost``. Clients that ask through nginx or another
-        proxy name the host of the images, and raise no alarm.
+        The question of an nginx is counted. nginx asks as ``localhost``, from an address that is not of the Internet.
+        Clients raise no alarm: a proxy passes on their host, or names them or itself.
         """
-        is_nginx = request.host == _OWN_HOST and CONFIG_VERSION not in request.headers
-        if is_nginx and _NAME.fullmatch(request.query.get("nginx", "")):
+        headers, peer = request.headers, parse_ip(peer_of(request) or "")
+        is_own = request.host == _OWN_HOST and not any(field in headers for field in _NOT_OF_NGINX)
+        if is_own and peer is not None and not peer.is_global and asking_nginx(request.query, headers) is not None:
             self.metrics.nginx_misdirected.add()
         raise RouteNotFound
 

@@ -77,6 +77,8 @@ class Canary:
     part: the name of what it asks for. every: seconds between two rounds.
     rounds: None without Redis. Then, and while Redis is down, each gateway asks for itself.
     asks_alone: whether this process is the one of its gateway that does so.
+    pause: seconds after which a check that begins to fail is asked again, so that a blip is not shown until the next
+        round. None: the first outcome counts.
     """
 
     part: str
@@ -86,6 +88,7 @@ class Canary:
     outcomes: CanaryOutcomes
     background_errors: Counter
     asks_alone: bool = True
+    pause: float | None = None
     _proven: frozenset[Check] = field(default=frozenset(), init=False)  # checks that have succeeded before
 
     async def run(self) -> None:
@@ -104,7 +107,7 @@ class Canary:
         is_own_turn = self.asks_alone
         if self.rounds is not None:
             try:
-                is_own_turn = await self.rounds.claim(self.every * (1 - 2 * _JITTER))
+                is_own_turn = await self.rounds.claim(self._turn)
                 outcomes, proven = await self.rounds.read()
                 self._proven |= proven
                 if not is_own_turn and outcomes:
@@ -114,12 +117,29 @@ class Canary:
                     self.outcomes.put(self.part, ())  # another worker knows
         if not is_own_turn:
             return
-        outcomes = await self.ask(self._proven)
+        outcomes = await self._confirmed(await self.ask(self._proven))
         self._proven |= {outcome.check for outcome in outcomes if outcome.is_up}
         self._note(outcomes)
         if self.rounds is not None:
             with suppress(CacheUnavailable):
                 await self.rounds.publish(outcomes, self._proven)
+
+    @property
+    def _turn(self) -> float:
+        return self.every * (1 - 2 * _JITTER)
+
+    async def _confirmed(self, outcomes: Sequence[CanaryOutcome]) -> Sequence[CanaryOutcome]:
+        """Return the outcomes, or if a check begins to fail those of the same questions after a pause."""
+        failing = {(outcome.via, outcome.check) for outcome in self.outcomes.of(self.part) if outcome.is_up is False}
+        found = (each for each in outcomes if each.is_up is False and (each.via, each.check) not in failing)
+        if self.pause is None or (fault := next(found, None)) is None:
+            return outcomes
+        logger.warning("canary: asking again: via=%s check=%s: %s", fault.via, fault.check, fault.what)
+        if self.rounds is not None:
+            with suppress(CacheUnavailable):
+                await self.rounds.keep(self.pause + self._turn)
+        await asyncio.sleep(self.pause)
+        return await self.ask(self._proven)
 
     def _note(self, outcomes: Sequence[CanaryOutcome]) -> None:
         """Keep the outcomes, and log each change."""

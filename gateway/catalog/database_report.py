@@ -16,7 +16,7 @@ from psycopg2.extensions import parse_dsn
 from gateway.catalog import triggers
 from gateway.catalog.change_feed import CHANNEL, TEST_PREFIX
 from gateway.catalog.pool import open_connection
-from gateway.catalog.query import LINKS_TABLE, quoted_table
+from gateway.catalog.query import LINKS_TABLE, tables_read
 from gateway.catalog.server_addresses import ServerAddresses
 from gateway.catalog.setting_mistakes import Mistake, find_mistakes
 from gateway.errors import CatalogUnavailable
@@ -36,12 +36,12 @@ SELECT attname, has_column_privilege(attrelid, attnum, 'SELECT') FROM pg_attribu
 WHERE attrelid = %s::oid AND attnum > 0 AND NOT attisdropped
 """
 
-# The parameters are the names of the tables. A view reads the tables behind it as its owner, or with security_invoker
-# as the user of the view. Rows are hidden unless a policy lets that user read every row and none restricts that
-# (PostgreSQL, "Rules and Privileges", "Row Security Policies").
+# The parameter is the list of the names of the tables. A view reads the tables behind it as its owner, or with
+# security_invoker as the user of the view. Rows are hidden unless a policy lets that user read every row and none
+# restricts that (PostgreSQL, "Rules and Privileges", "Row Security Policies").
 _FOUND_TABLES: Final = r"""
 WITH RECURSIVE wanted AS (
-    SELECT place, oid::oid FROM unnest(ARRAY[to_regclass(%s), to_regclass(%s)]) WITH ORDINALITY AS found (oid, place)
+    SELECT place, to_regclass(name)::oid AS oid FROM unnest(%s) WITH ORDINALITY AS found (name, place)
 ), behind (place, oid, reader) AS (
     SELECT place, oid, (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user) FROM wanted
     UNION
@@ -207,8 +207,10 @@ async def inspect_database(cursor: aiopg.Cursor, settings: PostgresSettings, *, 
     links = await _problem_of_links(cursor) if with_links else None
     if problem is not None:
         return DatabaseReport(address, problem, tuple(grants), links)
-    await cursor.execute(FoundTable.QUERY, (quoted_table(table), LINKS_TABLE if with_links else None))
-    tables = [FoundTable(*row) for row in await cursor.fetchall()]
+    tables = list[FoundTable]()
+    with suppress(psycopg2.errors.InsufficientPrivilege):  # of the grants' schema: a mistake says so
+        await cursor.execute(FoundTable.QUERY, (tables_read(settings, with_links=with_links),))
+        tables = [FoundTable(*row) for row in await cursor.fetchall()]
     if "." not in table and tables and (others := tables[0].others):
         elsewhere = f"the search path leads to {tables[0].name}; there is also {', '.join(others)}"
     return DatabaseReport(address, None, (), links, tables, elsewhere, await find_mistakes(cursor, settings))

@@ -31,25 +31,23 @@ from gateway.catalog.query import (
     SIZE,
     CatalogQuery,
     quoted_table,
+    tables_read,
 )
-from gateway.catalog.record import MOST_GRANTS, ImageRecord, InspectedRow, Rows, read_row, valid_ids
-from gateway.catalog.replay_positions import NOWHERE, ReplayPositions, read_position, read_replayed
+from gateway.catalog.record import MOST_GRANTS, ImageRecord, InspectedRow, Rows, RowsUnreadable, read_row, valid_ids
+from gateway.catalog.replay_positions import ReplayPositions, read_position, read_replayed
 from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
 from gateway.catalog.triggers import TriggerReport, report_on, watched_tables
+from gateway.catalog.unreadable_rows import UNREADABLE, Row, errors_of_the_table, read_apart, why_unreadable
 from gateway.concurrency.time_limits import loop_timeout
 from gateway.errors import CatalogUnavailable, DependencyDegraded
 from gateway.settings import PostgresSettings
 
 logger = logging.getLogger(__name__)
 
-Row = Sequence[Any]
-
 _PROBE_TIMEOUT = 1.5  # seconds
 _PRIMARY_SHARE = 0.25  # of the connections, for changed rows and links, where rows are read elsewhere
 _LOCK_SHARE = 0.8  # of the time of a query; the rest is for the question who holds the lock
 _MOST_CROWDED = 1000
-_MOST_UNREADABLE = 8  # rows of one query; each takes a dozen queries to find
-_NOT_UTF8 = (psycopg2.errors.CharacterNotInRepertoire, psycopg2.errors.UntranslatableCharacter)
 
 # Returns the context of a query, given its operation and its table.
 ObserveQuery = Callable[[str, str], AbstractContextManager[object]]
@@ -115,8 +113,8 @@ class PostgresCatalog:
                     valid = valid_ids(image_ids, id_type)
                 self._id_type = id_type
                 selected, unreadable = await self._select(cursor, self.query.by_id, valid, id_type)
-                if not selected and (errors := _of_the_table(unreadable)):
-                    raise errors[-1]
+                if not selected and (errors := errors_of_the_table(unreadable)):
+                    raise RowsUnreadable(" ".join(str(next(iter(errors.values()))).split()), errors)
                 self._lock = None
         except CatalogUnavailable:
             self.metrics.catalog_queries.labels(result="error").inc()
@@ -126,10 +124,15 @@ class PostgresCatalog:
         return rows
 
     async def find_aliases(self, aliases: Sequence[str]) -> Mapping[str, str]:
-        """Return the ids of rows that can be served, by alias, from the server that is written to."""
+        """Return the ids of rows that can be served, by alias, from the server that is written to.
+
+        An alias that the encoding of the database does not have is of no row.
+        """
         async with self._cursor(writable=True) as cursor:
-            await self._execute(cursor, f"{self.query.by_alias} = ANY(%s)", (list(aliases),))
-            return dict(await cursor.fetchall())
+            rows, unreadable = await self._select(cursor, self.query.by_alias, aliases, "text")
+            if errors := errors_of_the_table(unreadable):
+                raise next(iter(errors.values()))
+            return {row[0]: row[1] for row in rows}
 
     async def aliases_of(self, image_ids: Sequence[str]) -> Mapping[str, str]:
         """Return the aliases of rows with any status, by id, from the server that is written to.
@@ -160,12 +163,12 @@ class PostgresCatalog:
             return InspectedRow(None, status, str(error))
 
     async def try_query(self) -> None:
-        """Run the query that requests use, for no id.
+        """Run the query that requests use, for no id, at the server that they would ask.
 
         Raises ``CatalogQueryRefused`` if the query cannot work, and ``CatalogUnavailable`` if Postgres does not answer
         within a second and a half: who asks for readiness does not wait longer.
         """
-        async with self._cursor(seconds=_PROBE_TIMEOUT) as cursor:
+        async with self._cursor_for((), seconds=_PROBE_TIMEOUT) as cursor:
             id_type = await self._fetch_id_type(cursor)
             await self._execute_by_id(cursor, self.query.by_id, id_type, [])
             self._id_type, self._lock = id_type, None
@@ -177,8 +180,8 @@ class PostgresCatalog:
         """
         await self.try_query()
         async with self._cursor(seconds=_PROBE_TIMEOUT) as cursor:
-            names = self.query.table, LINKS_TABLE if self.query.with_links else None
-            await self._execute(cursor, FoundTable.QUERY, names)
+            names = tables_read(self.query.settings, with_links=self.query.with_links)
+            await self._execute(cursor, FoundTable.QUERY, (names,))
             found = [FoundTable(*row) for row in await cursor.fetchall()]
         if problem := next((table.problem for table in found if table.problem is not None), None):
             raise DependencyDegraded(problem)
@@ -248,26 +251,16 @@ class PostgresCatalog:
     async def _select(
         self, cursor: Cursor, by_id: str, image_ids: Sequence[str], id_type: str
     ) -> tuple[list[Row], dict[str, psycopg2.Error]]:
-        """Return the rows of ``image_ids``, and why some cannot be read: one makes Postgres refuse the whole query.
+        """Return the rows of ``image_ids``, and why some cannot be read (``read_apart``)."""
 
-        Raises the error of Postgres if many rows cannot be read, not for the encoding of a text: the table is at fault.
-        """
-        rows: list[Row] = []
-        unreadable: dict[str, psycopg2.Error] = {}
-        batches = [image_ids] if image_ids else []
-        while batches:
-            batch = batches.pop()
-            try:
-                await self._execute_by_id(cursor, by_id, id_type, batch)
-                rows += await cursor.fetchall()
-            except (psycopg2.DataError, psycopg2.errors.DataCorrupted) as error:
-                if middle := len(batch) // 2:
-                    batches += batch[middle:], batch[:middle]
-                    continue
-                unreadable[batch[0]] = error
-                if len(_of_the_table(unreadable)) > _MOST_UNREADABLE:
-                    raise
-        return rows, unreadable
+        async def read(batch: Sequence[str]) -> Sequence[Row]:
+            await self._execute_by_id(cursor, by_id, id_type, batch)
+            return await cursor.fetchall()
+
+        try:
+            return list(await read(image_ids)) if image_ids else [], {}
+        except UNREADABLE:
+            return await read_apart(read, image_ids)
 
     def _record(self, row: Row) -> ImageRecord:
         query = self.query
@@ -275,7 +268,7 @@ class PostgresCatalog:
 
     def _read(self, selected: Sequence[Row], unreadable: Mapping[str, psycopg2.Error]) -> Rows:
         records: dict[str, ImageRecord] = {}
-        unusable = {image_id: _why_unreadable(error) for image_id, error in unreadable.items()}
+        unusable = {image_id: why_unreadable(error) for image_id, error in unreadable.items()}
         for row in selected:
             try:
                 records[row[0]] = self._record(row)
@@ -337,25 +330,31 @@ class PostgresCatalog:
         return str(row[0])
 
     @asynccontextmanager
-    async def _cursor_for(self, image_ids: Sequence[str]) -> AsyncIterator[Cursor]:
+    async def _cursor_for(self, image_ids: Sequence[str], *, seconds: float = math.inf) -> AsyncIterator[Cursor]:
         """Yield a cursor at a server that has the changes of these images which were notified, or read before."""
+        seconds = min(seconds, self.timeout)
         if self.primary is None:
-            async with self._cursor() as cursor:
+            async with self._cursor(seconds=seconds) as cursor:
                 yield cursor
             return
-        needed = self.primary.positions.of(image_ids)
-        async with self._translated_errors(self.timeout), loop_timeout(self.timeout):
-            async with self._cursor() as cursor:
-                replayed = self._replayed.get(cursor.connection, 0)
-                if replayed < needed:
-                    replayed = self._replayed[cursor.connection] = await read_replayed(cursor)
-                if replayed >= needed:  # also of a server that is no standby
+        positions, is_at_primary = self.primary.positions, False
+        try:
+            async with loop_timeout(seconds):
+                async with self._cursor(seconds=seconds) as cursor:
+                    # A change that was heard while the connection was awaited counts, too.
+                    replayed = self._replayed.get(cursor.connection, 0)
+                    if not positions.are_in(replayed, image_ids):
+                        replayed = self._replayed[cursor.connection] = await read_replayed(cursor)
+                    if positions.are_in(replayed, image_ids):
+                        yield cursor
+                        return
+                is_at_primary = True
+                async with self._cursor(writable=True, seconds=seconds) as cursor:
                     yield cursor
-                    return
-            async with self._cursor(writable=True) as cursor:
-                yield cursor
-                if needed < NOWHERE:  # changes that were not heard may have been read, which the standby has not
-                    self.primary.positions.changed(image_ids, await read_position(cursor))
+                    if not positions.is_lost():  # changes that were not heard may have been read
+                        positions.changed(image_ids, await read_position(cursor))
+        except TimeoutError as error:
+            raise self._no_answer(seconds, writable=is_at_primary) from error
 
     async def _execute(self, cursor: Cursor, sql: str, parameters: Sequence[Any] | None = None) -> None:
         try:
@@ -390,16 +389,18 @@ class PostgresCatalog:
         try:
             yield
         except TimeoutError as error:
-            # Of two servers, the one that was asked.
-            of = f" of postgres.{'listen_dsn' if writable else 'dsn'}" if self.primary is not None else ""
-            what = f"no answer{of} within {seconds:g} s{self._why_slow()}"
-            raise CatalogUnavailable(what) from error
+            raise self._no_answer(seconds, writable=writable) from error
         except psycopg2.ProgrammingError as error:
             self._id_type = None
             raise CatalogQueryRefused(error.diag.message_primary or " ".join(str(error).split())) from error
         except (psycopg2.Error, OSError) as error:
             self._id_type = None  # the table may have been altered
             raise CatalogUnavailable(" ".join(str(error).split())) from error
+
+    def _no_answer(self, seconds: float, *, writable: bool) -> CatalogUnavailable:
+        # Of two servers, the one that was asked.
+        of = f" of postgres.{'listen_dsn' if writable else 'dsn'}" if self.primary is not None else ""
+        return CatalogUnavailable(f"no answer{of} within {seconds:g} s{self._why_slow()}")
 
     def _why_slow(self) -> str:
         """Return what is known about a server that does not answer."""
@@ -409,17 +410,6 @@ class PostgresCatalog:
         if abandoned := pool.connections()["abandoned"]:
             return f"; {abandoned} of {pool.size} connections wait for a server, or a full pooler, that does not answer"
         return ""
-
-
-def _of_the_table(unreadable: Mapping[str, psycopg2.Error]) -> list[psycopg2.Error]:
-    """Return the errors that are not about the encoding of a text."""
-    return [error for error in unreadable.values() if not isinstance(error, _NOT_UTF8)]
-
-
-def _why_unreadable(error: psycopg2.Error) -> str:
-    if isinstance(error, _NOT_UTF8):
-        return "the row holds text that is not UTF-8"
-    return f"Postgres cannot read the row: {type(error).__name__}"  # without the message, which may quote the row
 
 
 def _limit(seconds: float) -> str:

@@ -59,23 +59,24 @@ class CatalogQuery:
         image_id = f'"{columns.id}"'
         status, deleted_at = _column(columns.status), _column(columns.deleted_at)
         conditions = [] if columns.status is None else [f"COALESCE({_is_among(status, settings.active_values)}, false)"]
-        conditions += [] if columns.deleted_at is None else [f"{deleted_at} IS NULL"]
+        conditions += [] if columns.deleted_at is None else [f'"{columns.deleted_at}" IS NULL']  # as of a partial index
         servable = " AND ".join(conditions) or "true"
-        self._select = (
+        selected = (
             f"SELECT {_column(columns.id)}, {_column(columns.key)}, {_column(columns.owner)}, "
             f"{select_public(settings)}, {_column(columns.bucket)}, {_column(columns.region)}, "
             f"{_column(columns.content_type)}, {_whole_number(columns.width)}, {_whole_number(columns.height)}, "
             f"{_column(columns.focus)}, {_column(columns.version)}, {_column(columns.placeholder)}, "
-            f"{_column(columns.viewers, 'to_jsonb({})')}, {_column(columns.groups, 'to_jsonb({})')}, "
-            f"{select_grants(settings)}, {_column(columns.alias)}"
+            f"{_column(columns.viewers, 'to_jsonb({})')}, {_column(columns.groups, 'to_jsonb({})')}"
         )
+        # Of many rows the grants may be many more, and nobody asks who may view a sample.
+        self._sampled = f"{selected}, NULL, {_column(columns.alias)}"
         self._where = f" WHERE {servable}"
         # A subquery and not a join: no column of the application's table can then be ambiguous.
         killed = (
             f", COALESCE((SELECT links.killed FROM {LINKS_TABLE} links "  # noqa: S608 - checked names, here and below
             f"WHERE links.image_id = {self.table}.{image_id}::text), 0)"
         )
-        select = self._select + (killed if with_links else "")
+        select = f"{selected}, {select_grants(settings)}, {_column(columns.alias)}{killed if with_links else ''}"
         self.by_id = f"{select} FROM {self.table} WHERE {servable} AND {image_id}"
         self.inspect_by_id = f"{select}, {status}, {deleted_at}, {servable} FROM {self.table} WHERE {image_id}"
         self.by_alias = (
@@ -87,7 +88,7 @@ class CatalogQuery:
             f"WHERE {_column(columns.alias)} IS NOT NULL AND {image_id}"
         )
         self.sample = (
-            f"SELECT DISTINCT ON (bucket, region) * FROM ({self._select} FROM {self.table} WHERE {servable} "  # noqa: S608
+            f"SELECT DISTINCT ON (bucket, region) * FROM ({self._sampled} FROM {self.table} WHERE {servable} "  # noqa: S608
             f"LIMIT {_SAMPLED}) AS rows (id, key, owner, public, bucket, region, content_type) LIMIT {_MOST_BUCKETS}"
         )
 
@@ -98,8 +99,14 @@ class CatalogQuery:
         are the oldest, and a new prefix of keys is not among them.
         """
         pages = "" if size is None or size <= _SAMPLED else f" TABLESAMPLE SYSTEM ({100 * _RANDOM_ROWS / size:.9f})"
-        rows = f"{self._select} FROM {self.table}{pages}{self._where} LIMIT {_SAMPLED}"
+        rows = f"{self._sampled} FROM {self.table}{pages}{self._where} LIMIT {_SAMPLED}"
         return f"SELECT * FROM ({rows}) AS rows ORDER BY random() LIMIT %s"  # noqa: S608
+
+
+def tables_read(settings: PostgresSettings, *, with_links: bool) -> list[str]:
+    """Return the SQL names of the tables that the queries read, that of the images first."""
+    links = [LINKS_TABLE] if with_links else []
+    return [quoted_table(settings.table), *links, *([quoted_table(settings.grants.table)] if settings.grants else [])]
 
 
 def select_grants(settings: PostgresSettings) -> str:
@@ -120,8 +127,10 @@ def select_grants(settings: PostgresSettings) -> str:
 
 def crowded_image(grants: GrantSettings) -> str:
     """Return the query of an image with more grants than count, among the first rows of the table."""
-    rows = f'SELECT "{grants.image}"::text FROM {quoted_table(grants.table)} AS granted WHERE {_holds(grants)}'  # noqa: S608
-    return f"SELECT id FROM ({rows} LIMIT {_SAMPLED}) AS rows (id) GROUP BY id HAVING count(*) > {MOST_GRANTS} LIMIT 1"  # noqa: S608
+    columns = ", ".join(f'"{name}"' for name in dict.fromkeys([grants.image, grants.until or grants.image]))
+    first = f"(SELECT {columns} FROM {quoted_table(grants.table)} LIMIT {_SAMPLED}) AS granted"  # noqa: S608
+    rows = f'SELECT "{grants.image}"::text FROM {first} WHERE {_holds(grants)}'  # noqa: S608
+    return f"SELECT id FROM ({rows}) AS rows (id) GROUP BY id HAVING count(*) > {MOST_GRANTS} LIMIT 1"  # noqa: S608
 
 
 def _holds(grants: GrantSettings) -> str:

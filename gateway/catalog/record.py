@@ -4,11 +4,13 @@ import hashlib
 import posixpath
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, Protocol, Self
+
+from gateway.errors import CatalogUnavailable
 
 
 class Viewers(NamedTuple):
@@ -154,11 +156,19 @@ class Rows:
     unusable: Mapping[str, str]
 
 
+class RowsUnreadable(CatalogUnavailable):
+    """Postgres cannot read the rows of ``image_ids``, and has none of the other images. The table may be at fault."""
+
+    def __init__(self, reason: str, image_ids: Collection[str]) -> None:
+        super().__init__(reason)
+        self.image_ids = image_ids
+
+
 class Catalog(Protocol):
     """Reads image rows, as ``PostgresCatalog`` does. Each method may raise ``CatalogUnavailable``."""
 
     async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
-        """Return the records of those that can be served, and why the others cannot."""
+        """Return the records of those that can be served, and why the others cannot. Raises ``RowsUnreadable``."""
 
     async def try_query(self) -> None:
         """Return if the query of the other methods works."""

@@ -12,18 +12,26 @@ import aiopg
 from gateway.concurrency.clocks import boot_time
 
 _MOST: Final = 100_000  # ids, about 10 MB
-NOWHERE: Final = 2**64  # after the end of every log
+_TIMELINE: Final = 2**64  # bytes, more than a log has
+_END: Final = _TIMELINE - 1  # of the log of a timeline
+NOWHERE: Final = 2**32 * _TIMELINE  # after the end of every timeline
 # The insert position is behind the record of every transaction that has sent its notification. With
-# synchronous_commit = off, the record may not have been written yet.
-_POSITION: Final = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')"
-_REPLAYED: Final = "SELECT pg_wal_lsn_diff(COALESCE(pg_last_wal_replay_lsn(), '0/0'), '0/0') WHERE pg_is_in_recovery()"
+# synchronous_commit = off, the record may not have been written yet. The name of a file starts with its timeline.
+_POSITION: Final = "SELECT pg_walfile_name(lsn), pg_wal_lsn_diff(lsn, '0/0') FROM pg_current_wal_insert_lsn() lsn"
+# Every role may read the control file. After a fail-over its timeline is the former one, until the next restartpoint.
+_REPLAYED: Final = (
+    "SELECT min_recovery_end_timeline, pg_wal_lsn_diff(COALESCE(pg_last_wal_replay_lsn(), '0/0'), '0/0') "
+    "FROM pg_control_recovery() WHERE pg_is_in_recovery()"
+)
 
 
 class ReplayPositions:
     """Remembers how far a Postgres standby must have replayed the primary's log (WAL) to have an image's current row.
 
-    A position is the number of bytes from the beginning of the log. Of more than 100,000 images, the oldest
-    changes are forgotten, and their position then counts for every image. At first every position is unknown.
+    A position is a timeline of the log, and in it the number of bytes from the beginning. The next primary begins a
+    timeline. A standby that had more of the former one cannot follow it, and its rows stay as they were. Of more than
+    100,000 images, the oldest changes are forgotten, and their position then counts for every image. At first every
+    position is unknown.
 
     are_told: whether Postgres notifies of changes. If it does not, no row is ever known to have changed.
     steady: the clock of the heartbeats, the notifications that prove that changes arrive.
@@ -63,6 +71,14 @@ class ReplayPositions:
         """Return whether the position of changes is unknown: no standby is known to have them."""
         return self._of_all == NOWHERE
 
+    def are_in(self, replayed: int, image_ids: Iterable[str]) -> bool:
+        """Return whether a server that has replayed the log until a position has the current rows of these images.
+
+        A server that is no standby has them also while the position of changes is unknown.
+        """
+        needed = self.of(image_ids)
+        return replayed >= needed if needed < NOWHERE else replayed % _TIMELINE == _END
+
     def of(self, image_ids: Iterable[str]) -> int:
         """Return the position that a standby must have replayed, so that its rows of these images are current."""
         if self._steady() >= self.heard_until:
@@ -73,12 +89,14 @@ class ReplayPositions:
 async def read_position(cursor: aiopg.Cursor) -> int:
     """Return the present position of a primary. Every change that it has notified is before this position."""
     await cursor.execute(_POSITION)
-    (position,) = await cursor.fetchone()
-    return int(position)
+    file, position = await cursor.fetchone()
+    return int(file[:8], 16) * _TIMELINE + int(position)
 
 
 async def read_replayed(cursor: aiopg.Cursor) -> int:
-    """Return the position until which a standby has the changes. Of any other server, every change is there."""
+    """Return the position until which a standby has the changes. Any other server has every change of its timeline."""
     await cursor.execute(_REPLAYED)
-    found = await cursor.fetchone()
-    return int(found[0]) if found is not None else NOWHERE
+    if (found := await cursor.fetchone()) is None:
+        return await read_position(cursor) | _END
+    timeline, position = found
+    return int(timeline) * _TIMELINE + int(position)

@@ -41,7 +41,9 @@ async def diagnose_credentials(credentials: RotatingCredentials, buckets: Sequen
     what = f"source {credentials.name}: " + ("they never end" if left is None else f"{left:.0f} s are left")
     if not is_refreshed:
         what += f"; refresh failed: {credentials.reason}"
-        return Finding.of("credentials_ended" if left == 0 else "credentials_not_refreshed", name, what)
+        if left == 0:  # a source that is down may give credentials before long, and a start waits for none
+            return Finding.of("credentials_ended", name, what, stops_start=not credentials.is_down)
+        return Finding.of("credentials_not_refreshed", name, what)
     return Finding.of("credentials_end", name, what) if credentials.is_near_end else well(name, what)
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.catalog.record import ImageRecord
-from gateway.errors import CredentialsExpired, GatewayError
+from gateway.errors import CredentialsExpired, GatewayError, NoCredentials
 from gateway.findings.finding import Finding, well
 from gateway.origin.client import OriginClient
-from gateway.origin.cos_errors import REFUSALS, CosError, PresignedUrlRefused
+from gateway.origin.cos_errors import REFUSALS, THROTTLED_STATUSES, CosError, PresignedUrlRefused
 from gateway.presign.hosts import Hosts
 from gateway.presign.signer import Signer
 from gateway.presign.style_variants import Renditions
@@ -85,12 +85,14 @@ class CosCheck:
                 yield Finding.of("clock_differs", name, what, level="bad")
                 return
         if isinstance(first, CredentialsExpired):
-            yield Finding.of("credentials_ended", name, str(first))
+            # Why the source gives none is a finding on the source.
+            yield Finding.of("credentials_ended", name, str(first), stops_start=not isinstance(first, NoCredentials))
         elif isinstance(first, GatewayError):
             yield Finding.of("dependency_down", name, f"no answer {place}: {first}")
         elif not _is_read(first) and first.code not in _OF_OBJECTS:
             what = f"COS answered {_words(first)} {place}{'' if no_row else f', row {image.image_id}'}"
-            yield Finding.of(_kind(first), name, what, stops_start=first.status < 500)
+            is_refused = first.status < 500 and first.status not in THROTTLED_STATUSES
+            yield Finding.of(_kind(first), name, what, stops_start=is_refused)
         elif no_row and first.code == "AccessDenied":
             # The answer to a missing object if the credentials may not list, which the gateway does not need.
             yield Finding.of("rights_unproven", name, place=place, no_row=no_row)

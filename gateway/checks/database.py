@@ -41,6 +41,9 @@ class DatabaseCheck:
         except GatewayError as error:
             yield of_failed_query(report, error)
             return
+        if any(mistake.breaks_query for mistake in report.mistakes):  # of the grants, which a sample does not read
+            yield of_failed_query(report, None)
+            return
         self.images = list({image.image_id: image for image in images}.values())
         self.no_image_reason = "there is no image to read yet"
         if self.images:
@@ -80,9 +83,9 @@ class DatabaseCheck:
         return well("signed_links", "the table of killed links can be read and written")
 
 
-def of_failed_query(report: DatabaseReport, error: GatewayError) -> Finding:
-    """Return the finding on a query that failed although Postgres answers."""
-    is_refused = isinstance(error, CatalogQueryRefused)
+def of_failed_query(report: DatabaseReport, error: GatewayError | None) -> Finding:
+    """Return the finding on a query that failed although Postgres answers, or would by a mistake in the report."""
+    is_refused = error is None or isinstance(error, CatalogQueryRefused)
     for mistake in report.mistakes:
         if mistake.breaks_query:
             what = f"{mistake.problem}, as {report.address}"
@@ -101,4 +104,4 @@ def of_tables(report: DatabaseReport) -> Iterator[Finding]:
     if report.path_problem is not None:
         yield Finding.of("table_ambiguous", "table", report.path_problem)
     for mistake in report.mistakes:
-        yield Finding.of("settings_differ", "grants", mistake.problem, mistake.remedy)
+        yield Finding.of("settings_differ", "settings", mistake.problem, mistake.remedy)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gateway.findings.finding import Finding, well
@@ -13,6 +13,9 @@ _OWN_CONF = {"accel.conf", "to-cos.conf", "to-gateway.conf", "every-error.conf",
 _OWN = _OWN_CONF | {"changes.js", "hearing.js", "cache_key_epoch.js", "decisions.js"}
 _HTTP = ("conf.d", "http.d", "sites-enabled")  # http.d: of Alpine's package
 _FOLDERS = (*_HTTP, "image-gateway")
+# The names of files that nginx reads, by folder, else ``_CONF``: neither backups nor dotfiles.
+_CONF = ("[!.]*.conf",)
+_NAMES = {"sites-enabled": ("[!.]*",), "image-gateway": (*_CONF, "[!.]*.js")}
 _CACHE_PATH = re.compile(r"^\s*proxy_cache_path\s+([^\s;]+)", re.MULTILINE)
 _LEAST_FREE = 2 * 1024**3  # bytes; min_free=2g of config/nginx
 _CHANGES = "nginx changes"
@@ -28,15 +31,19 @@ _SERVER = re.compile(r"(?:^|;)\s*server\s+([^\s;]+)", re.MULTILINE)
 _LISTEN = re.compile(r"^\s*listen\s+([^\s;]+)", re.MULTILINE)
 _ASKS = re.compile(r"^\s*js_var\s+\$image_changes_address\s+([^\s;]+)", re.MULTILINE)
 _ZONE = re.compile(r"^\s*js_shared_dict_zone\s+zone=(\w+):", re.MULTILINE)
+_SET_HEADER = re.compile(r"(?:^|[;{])\s*proxy_set_header\s+[\"']?([\w-]+)", re.MULTILINE)
 _ZONES = {"image_changes", "image_counts", "image_floors", "image_epochs", "image_decisions"}
 
 
-def check_nginx(folder: Path, expected: int, *, is_required: bool = False) -> Iterator[Finding]:
+def check_nginx(
+    folder: Path, expected: int, user_headers: Sequence[str] = (), *, is_required: bool = False
+) -> Iterator[Finding]:
     """Yield findings on our files in nginx's ``folder``, which ``is_required`` if an operator has named it. Blocks.
 
-    ``expected``: the version of this release.
+    expected: the version of this release. user_headers: those in which a proxy names the caller.
     """
     yield from _of_versions(folder, expected, is_required=is_required)
+    yield from _of_users(folder, user_headers)
     yield from _of_changes(folder)
     yield from check_nginx_cache(folder)
 
@@ -56,6 +63,18 @@ def _of_versions(folder: Path, expected: int, *, is_required: bool) -> Iterator[
     elif is_required:
         what = f"no file of this project in {', '.join(_FOLDERS)} below {folder}" if folder.is_dir() else f"no {folder}"
         yield Finding.of("nginx_files_missing", "nginx", what)
+
+
+def _of_users(folder: Path, headers: Sequence[str]) -> Iterator[Finding]:
+    """Yield whether nginx sets the headers that name the caller. Nothing without such headers or files of ours."""
+    texts = _texts(folder, "", *_FOLDERS).values()
+    if not headers or not any(_OURS in text for text in texts):
+        return
+    known = {name.lower() for text in texts for name in _SET_HEADER.findall(text)}
+    if unset := [header for header in headers if header.lower() not in known]:
+        yield Finding.of("nginx_user_unset", "nginx users", headers=", ".join(unset))
+    else:
+        yield well("nginx users", f"nginx sets {', '.join(headers)}")
 
 
 def check_nginx_cache(folder: Path, least_free: int = _LEAST_FREE) -> Iterator[Finding]:
@@ -122,9 +141,10 @@ def list_addresses(folder: Path) -> tuple[str, str] | None:
 
 
 def _texts(folder: Path, *places: str) -> dict[str, str]:
-    """Return the texts of the files in folders below ``folder`` that may be read, without commented lines, by path."""
+    """Return the texts of nginx's files in folders below ``folder`` by path, without commented lines, if readable."""
     found = {}
-    for file in (file for place in places for file in sorted((folder / place).glob("*"))):
+    patterns = [(folder / place, pattern) for place in places for pattern in _NAMES.get(place, _CONF)]
+    for file in (file for within, pattern in patterns for file in sorted(within.glob(pattern))):
         try:
             with file.open(encoding="utf-8", errors="replace") as opened:
                 text = opened.read(_LARGEST)

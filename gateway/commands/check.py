@@ -137,7 +137,9 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
         async for finding in _of_canary(opened, origin, of_rows):
             yield finding
     yield diagnose_open_files(hard_limit(), needed_files(settings.server.max_streams))
-    about_nginx = check_nginx(nginx or NGINX, VERSION, is_required=nginx is not None)
+    forwarded = settings.access.forwarded_user
+    user_headers = [] if forwarded is None else [*filter(None, (forwarded.header, forwarded.groups_header))]
+    about_nginx = check_nginx(nginx or NGINX, VERSION, user_headers, is_required=nginx is not None)
     for finding in await asyncio.to_thread(list, about_nginx):
         yield finding
 

@@ -26,7 +26,8 @@ def accepts_image(headers: Mapping[str, str]) -> bool:
 
 
 def choose_format(accept: Sequence[str], formats: Sequence[VariantFormat]) -> VariantFormat:
-    """Return the format that the client prefers: the first of ``formats`` among equals, ``original`` if it names none.
+    """Return the format that the client prefers: the first of ``formats`` among equals, ``original`` if it names none,
+    or there are none.
 
     ``accept`` are the lines of the field. ``image/*`` and ``*/*`` do not include AVIF and WebP, because
     clients that cannot decode these send them as well. Only the end of a long field counts: nginx adds there what its
@@ -36,8 +37,8 @@ def choose_format(accept: Sequence[str], formats: Sequence[VariantFormat]) -> Va
     if len(field) > _MAX_LENGTH:
         field = field[-_MAX_LENGTH:].partition(",")[2]
     qualities = {_FORMATS.get(media_type): quality for media_type, quality in _ranges(field)}
-    best = max(formats, key=lambda candidate: qualities.get(candidate, 0.0))
-    return best if qualities.get(best, 0.0) > 0 else "original"
+    preferred = [candidate for candidate in formats if qualities.get(candidate, 0.0) > 0]
+    return max(preferred, key=lambda candidate: qualities[candidate], default="original")
 
 
 def _prefers_images(accept: str) -> bool:

@@ -14,6 +14,7 @@ from gateway.origin.origin_response import ObjectMetadata
 # COS accepts only one range, and RFC 9110 section 14.2 lets a server ignore unsupported ones. There are no spaces
 # within a range (section 14.1.1); names of units are case-insensitive (section 14.1).
 _SINGLE_RANGE = re.compile(r"[Bb][Yy][Tt][Ee][Ss]=(?:([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18}))")
+_MOST_LISTED = 8192  # characters of a list of entity tags that are compared: a longer one takes the loop milliseconds
 # A member of a list, after any that are empty (RFC 9110 section 5.6.1.2).
 _ENTITY_TAG = re.compile(r'[\s,]*(W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?=,|$)')
 
@@ -120,10 +121,13 @@ def _listed(headers: MultiMapping[str], name: str) -> str | None:
 
 
 def _matches(field: str, etag: str | None, *, weak: bool) -> bool:
-    """Return whether a list of entity tags, or ``*``, contains ``etag``, compared as in RFC 9110 section 8.8.3.2."""
+    """Return whether a list of entity tags, or ``*``, contains ``etag``, compared as in RFC 9110 section 8.8.3.2.
+
+    A list of more than 8 KiB contains none.
+    """
     if field.strip() == "*":
         return True
-    if etag is None or (not weak and etag.startswith("W/")):
+    if etag is None or len(field) > _MOST_LISTED or (not weak and etag.startswith("W/")):
         return False
     position = 0
     while (tag := _ENTITY_TAG.match(field, position)) is not None:

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple, Protocol, TypeAlias
-from urllib.parse import unquote_plus
 
 from aiohttp import hdrs
 
@@ -24,13 +23,14 @@ from gateway.delivery.headers import cache_status_of, content_type_of, image_fie
 from gateway.delivery.nginx_decisions import DECISION_FOR, NginxDecisions
 from gateway.delivery.parameters import NO_PARAMETERS, Parameters
 from gateway.delivery.prepared_response import Prepared, fields
-from gateway.delivery.redirect import FIXED, ImageRedirect, redirect_lines
+from gateway.delivery.redirect import FIXED, ImageRedirect, to_current_version
 from gateway.errors import (
     DENIALS,
     AccelNotConfigured,
     GatewayError,
     ImageNotFound,
     ImageTooLarge,
+    NotAnImage,
     OriginRejected,
     OriginUnavailable,
     RouteNotFound,
@@ -74,6 +74,7 @@ class ImageRequest:
 # Errors of the image or of the rule rather than of COS itself: another rule may succeed.
 REFUSALS: Final = (ImageTooLarge, OriginRejected)
 _MOST_LOOKUPS: Final = 3
+_NO_IMAGE_FOR: Final = 3.0  # seconds, as COS's other final errors: the type may be corrected
 
 
 class KnownInMemory(Protocol):
@@ -335,7 +336,7 @@ class _Case:
         if (until := self.permission.until) is not None:
             policy = policy.within(max(0, int(until - self.now)))
         if not is_current:
-            return self._to_current_version(image, policy)
+            return self._redirected(image, to_current_version(request.head.query, image, policy), policy)
         if delivery == "redirect":
             if self.known_caller is not None and (link := self.known_caller.link) is not None:
                 # The redirect extends no link, which ends by this machine's clock, and its URL by COS's.
@@ -351,15 +352,17 @@ class _Case:
             return NeedsBytes(image, delivery, found, self.known_caller, by_nginx)
         if content.image.unread:  # its URL was renewed meanwhile
             policy = policy.for_unread()
-        plan = WHOLE if request.is_plain else self._plan(content)
-        if by_nginx and plan is not NOT_MODIFIED:
-            return self._order(content, plan, policy)
-        return self._bytes(content, plan, policy)
-
-    def _to_current_version(self, image: AuthorizedImage, policy: CachePolicy) -> Answer:
-        """Return a redirect to the current version, relative to the client's address: a proxy may have rewritten it."""
-        query = _with_version(self.request.head.query, image.record.version_token)
-        return self._redirected(image, redirect_lines(f"?{query}", image, policy), policy)
+        try:
+            plan = WHOLE if request.is_plain else self._plan(content)
+            if by_nginx and plan is not NOT_MODIFIED:
+                return self._order(content, plan, policy)
+            return self._bytes(content, plan, policy)
+        except NotAnImage:
+            if found.content is not None or (content.age or 0.0) < _NO_IMAGE_FOR:
+                raise
+        # By a HEAD for nginx, else by a GET of the whole: 304 would not tell another type.
+        found = found._replace(image=image, content=None if by_nginx else content, since=self.memory.now())
+        return NeedsBytes(image, delivery, found, self.known_caller, by_nginx, None if by_nginx else WHOLE)
 
     def _redirected(self, image: AuthorizedImage, lines: str, policy: CachePolicy) -> Answer:
         return Answer(FIXED, lines, b"", 302, 0, None, image, self.delivery, policy, self.found, self.known_caller)
@@ -412,6 +415,7 @@ class _Case:
                 if plan.last is not None:
                     length = plan.last + 1 - plan.first
             else:
+                content_type_of(image.record.content_type, metadata.content_type)  # COS need not send what is no image
                 found = found._replace(image=image, content=content, since=self.memory.now())
                 return NeedsBytes(image, self.delivery, found, self.known_caller, plan=plan)
         fixed = image_fields(image, metadata, policy, request.parameters.download, with_body=with_body)
@@ -440,15 +444,3 @@ def _needs_gateway(request: ImageRequest, image: SignedImage) -> bool:
         or hdrs.IF_UNMODIFIED_SINCE in headers
         or (hdrs.RANGE in headers and request.byte_range is None)
     )
-
-
-def _with_version(raw_query: str, version: str) -> str:
-    """Return the query with that version in place of its first, however its name is encoded, and of all others."""
-    parameters: list[str] = []
-    current = f"v={version}"
-    for parameter in raw_query.split("&"):
-        if unquote_plus(parameter.partition("=")[0]) != "v":
-            parameters.append(parameter)
-        elif current not in parameters:
-            parameters.append(current)
-    return "&".join(parameters)

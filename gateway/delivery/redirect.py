@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+from urllib.parse import unquote_plus
 
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.headers import CACHE, CORS, UNREAD, cache_fields
@@ -41,6 +42,11 @@ def redirect_lines(location: str, image: SignedImage, policy: CachePolicy, usabl
     return fields({"Location": location}) + _cached_lines(policy, usable_for, image.public)
 
 
+def to_current_version(raw_query: str, image: SignedImage, policy: CachePolicy) -> str:
+    """Return the header lines of a redirect relative to the client's address, which a proxy may have rewritten."""
+    return redirect_lines(f"?{_with_version(raw_query, image.record.version_token)}", image, policy)
+
+
 # URLs that were signed together end together: their redirects of a second have the same lines.
 @lru_cache(maxsize=1024)
 def _cached_lines(policy: CachePolicy, usable_for: int | None, public: bool) -> str:
@@ -53,3 +59,15 @@ def _cached_lines(policy: CachePolicy, usable_for: int | None, public: bool) -> 
     if not public:
         headers["Vary"] = policy.private_vary
     return fields(headers)
+
+
+def _with_version(raw_query: str, version: str) -> str:
+    """Return the query with that version in place of its first, however its name is encoded, and of all others."""
+    parameters: list[str] = []
+    current = f"v={version}"
+    for parameter in raw_query.split("&"):
+        if unquote_plus(parameter.partition("=")[0]) != "v":
+            parameters.append(parameter)
+        elif current not in parameters:
+            parameters.append(current)
+    return "&".join(parameters)

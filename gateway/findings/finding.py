@@ -9,7 +9,8 @@ from pydantic import Field
 
 from gateway.findings.catalogue import CATALOGUE, Kind, Level, known_remedy
 
-Value = str | int | float  # a name or a number in the sentence
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Value = str | int | Number  # a name or a number in the sentence
 
 _NAME: Final = r"^[a-z_]{1,40}$"
 _MOST_VALUES: Final = 8
@@ -42,7 +43,7 @@ class Finding:
     values: Annotated[Mapping[Annotated[str, Field(pattern=_NAME)], Value], Field(max_length=_MOST_VALUES)] = field(
         default_factory=dict
     )
-    since: float | None = None
+    since: Number | None = None
     where: _Text = ""
     seen: _Text = ""
     remedy: _Text = ""
@@ -116,9 +117,9 @@ class Finding:
     def names_cause_of(self, other: "Finding") -> bool:
         """Return whether the other finding is of the same cause, and says less about it."""
         if other.name in ("dependency_down", "dependency_degraded"):
-            return other.values["dependency"] == "cos" and self.name in {*_OF_COS, "credentials_ended"}
+            return other.values.get("dependency") == "cos" and self.name in {*_OF_COS, "credentials_ended"}
         if other.name in {*_OF_COS, "bucket_paused"}:
-            return self.name in _OF_COS and self.values["bucket"] == other.values["bucket"]
+            return self.name in _OF_COS and self.values.get("bucket") == other.values.get("bucket")
         return self.name == "nginx_asks_wrong_port" and other.name == "nginx_unheard"
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from gateway.findings.finding import Value
+from gateway.findings.finding import Number, Value
 
 _MOST: Final = 50
 MOST_SHARED: Final = 10  # with the consoles of other replicas
@@ -21,7 +21,7 @@ class Event:
     """An event of a process for the console, like a reload. ``name``: a key of its text. ``at``: Unix seconds."""
 
     name: Annotated[str, Field(pattern=_NAME)]
-    at: float
+    at: Number
     values: Annotated[Mapping[str, Value], Field(max_length=4)] = field(default_factory=dict)
 
 

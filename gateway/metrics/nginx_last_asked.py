@@ -1,8 +1,9 @@
 """The nginxes that ask for changes, how long ago each last asked, and whether nginx sends copies that need it."""
 
+import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client.core import GaugeMetricFamily
@@ -16,6 +17,15 @@ _MOST_NAMED: Final = 3  # problems
 _MOST: Final = 100
 _REMEMBERED: Final = 24 * 3600  # seconds
 _ASKING: Final = 60.0  # seconds after the last question within which no other nginx takes the place
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# A page may let a browser ask any address. Browsers send Sec-Fetch-Site to https and localhost alone.
+_OF_BROWSERS: Final = ("Sec-Fetch-Site", "Accept-Language")
+
+
+def asking_nginx(query: Mapping[str, str], headers: Mapping[str, str]) -> str | None:
+    """Return the name of the nginx that asks for changes. None without a valid name, or if a browser asks."""
+    name = query.get("nginx", "")
+    return name if _NAME.fullmatch(name) and not any(field in headers for field in _OF_BROWSERS) else None
 
 
 class NginxLastAsked(NamedCollector):

@@ -17,6 +17,8 @@ _CONTENT_TYPE: Final = "application/json"
 _ALGORITHM: Final = "TC3-HMAC-SHA256"
 _SIGNED_HEADERS: Final = "content-type;host"
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,99}")
+_WRONG_TIME: Final = "AuthFailure.SignatureExpire"  # also for a time in the future
+_STEP: Final = 30.0  # seconds by which ``now`` differs after it was corrected, longer than a call takes
 _SKIP: Final = "SKIP"  # the Authorization field of the actions that take no key
 
 
@@ -45,6 +47,7 @@ class TencentApi:
 
     url: the address of the service, such as ``https://sts.tencentcloudapi.com``.
     now: returns Unix seconds. The service refuses a signature whose time is more than five minutes off.
+    correct: called with the service's time when it does. Returns whether it has moved ``now``: then it is asked again.
     """
 
     http: BoundedHttp
@@ -53,12 +56,23 @@ class TencentApi:
     version: str = field(kw_only=True)
     region: str | None = field(default=None, kw_only=True)
     now: Callable[[], float] = field(default=time.time, kw_only=True)
+    correct: Callable[[float | None], bool] = field(default=lambda _: False, kw_only=True)
 
     async def call(self, action: str, parameters: Mapping[str, Any], key: ApiKey | None) -> Mapping[str, Any]:
         """Return the ``Response`` of an action. ``key`` None: the request is not signed.
 
         Raises ``ApiError`` if the service refuses, and ``ServiceUnavailable`` without a valid answer.
         """
+        asked = self.now()
+        try:
+            return await self._call(action, parameters, key)
+        except ApiError as error:
+            # Another caller may have corrected the clock meanwhile.
+            if error.code != _WRONG_TIME or not (self.correct(error.date) or abs(self.now() - asked) >= _STEP):
+                raise
+            return await self._call(action, parameters, key)
+
+    async def _call(self, action: str, parameters: Mapping[str, Any], key: ApiKey | None) -> Mapping[str, Any]:
         headers, body = self.request(action, parameters, key)
         answer, date = await self.http.post(self.url.rstrip("/") + "/", headers, body)
         try:

@@ -4,7 +4,6 @@ import asyncio
 import copy
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -136,11 +135,11 @@ class ObjectBody:
 
     async def _fetch(self, headers: Mapping[str, str], method: str = "GET", *, is_sent: bool = False) -> OriginResponse:
         """Request the object by its URL, and again by a renewed URL as ``Renewal`` says."""
-        access, renewal = self._access, Renewal()
+        access, renewal, is_renewed = self._access, Renewal(), False
         try:
             while True:
                 try:
-                    response = await self._fetch_once(headers, method)
+                    response = await self._fetch_once(headers, method, is_renewed=is_renewed)
                 except PresignedUrlRefused as refusal:
                     cos_time, image_id = renewal.refused(refusal, self.image.presigned), self.image.record.image_id
                     logger.debug("COS refused a URL, renewing it: image=%s reason=%s", image_id, refusal)
@@ -148,7 +147,7 @@ class ObjectBody:
                         renewed = await access.renew(self.image, cos_time)
                     except errors.ImageNotFound as error:
                         raise RowChanged("the row is gone") from error
-                    self.image = renewed_image(self.image, renewed, is_sent=is_sent)
+                    self.image, is_renewed = renewed_image(self.image, renewed, is_sent=is_sent), True
                 else:
                     if access.failures.by_object:
                         access.failures.opened(self.object_id)
@@ -171,12 +170,13 @@ class ObjectBody:
         first.close()  # with its connection
         logger.info("COS sends another version than is known, asking again: image=%s", self.image.record.image_id)
         again = await self._fetch(headers, method)
-        if again.head.metadata.contradicts(known) and again.head.metadata.contradicts(first.head.metadata):
+        answered, sent = again.head.metadata, first.head.metadata
+        if again.head.status != 304 and answered.contradicts(known) and answered.contradicts(sent):
             again.close()
             raise errors.OriginUnavailable("COS sends one version of the object after another")
         return again
 
-    async def _fetch_once(self, headers: Mapping[str, str], method: str) -> OriginResponse:
+    async def _fetch_once(self, headers: Mapping[str, str], method: str, *, is_renewed: bool) -> OriginResponse:
         client, url, bucket = self._access.client, self.image.presigned.url, self.object_id.bucket
         if method != "HEAD":
             return await client.fetch(url, bucket, method, headers, is_processed=self.object_id.rendition is not None)
@@ -185,10 +185,16 @@ class ObjectBody:
             return await client.fetch(self._access.sign_for_head(self.image).url, bucket, method, headers)
         except (PresignedUrlRefused, errors.ImageNotFound, errors.OriginRejected) as error:
             refusal = error
-        # COS's error to a HEAD has no body, hence no code: a GET of the first byte is refused for the same reason.
-        with suppress(errors.RangeNotSatisfiable):  # an empty object, which COS would send
-            (await client.fetch(url, bucket, "GET", {"Range": "bytes=0-0"})).close()
-        raise refusal
+        # COS's error to a HEAD has no body, hence no code: a GET of the first byte is refused for the same reason, or
+        # tells what HEAD would, which the credentials may not cover.
+        try:
+            response = await client.fetch(url, bucket, "GET", {"Range": "bytes=0-0"})
+        except errors.RangeNotSatisfiable:  # an empty object
+            response = await client.fetch(url, bucket, "GET", {})
+        if isinstance(refusal, PresignedUrlRefused) and not is_renewed:
+            response.close()
+            raise refusal
+        return response
 
     def _remember(self, error: errors.GatewayError, *, is_of_body: bool = False) -> None:
         self._access.failures.failed(self.object_id, error, self.requested_at, is_of_body=is_of_body)

@@ -33,7 +33,8 @@ TransferKey = tuple[ObjectId, tuple[tuple[str, str], ...]]
 class SharedTransfer:
     """A transfer of one body from COS for any number of readers (requests of clients), as ``TransferState`` says.
 
-    There is no task, and no pace but the readers': the one whose turn it is requests and reads.
+    There is no pace but the readers': the one whose turn it is requests and reads. Only a second request, after the
+    reader of the first has left, is a task.
     """
 
     owner: "ObjectSource"
@@ -42,6 +43,8 @@ class SharedTransfer:
     conditions: Mapping[str, str]
     state: TransferState = field(init=False)
     _waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    _was_left: bool = False
+    _opening: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
         self.state = TransferState(self.owner.limits)
@@ -59,7 +62,8 @@ class SharedTransfer:
 
     def leave(self) -> None:
         """Take a reader off. The last reader stops the transfer, or ends the time in which it is kept for others."""
-        if self.state.left():
+        # As two leave one after the other, the body may come while nobody has the turn.
+        if self.state.left() or (not self.state.readers and self.owner.runs(self)):
             self._finish()
 
     async def advance(self, need: Need) -> None:
@@ -72,7 +76,7 @@ class SharedTransfer:
         state = self.state
         try:
             if state.body is None:
-                await self._open()
+                await self._ask()
             else:
                 state.arrived(await self.body.read())
         except Exception as error:
@@ -87,6 +91,19 @@ class SharedTransfer:
             if (state.is_over and not state.is_lingering) or state.failure is not None:
                 self._finish()
 
+    async def _ask(self) -> None:
+        """Ask COS. A request that hangs ends with its reader, but once: the second goes on for those who wait."""
+        if self._was_left:
+            if self._opening is None:
+                self._opening = asyncio.create_task(self._open(), name="open a shared transfer")
+            await asyncio.shield(self._opening)
+            return
+        try:
+            await self._open()
+        except asyncio.CancelledError:
+            self._was_left = True
+            raise
+
     async def _open(self) -> None:
         state, owner = self.state, self.owner
         await self.body.open(self.conditions)
@@ -99,6 +116,9 @@ class SharedTransfer:
                 state.ended(without_traceback(error))
 
     def _finish(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None  # its error leads to this transfer
         if self.state.body is not None:
             self.body.close()
         self.owner.finished(self)
@@ -212,9 +232,13 @@ class ObjectSource:
         is_kept = head.status == 200 and body.state.is_resumable and memory.accepts(body.state.length)
         return self.kept if is_kept else None
 
+    def runs(self, transfer: SharedTransfer) -> bool:
+        """Return whether others may join the transfer."""
+        return self._running.get(transfer.key) is transfer
+
     def finished(self, transfer: SharedTransfer) -> None:
         """Forget the transfer, and store its body if it was kept whole."""
-        if self._running.get(transfer.key) is transfer:
+        if self.runs(transfer):
             del self._running[transfer.key]
         body, state = transfer.body, transfer.state
         if state.is_over and state.keeps_all:

@@ -28,9 +28,9 @@ _LONGEST_WRITE: Final = 2.0  # seconds that an act waits for the disk
 class AuditLog:
     """Writes a line for each operator's act to the file ``logging.audit`` (``-``: standard error). None: no audit log.
 
-    The file is opened for each line, so that it may be moved away at any time. A line that cannot be written goes to
-    the log at the level error, and the act itself goes on: a takedown must not wait for a disk. While a disk hangs, it
-    may still write the line that it was given first. ``count_lost`` is called for each line that was not written.
+    The file is opened for each line, so that it may be moved away at any time. A line that cannot be written whole
+    goes to the log at the level error, and the act itself goes on: a takedown must not wait for a disk. While a disk
+    hangs, it may still write the line that it was given first. ``count_lost`` is called for each line that is lost.
     """
 
     settings: Live[LoggingSettings]
@@ -88,6 +88,19 @@ def _append(path: Path, line: str) -> None:
         state, folder = os.fstat(descriptor), path.parent.stat()
         if os.geteuid() == 0 and state.st_uid == 0 and folder.st_uid != 0:
             os.fchown(descriptor, folder.st_uid, folder.st_gid)
-        os.write(descriptor, line.encode())
+        # A full disk may have cut off the last line of this or another process.
+        rest = (b"" if _is_whole(path) else b"\n") + line.encode()
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
     finally:
         os.close(descriptor)
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether the last line of the file has an end; also if there is none, or if this user may not read it."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"  # no more: a device such as /dev/full has no end
+    except OSError:
+        return True

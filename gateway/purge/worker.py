@@ -110,7 +110,7 @@ class PurgeWorker:
             for gauge in (metrics.purge_lag, metrics.purge_queue_length, metrics.purge_dead):
                 gauge.set(None)
             raise
-        if next_due is not None and next_due > now + LATEST_DUE:
+        if next_due is not None and not 0 <= next_due <= now + LATEST_DUE:
             next_due = now  # a clock that was ahead, or another program, wrote that
         metrics.purge_lag.set(max(0.0, now - next_due) if next_due is not None else 0.0)
         metrics.purge_queue_length.set(queued)

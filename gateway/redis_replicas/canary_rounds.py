@@ -46,6 +46,10 @@ class CanaryRounds:
         [taken] = await self._shards.run_on(self._place, command)
         return taken is not None
 
+    async def keep(self, seconds: float) -> None:
+        """Keep the turn of this gateway for the next ``seconds``."""
+        await self._shards.run_on(self._place, ("SET", self._turn, "1", "PX", int(seconds * 1000)))
+
     async def publish(self, outcomes: Sequence[CanaryOutcome], proven: frozenset[Check]) -> None:
         """Replace the round that other gateways read."""
         text = json.dumps({"outcomes": [asdict(outcome) for outcome in outcomes], "proven": sorted(proven)})

@@ -4,8 +4,8 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from redis.asyncio.client import PubSub
@@ -141,7 +141,8 @@ class InvalidationChannel:
                 await server.ping()
                 async with server.client.pubsub() as subscription:
                     await subscription.subscribe(self._channel)
-                    await self._receive(subscription, server, log, use_new_url)
+                    with _without_health_checks(subscription.connection):
+                        await self._receive(subscription, server, log, use_new_url)
             except (CacheUnavailable, *REDIS_ERRORS) as error:
                 self._note(message_of(error) or "no answer")
             except Exception:  # else this replica would miss every purge until a restart
@@ -215,6 +216,16 @@ class InvalidationChannel:
                 await slices.pause()
             if not only_urls:
                 await self.on_dropped(image_ids)
+
+
+@contextmanager
+def _without_health_checks(connection: Any) -> Iterator[None]:
+    """Let redis-py not check the connection: heartbeats prove it, and the answer to a check looks like its end."""
+    every, connection.health_check_interval = connection.health_check_interval, 0
+    try:
+        yield
+    finally:
+        connection.health_check_interval = every  # the pool has it back
 
 
 async def _do_nothing(_: Sequence[str]) -> None: ...

@@ -82,6 +82,7 @@ local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 redis.call('ZREM', replicas, before)
 redis.call('ZADD', replicas, string.format('%.6f', now), point)
 redis.call('ZREMRANGEBYSCORE', replicas, '-inf', string.format('%.6f', now - life))
+redis.call('ZREMRANGEBYSCORE', replicas, string.format('%.6f', now + life), '+inf')
 redis.call('ZREMRANGEBYRANK', replicas, 0, -most - 1)
 redis.call('EXPIRE', replicas, life)
 """,

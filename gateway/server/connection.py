@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from aiohttp import StreamReader, web
 from aiohttp.http import RawRequestMessage
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.web_protocol import _ErrInfo
 
 from gateway.api.json_bodies import failure
 from gateway.concurrency.rate_limit import RateLimit
@@ -30,6 +31,11 @@ _LINGER = 5.0
 _MAY_HAVE_LEFT = 2.0
 _LOOKED_AT = 0.1  # seconds between two looks at the connection of such a client
 _MOST_UNSENT = 256 * 1024  # bytes; half of it was up to a tenth slower at 10 MB, in rounds that differ as much
+# Bytes of a head, and of the trailers of a body, above which the request is malformed. nginx takes 4 lines of 8 KiB.
+# aiohttp limits lines alone (128 of 8,190 bytes): a megabyte, which is up to five in memory.
+_MOST_OF_HEAD = 64 * 1024
+_MOST_READ = 16 * 1024  # bytes at once, by which a head may be longer; asyncio reads 256 KiB
+_MOST_WAITING = 2  # requests behind another one on their connection, until no more are read; aiohttp takes 32
 _LINES = RateLimit(0.1, 1)  # about malformed requests, which any client can send: one in ten seconds
 # Returns the response to a request of a client at that address, or what the task of the request gets by ``begun_by``.
 AtOnce: TypeAlias = Callable[[RawRequestMessage, str | None], "bytes | Exchange | None"]
@@ -60,11 +66,15 @@ class Connection(web.RequestHandler):
             lingering_time=min(_LINGER, keepalive_timeout),
             access_log=None,  # type: ignore[arg-type]  # then aiohttp writes no lines
         )
+        self._max_msg_queue_size, self._msg_queue_resume_size = _MOST_WAITING, _MOST_WAITING - 1
         self._at_once = at_once
         self._begun: tuple[RawRequestMessage, Exchange | None] | None = None
         self._peer: str | None = None
         self._body: StreamReader = EMPTY_PAYLOAD  # of the newest request
+        self._received = 0  # bytes since the newest head
+        self._of_body = 0  # bytes of its body, when they were looked at
         self._is_malformed = False  # nothing that follows is a request
+        self.has_lost_bytes = False
         self._slow_clients = slow_clients
         self._on_close = on_close
 
@@ -72,6 +82,7 @@ class Connection(web.RequestHandler):
         """Start watching the client's pace."""
         super().connection_made(transport)
         self._client_transport = cast("asyncio.Transport", transport)
+        self._client_transport.max_size = _MOST_READ  # type: ignore[attr-defined]  # of asyncio's own transports
         name = transport.get_extra_info("peername")
         self._peer = str(name[0]) if isinstance(name, tuple) else None
         self._slow_clients.watch(self._client_transport)
@@ -88,20 +99,37 @@ class Connection(web.RequestHandler):
         if self._is_malformed:
             return
         waiter, self._waiter = self._waiter, None  # aiohttp would wake its task
+        count = self._request_count
         super().data_received(data)
         self._waiter = waiter
-        if not self._messages:
+        if self._request_count > count:
+            self._received = self._of_body = 0
+        elif self._is_too_long(len(data)):
+            self._messages.append((_ErrInfo(400, LineTooLong(b"", _MOST_OF_HEAD), ""), EMPTY_PAYLOAD))
+        else:
             return
         newest, body = self._messages[-1]
         if not isinstance(newest, RawRequestMessage):
             self._is_malformed = True
             without_traceback(newest.exc)
             self._end_body()
-        elif waiter is not None and not waiter.done() and self._is_answered(newest, body):
-            waiter = None
+        else:
+            if newest.upgrade and data.find(b"\r\n\r\n") + 4 < len(data):
+                self.has_lost_bytes = True  # aiohttp's parser drops what came with a request for an upgrade
+            if waiter is not None and not waiter.done() and self._is_answered(newest, body):
+                waiter = None
         self._body = body
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+    def _is_too_long(self, size: int) -> bool:
+        """Count bytes that ended no head. Return whether too many have come that are of no body either."""
+        self._received += size
+        if self._received <= _MOST_OF_HEAD:
+            return False
+        before, self._of_body = self._of_body, self._body.total_bytes
+        self._received = 0
+        return self._of_body == before
 
     def _end_body(self) -> None:
         """End a body that is malformed. If its request has been answered, close: aiohttp would read on for seconds."""

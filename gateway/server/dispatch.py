@@ -151,7 +151,7 @@ class Dispatch:
         in_flight = self._in_flight
         in_flight.started = number = in_flight.started + 1
         in_flight.requests[number] = request
-        if in_flight.closes_connections:
+        if in_flight.closes_connections or (request._message.upgrade and _has_lost_bytes(request)):  # noqa: SLF001
             _close_after_response(request)
         response: web.StreamResponse | None = None
         try:
@@ -300,6 +300,11 @@ def _begun(request: web.BaseRequest) -> Exchange | None:
     """Return the request with the decision to which ``at_once`` has come."""
     connection = request.protocol
     return connection.begun_by(request._message) if isinstance(connection, Connection) else None  # noqa: SLF001
+
+
+def _has_lost_bytes(request: web.BaseRequest) -> bool:
+    connection = request.protocol
+    return isinstance(connection, Connection) and connection.has_lost_bytes
 
 
 def _close_after_response(request: web.BaseRequest) -> None:

@@ -29,6 +29,7 @@ from gateway.settings import CanarySettings, Live, Settings
 _LINK_LIFE: Final = 60  # seconds
 _LONGEST_TOKEN: Final = 8192  # characters
 _TAKEN_BY_SOME: Final = {"avif", "webp"}  # formats of images
+_PAUSE: Final = 5.0  # seconds after which a check that begins to fail is asked again, at most half a round
 _CHANGES: Final = 6  # rounds between two changes
 _CHANGE_WITHIN: Final = 3  # rounds until the bytes of a change must have come
 
@@ -161,13 +162,15 @@ def make_canaries(
     questions = CanaryQuestions(settings, images, live)
     errors, redis = metrics.registry.background_errors, stores.redis
 
-    def canary(part: str, every: float, ask: Ask) -> Canary:
+    def canary(part: str, every: float, ask: Ask, pause: float | None = None) -> Canary:
         rounds = CanaryRounds(redis.shards, settings, part) if redis is not None else None
-        return Canary(part, every, ask, rounds, metrics.canary, errors, asks_alone=asks_alone)
+        return Canary(part, every, ask, rounds, metrics.canary, errors, asks_alone=asks_alone, pause=pause)
 
-    canaries = [canary("answers", settings.every, AnswersOfFronts(settings.via, questions, client).ask)]
+    pause = min(_PAUSE, settings.every / 2)
+    canaries = [canary("answers", settings.every, AnswersOfFronts(settings.via, questions, client).ask, pause)]
     if (change := settings.change) is not None:
         known, within = partial(images.changing, change.id), settings.every * _CHANGE_WITHIN
+        # No pause: it asks for so long anyway, and a second change would bring back the bytes that a front has kept.
         probe = NewBytesProbe(settings.via, short_address(change.id), known, images.touch, client, within)
         canaries.append(canary("change", settings.every * _CHANGES, probe.ask))
     return canaries

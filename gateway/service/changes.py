@@ -62,10 +62,10 @@ def _age(heartbeat: Heartbeat) -> float:
 
 
 def _results(settings: Settings) -> str:
-    """Return a hash of the settings by which an address leads to other bytes, or is for other callers."""
+    """Return a hash of the settings by which an address leads to other bytes, or to none, or is for other callers."""
     sections = settings.model_dump(
         mode="json",
-        include={"image_styles": True, "image_variants": True},
+        include={"image_styles": True, "image_variants": True, "image_proxy": {"enabled"}},
         exclude={"image_variants": {"max_new_per_minute"}},
     )
     return hashlib.sha256(json.dumps([settings.sources, sections], sort_keys=True).encode()).hexdigest()[:16]

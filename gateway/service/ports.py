@@ -169,7 +169,7 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         batches=UrlBatches(lookup, urls.usage, signing.public_urls, metadata),
         beacons=Beacons(metrics.beacons, access.client_address),
         access_check=AccessCheck(
-            lookup, images.variant_requests, images.decisions, metrics.access.access_checks, urls.aliases
+            lookup, images.variant_requests, images.decisions, metrics.access.access_checks, urls.aliases, proxy
         ),
         static_files=StaticFiles(renditions, proxy, makes_links=access.links is not None),
         health=HealthCalls(diagnostics.health),

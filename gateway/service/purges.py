@@ -72,7 +72,8 @@ async def open_purge_target(
         named = addresses if purge.names_addresses else None
         is_edgeone = purge.target == "edgeone"
         service = EdgeOne if is_edgeone else TencentCdn
-        api = TencentApi(http, purge.api, service=service.SERVICE, version=service.VERSION, now=signing.clock.now)
+        clock, named_so = signing.clock, {"service": service.SERVICE, "version": service.VERSION}
+        api = TencentApi(http, purge.api, **named_so, now=clock.now, correct=clock.refused_at)
         target = EdgeOne(api, *keys, named, purge.zone_id or "") if is_edgeone else TencentCdn(api, *keys, named)
         yield PurgeTarget(target, credentials)
 

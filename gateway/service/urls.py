@@ -29,7 +29,7 @@ from gateway.urls.usage_counter import UsageCounter
 
 UNKNOWN_TTL: Final = 3.0  # seconds that an id is remembered as missing; a new image is served within 5 s
 # Seconds that a start waits to hear of changes. An image served before may be old, and remain in caches in front.
-_LISTENING_TIMEOUT: Final = 1.0
+_LISTENING_TIMEOUT: Final = 3.0
 
 
 class Urls:

@@ -98,8 +98,9 @@ class Settings(Section):
 
     def _require_an_entry_key_that_outlives_credentials(self) -> None:
         sources = {section.source for section in (self.cos.source, *self.cos.own_sources.values())} - {"static"}
-        if sources and self.redis.entry_key is None and self.url_cache.enabled:
-            names = " or ".join(sorted(sources))
+        is_missing = self.redis.entry_key is None and self.url_cache.enabled
+        if is_missing and (sources or self.cos.secret_key is None):
+            names = " or ".join(sorted(sources)) or "static"
             raise ValueError(
                 f"redis.entry_key: is required with cos.credentials of the source {names}, since replicas then have "
                 "different credentials and share their entries in Redis"

@@ -40,8 +40,8 @@ class JwtSettings(Section):
     public_key: str | None = None
     jwks_url: str | None = None
     algorithms: tuple[Algorithm, ...] = Field((), min_length=1)
-    audience: str | None = None
-    issuer: str | None = None
+    audience: str | None = Field(None, min_length=1)
+    issuer: str | None = Field(None, min_length=1)
     user_claim: str = Field("sub", min_length=1)
     groups_claim: str | None = Field(None, min_length=1)
     cookie: CookieName | None = None

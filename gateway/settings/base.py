@@ -92,9 +92,15 @@ def _leave_some_addresses(networks: tuple[IPv4Network | IPv6Network, ...]) -> bo
     return 0 not in (*(network.prefixlen for network in of_version_4), *(network.prefixlen for network in of_version_6))
 
 
+def _as_version_4(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """Return a network of IPv4-mapped addresses as one of IPv4, with which ``parse_ip`` compares them."""
+    first = getattr(network.network_address, "ipv4_mapped", None)
+    return network if first is None else IPv4Network((first, network.prefixlen - 96))
+
+
 # Text alone: Python's ipaddress would read ``10`` as an address.
 _is_text = require(lambda value: isinstance(value, str), "must be an address or a network, such as 10.0.0.0/8").func
-Network = Annotated[IPvAnyNetwork, BeforeValidator(_is_text)]
+Network = Annotated[IPvAnyNetwork, BeforeValidator(_is_text), AfterValidator(_as_version_4)]
 Networks = Annotated[
     tuple[Network, ...],
     require(_leave_some_addresses, "must not contain every address: any client would be a trusted proxy"),

@@ -25,8 +25,10 @@ TableName = Annotated[str, matches(rf"({_NAME}\.)?{_NAME}", "a table name, or sc
 ColumnValue = Annotated[str, matches(r"[^'%\\\x00-\x1f]{1,64}", "1 to 64 characters without ' % and \\")]
 KeyPrefix = Annotated[str, require(lambda prefix: "\0" not in prefix, "must have no NUL character")]
 # A variable of the environment is text.
-ColumnOrConstant = Annotated[Identifier | bool, BeforeValidator(lambda value: _CONSTANTS.get(value, value))]
-_CONSTANTS: Final[dict[object, bool]] = {"true": True, "false": False}
+ColumnOrConstant = Annotated[
+    Identifier | bool, BeforeValidator(lambda value: _CONSTANTS.get(value, value) if isinstance(value, str) else value)
+]
+_CONSTANTS: Final = {"true": True, "false": False}
 
 
 def _check_dsn(secret: SecretStr) -> SecretStr:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
-from gateway.catalog.record import Catalog, ImageRecord
+from gateway.catalog.record import Catalog, ImageRecord, RowsUnreadable
 from gateway.changes.entry_trust import EntryTrust, Now
 from gateway.changes.heartbeat import LEASE
 from gateway.concurrency.grouped_calls import GroupedCalls
@@ -247,6 +247,12 @@ class UrlResolver:
         began = self.local.now()
         try:
             results |= await self._read_rows(missed, found, mark)
+        except RowsUnreadable as error:
+            self.outage.ended()
+            unread = [look_up for look_up in missed if look_up.variant.image_id in error.image_ids]
+            results |= {look_up: self._stale_entry(look_up.variant, found, mark) or error for look_up in unread}
+            # The others have no row that can be served.
+            return results | await self._look_up_many([look_up for look_up in look_ups if look_up not in results])
         except CatalogUnavailable as error:
             self.outage.read_failed(self.local.now())
             return results | {look_up: self._stale_entry(look_up.variant, found, mark) or error for look_up in missed}
@@ -287,7 +293,8 @@ class UrlResolver:
             return ImageNotFound(variant.image_id)
         if (cached := self.unchanged(there, record)) is not None:
             return Resolved(replace(cached, read_at=read_at), from_cache=True)
-        if variant.rendition is not None and there.image is None and self.local.get_stale(variant) is None:
+        is_known = there.image is not None or there.foreign is not None  # another release or configuration signed it
+        if variant.rendition is not None and not is_known and self.local.get_stale(variant) is None:
             if not look_up.may_be_new:
                 return NewVariant(record)
             if self.new_variants is not None and not self.new_variants.admit(variant, look_up.client):

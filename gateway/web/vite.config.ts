@@ -26,9 +26,9 @@ const ENTRIES = [
 // them may be a name of the browser's API, of the configuration, of an event's detail or of a report.
 export const INTERNAL = `
   succeeded closed enter wake gate base probe diagnose viaUrl variant candidates isSizeless
-  maxDelay until described changed tell show img select subject reserve redraw isLazy become start stop
+  maxDelay until described withdraw changed tell show img select subject reserve redraw isLazy become start stop
   isRefetched ends
-  isGiven isDeferred token fallback box fragment rest isAuthorized isRenewed isRefused hasGivenUp outageBegan doubt dead rests
+  failedAt isGiven isDeferred token fallback box fragment rest isAuthorized isRenewed isRefused hasGivenUp outageBegan doubt dead rests
 `
   .trim()
   .split(/\s+/);

@@ -12,13 +12,13 @@ from aiohttp import web
 from yarl import URL
 
 from gateway.errors import NoWorker
+from gateway.metrics.nginx_last_asked import asking_nginx
 from gateway.workers.supervisor import Supervisor
 from gateway.workers.worker import Worker
 from gateway.workers.worker_calls import Answer, WorkerCalls
 
 CHANGES: Final = "/api/v1/changes"
 HURRY: Final = 0.2  # seconds; without a list of changes within half a second nginx asks another gateway
-_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")  # of an nginx
 _NUMBER: Final = re.compile(r"[0-9]{1,15}")
 
 
@@ -45,7 +45,7 @@ class ListForNginx:
             raise NoWorker
         if answer.status != 200:
             return answer.response()
-        if _NAME.fullmatch(name := request.query.get("nginx", "")):
+        if (name := asking_nginx(request.query, request.headers)) is not None:
             for worker in self.supervisor.ready():
                 worker.nginx_asks(name)
         listed = json.loads(answer.body)

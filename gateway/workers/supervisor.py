@@ -93,7 +93,7 @@ class Supervisor:
             except ExceptionGroup as failed:
                 raise failed.exceptions[0] from None
             async with AsyncExitStack() as stack:
-                for slot in self.slots:
+                for slot in (slot for slot in self.slots if slot.current is not None):
                     await stack.enter_async_context(background(f"keep-worker-{slot.number}", self._keep(slot)))
                 await stack.enter_async_context(background("signs-of-life", self._kill_the_silent()))
                 yield
@@ -214,7 +214,11 @@ class Supervisor:
 
     async def _start_first(self, slot: Slot) -> None:
         async with slot.replacing:  # a reload waits for it: the admin port is open
-            await self._fill(slot, self.first)
+            try:
+                await self._fill(slot, self.first)
+            except WorkerFailed:
+                if not self.is_draining:  # in a drain, the other workers must not fail for it
+                    raise
 
     async def _fill(self, slot: Slot, accepted: Accepted | None) -> Worker:
         """Start a worker for ``slot``. It is the current worker once it is ready. Raises ``WorkerFailed``."""

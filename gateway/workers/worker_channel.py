@@ -44,7 +44,7 @@ SUPERVISOR_PEER: Final = "X-Parent-Peer"
 SIGN_TIMEOUT: Final = 2.0  # seconds; a sign of life comes twice in it
 LONGEST_LINE: Final = 16 * 1024 * 1024  # bytes; the settings of a large configuration
 _FIRST_LINE_TIMEOUT: Final = 30.0  # seconds
-_MOST_UNSENT: Final = 64 * 1024  # bytes of signs of life that a supervisor that hangs does not take
+_MOST_UNSENT: Final = LONGEST_LINE  # bytes that wait for a supervisor: states follow settings that it still reads
 _PIECE: Final = 64 * 1024
 _PEEK: Final = socket.MSG_PEEK
 

@@ -294,7 +294,7 @@ function anchor(href, text) {
 }
 // src/core/failure.ts
 function isTransient(kind) {
-	return /^(network|timeout|throttled|unavailable|server)$/.test(kind);
+	return /network|timeout|throttled|unavailable|server/.test(kind);
 }
 // ../../gateway_dev/web/tile.ts
 var STYLE = "card";

@@ -11,6 +11,7 @@ from gateway_dev.database import ImageRow
 from tests.access.credentials import bearer, token
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.valve import Valve
+from tests.waiting import until
 
 # Of as many equal times, a chance of order outside of 0.2 to 0.8 is five standard deviations away: one in a million.
 GUESSES = 45
@@ -79,7 +80,11 @@ async def test_a_denial_from_memory_takes_as_long_as_the_stores_did_at_the_last_
     async with Valve.before(int(parse_dsn(postgres_dsn)["port"])) as valve:
         dsn = make_dsn(postgres_dsn, host="127.0.0.1", port=valve.port)
         gateway = await start_gateway(postgres={"dsn": dsn, "timeout": 0.5})
-        assert (await gateway.get("/i/private", headers=bearer(token(sub="alice")))).status == 200
+
+        async def is_known() -> bool:
+            return (await gateway.get("/i/private", headers=bearer(token(sub="alice")))).status == 200
+
+        await until(is_known)
         valve.close()
         await gateway.get("/readyz")
         assert await seconds_of(gateway, "/i/private", {}, 404) > 0.24

@@ -65,7 +65,7 @@ def test_no_claim_of_a_signed_token_causes_a_crash(claims: dict[str, Any], confi
     assert caller.rejected == (caller.user is None)
 
 
-FORWARDED = {"header": "X-User-Id", "trusted_proxies": ["10.0.0.0/8", "fd00::/8"]}
+FORWARDED = {"header": "X-User-Id", "trusted_proxies": ["10.0.0.0/8", "fd00::/8", "::ffff:172.16.0.0/108"]}
 BEHIND_PROXY = Authenticator(Live(AccessSettings.model_validate({"forwarded_user": FORWARDED})))
 
 
@@ -75,7 +75,7 @@ def sent_through_proxy(headers: Mapping[str, str], peer: str | None = "10.0.0.1"
 
 
 def test_the_header_of_a_trusted_peer_names_the_user() -> None:
-    for peer in ("10.0.0.1", "10.255.255.255", "fd00::1", "::ffff:10.0.0.1"):
+    for peer in ("10.0.0.1", "10.255.255.255", "fd00::1", "::ffff:10.0.0.1", "172.31.0.1", "::ffff:172.16.0.1"):
         assert sent_through_proxy({"x-user-id": " alice "}, peer) == Caller("alice")
     assert sent_through_proxy({"X-User-Id": "a" * 256}) == Caller("a" * 256)
     assert sent_through_proxy({}) == sent_through_proxy({"X-User-Id": "  "}) == ANONYMOUS
@@ -85,7 +85,7 @@ def test_the_header_of_a_trusted_peer_names_the_user() -> None:
 
 
 def test_the_header_of_any_other_peer_is_not_looked_at() -> None:
-    for peer in ("11.0.0.1", "127.0.0.1", "fe80::1", "::ffff:11.0.0.1", "::10.0.0.1", "", "/run/s", None):
+    for peer in ("11.0.0.1", "127.0.0.1", "fe80::1", "::ffff:11.0.0.1", "::10.0.0.1", "172.32.0.1", "", "/run/s", None):
         for headers in (CIMultiDict({"X-User-Id": "alice"}), CIMultiDict([("X-User-Id", "a"), ("X-User-Id", "b")])):
             assert sent_through_proxy(headers, peer) == ANONYMOUS, peer
 

@@ -138,12 +138,13 @@ class TestRemembered:
     """Valid tokens are verified once."""
 
     @staticmethod
-    def remembering() -> tuple[Tokens, CountedKeys]:
-        """Return what verifies tokens and remembers three, and its keys."""
+    def remembering(**limits: int) -> tuple[Tokens, CountedKeys]:
+        """Return what verifies tokens and remembers three of them, or so many, and its keys."""
         keys = CountedKeys(["EdDSA"])
         keys.replace(document(published(ED_KEY, "EdDSA", None)))
         settings = {"jwks_url": "https://id.example/keys", "audience": AUDIENCE, "issuer": ISSUER}
-        return Tokens(JwtSettings.model_validate(settings), keys, most=3), keys
+        made = JwtSettings.model_validate({**settings, "groups_claim": "teams"})
+        return Tokens(made, keys, **limits or {"most": 3}), keys
 
     def test_a_valid_token_is_verified_once_and_an_invalid_one_each_time(self) -> None:
         verifying, keys = self.remembering()
@@ -183,6 +184,25 @@ class TestRemembered:
         users = ("first", "second", "third", "second", "fourth", "second", "first")
         used = [(verifying.verify(signed(sub=user, exp=2**40)), keys.used)[1] for user in users]
         assert used == [1, 2, 3, 3, 4, 4, 5]
+
+    def test_tokens_of_many_groups_are_remembered_only_while_their_groups_have_room(self) -> None:
+        verifying, keys = self.remembering(most=1000, most_groups=40)
+        teams = [f"team-{number}" for number in range(20)]
+        first, second, third = (signed(sub=user, teams=teams, exp=2**40) for user in ("first", "second", "third"))
+        for used, remembered in ((1, first), (2, second), (3, third), (3, second), (4, first), (4, second), (5, third)):
+            assert verifying.verify(remembered).groups == set(teams)
+            assert keys.used == used
+        for _ in range(3):  # what is forgotten for another reason takes no room
+            with pytest.raises(BadCredentials, match="expired"):
+                verifying.verify(third, 2**41)
+        for kid in ("ed", None):
+            keys.replace(document(published(ED_KEY, "EdDSA", kid)))
+            verifying.verify(first)
+            verifying.verify(second)
+            before = keys.used
+            verifying.verify(first)
+            verifying.verify(second)
+            assert keys.used == before
 
 
 COOKIE_TOKEN = token(aud=None)

@@ -15,7 +15,7 @@ from gateway.api.access_check import AccessCheck
 from gateway.delivery.parameters import VariantRequests
 from gateway.server.request_log import RequestLog
 from gateway.service.metrics import Metrics
-from gateway.settings import Live, LoggingSettings
+from gateway.settings import ImageProxySettings, Live, LoggingSettings
 from gateway_dev.database import ImagesTable
 from tests.access.callers import ACCEPTED, BAD_CREDENTIALS, PATHS, STRANGERS, Sent, cookie, header, link
 from tests.access.credentials import ACCESS, USER_HEADER, bearer, forged, link_query, token
@@ -320,6 +320,7 @@ async def test_a_defect_denies_access_and_is_logged(gateway: RunningGateway) -> 
         images.decisions,
         metrics.access.access_checks,
         None,
+        Live(ImageProxySettings()),
     )
     app.router.add_get(CHECK.format("{image_id}"), check.access)
     async with serving(app, dispatched(metrics, request_log=log)) as address, aiohttp.ClientSession() as session:

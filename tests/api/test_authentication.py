@@ -5,6 +5,8 @@ import io
 import json
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,26 @@ from gateway.settings import Live, LoggingSettings
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway, token_for
 from tests.limits import LIMIT
 
+# Notes an act of each number, the second one on a disk with room for 25 bytes more; prints how many lines were lost.
+FULL_FOR_A_WHILE = """
+import asyncio, os, resource, sys
+from gateway.process.audit import AuditLog
+from gateway.settings import Live, LoggingSettings
+
+async def note(number):
+    lost = []
+    settings = Live(LoggingSettings(audit=sys.argv[1]))
+    await AuditLog(settings, count_lost=lambda: lost.append(number)).note("purge", "admin", outcome=number)
+    print(len(lost))
+
+_, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+asyncio.run(note(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(sys.argv[1]) + 25, most))
+asyncio.run(note(2))
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+asyncio.run(note(3))
+asyncio.run(note(4))
+"""
 LINKS = {"signed_links": {"keys": {"k": "x" * 32}}}
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}", "X-Request-Id": "request-of-the-test"}
 
@@ -124,6 +146,23 @@ async def test_an_act_waits_two_seconds_for_a_disk_that_hangs_and_the_next_one_d
         while not file.exists():
             await audit.note("purge", "admin", outcome=200)
     assert {line["outcome"] for line in lines_of(file)} == {200}
+
+
+def test_a_line_that_a_full_disk_cuts_off_is_lost_and_spoils_no_other_of_any_process(file: Path) -> None:
+    command = (sys.executable, "-c", FULL_FOR_A_WHILE, str(file))
+    ended = subprocess.run(command, check=True, capture_output=True, text=True, timeout=LIMIT)
+    assert ended.stdout.split() == ["0", "1", "0", "0"]
+    assert "audit line not written: reason=File too large" in ended.stderr
+    first, cut_off, *others = file.read_text().splitlines()
+    assert len(cut_off) == 25
+    assert [json.loads(line)["outcome"] for line in (first, *others)] == [1, 3, 4]
+
+
+async def test_a_device_that_is_always_full_is_not_read_to_an_end_that_it_does_not_have(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await AuditLog(Live(LoggingSettings(audit="/dev/full"))).note("purge", "admin", outcome=200)
+    assert "audit line not written: reason=No space left on device" in caplog.text
 
 
 async def test_standard_error_is_the_stream_of_the_log() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import redis
+from pydantic import ValidationError
 
 import gateway as package
 from gateway.metrics.registry import VERSION
@@ -18,6 +19,7 @@ from tests.conftest import ADMIN_TOKEN, BUCKET, Images, RunningGateway, StartGat
 from tests.limits import LIMIT
 from tests.ports import reserved_port
 from tests.processor import slowness
+from tests.waiting import until, until_ready
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 CONSOLE = "/api/v1/monitoring/console"
@@ -38,6 +40,7 @@ async def test_requests_become_points_and_errors_name_their_last_image(gateway: 
     await gateway.get("/i/a")
     await gateway.get("/i/never-there")
     point = gateway.service.diagnostics.replica.history.record(time.time())
+    await until_ready(gateway.ports.public)
     shown = await data(gateway)
     assert shown["status"] == "ready"
     assert shown["symptoms"] == []
@@ -108,6 +111,11 @@ async def test_commands_reach_the_admin_port_on_the_machine_of_the_gateway(
 
 async def test_without_redis_the_rest_is_shown_and_the_cause_is_named(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(redis={"url": "redis://127.0.0.1:1"})
+
+    async def is_degraded() -> bool:
+        return bool((await gateway.get("/readyz")).json()["status"] == "degraded")
+
+    await until(is_degraded)
     shown = await data(gateway)
     assert (shown["status"], shown["renewals"]) == ("degraded", None)
     assert [replica["name"] for replica in shown["replicas"]] == [shown["replica"]]
@@ -116,6 +124,25 @@ async def test_without_redis_the_rest_is_shown_and_the_cause_is_named(start_gate
     light = next(light for light in shown["dependencies"] if light["name"] == "redis")
     assert light["state"] == "down"
     assert "127.0.0.1:1" in light["reason"]
+
+
+async def test_since_when_a_fault_is_seen_is_recorded_without_redis_while_nobody_looks(
+    start_gateway: StartGateway,
+) -> None:
+    gateway = await start_gateway(url_cache={"enabled": False})
+
+    def recorded() -> set[str]:
+        samples = (sample for metric in gateway.registry.collect() for sample in metric.samples)
+        name = "image_gateway_finding_since_timestamp_seconds"
+        return {sample.labels["finding"] for sample in samples if sample.name == name}
+
+    with pytest.raises(ValidationError):
+        await gateway.reload(cos={"bucket": ""})
+    await gateway.publish_replica()
+    assert "reload_refused" in recorded()
+    await gateway.reload(cos={"bucket": BUCKET})
+    await gateway.publish_replica()
+    assert "reload_refused" not in recorded()
 
 
 async def test_a_replica_shows_those_beside_it_and_their_problems_until_they_stop(start_gateway: StartGateway) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import BUCKET, SECRET_KEY, RunningGateway, StartGateway
-from tests.waiting import until
+from tests.waiting import until, until_ready
 
 NOWHERE = "host=127.0.0.1 port=1 user=nobody"
 
@@ -21,6 +21,7 @@ async def test_a_gateway_with_all_its_dependencies_is_ready_on_both_ports_and_al
     gateway: RunningGateway,
 ) -> None:
     checks = {"redis": "ok", "postgres": "ok", "cos": "ok", "changes": "ok"}
+    await until_ready(gateway.ports.public)
     assert await ready(gateway) == (200, {"status": "ready", "checks": checks})
     assert await ready(gateway, admin=True) == (
         200,
@@ -52,7 +53,11 @@ async def test_readyz_names_what_is_down_and_is_503_only_without_both_stores(
 ) -> None:
     gateway = await start_gateway(**changes)
     checks = {name: "down" if name in down else "ok" for name in ("redis", "postgres", "cos", "changes")}
-    assert await ready(gateway) == (status, {"status": said, "checks": checks})
+
+    async def is_told() -> bool:
+        return await ready(gateway) == (status, {"status": said, "checks": checks})
+
+    await until(is_told, what="which are down")
     assert (await gateway.get("/healthz")).status == 200
     told: Any = (await ready(gateway, admin=True))[1]
     assert (told["status"], told["checks"], set(told["reasons"])) == (said, checks, down)
@@ -67,7 +72,11 @@ async def test_a_gateway_whose_key_cos_refuses_is_not_ready_until_a_signature_is
     """An object of no row is asked for: the table and the bucket are empty."""
     gateway = await start_gateway(cos={"secret_key": "another"})
     checks = {"redis": "ok", "postgres": "ok", "cos": "degraded", "changes": "ok"}
-    assert await ready(gateway) == (503, {"status": "not_ready", "checks": checks})
+
+    async def is_told() -> bool:
+        return await ready(gateway) == (503, {"status": "not_ready", "checks": checks})
+
+    await until(is_told, what="that COS alone is not well")
     status, body = await ready(gateway, admin=True)
     assert isinstance(body, dict)
     assert (status, list(body["reasons"])) == (503, ["cos"])

@@ -6,9 +6,13 @@ from functools import partial
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
+from gateway.api.nginx import NginxListHandler
 from gateway.concurrency.clocks import boot_time
+from gateway.errors import RouteNotFound
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway, token_for
+from tests.limits import LIMIT
 from tests.waiting import until
 
 AS_ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
@@ -105,6 +109,7 @@ class TestEachWayInWhichARightEnds:
             ({"access": {"jwt": None}}, False),
             ({"image_variants": {"originals": "owner"}}, True),
             ({"image_styles": {"small": "imageMogr2/thumbnail/100x"}}, True),
+            ({"image_proxy": {"enabled": False}}, True),
         ]
         for changes, are_images_others in settings:
             before = [await ask(gateway) for gateway in replicas]
@@ -213,12 +218,32 @@ async def test_each_nginx_and_what_it_reports_is_counted(gateway: RunningGateway
         answer = await gateway.request("GET", f"/api/v1/changes?since=0&{statistic}", admin=True)
         assert answer.status == 200, "a statistic never refuses the list"
     metrics = (await gateway.request("GET", "/metrics", admin=True)).body.decode()
-    assert 'image_gateway_nginx_asked_seconds{nginx="edge-1.example"} 0.' in metrics
+    assert 0 < gateway.sample("nginx_asked_seconds", nginx="edge-1.example") < LIMIT
     assert 'image_gateway_nginx_floors_total{reason="gap"} 0.0' in metrics
     assert gateway.sample("nginx_floors_total", reason="start") == 1
     assert gateway.sample("nginx_epochs_total") == 5
-    await ask(gateway, epochs="9" * 15)
+    await ask(gateway, nginx="edge-1.example", epochs="9" * 15)
     assert gateway.sample("nginx_epochs_total") == 1_000_005
+
+
+async def test_what_a_page_a_client_or_another_proxy_asks_is_not_counted_as_a_question_of_nginx(
+    gateway: RunningGateway,
+) -> None:
+    """It would hide that no nginx asks, or raise the alarm of a wrong port."""
+    question, metrics = "/api/v1/changes?since=0&nginx=x&epochs=1000000&floor=gap", gateway.service.metrics.nginx
+    for field in ("Sec-Fetch-Site", "Accept-Language"):
+        assert (await gateway.request("GET", question, admin=True, headers={field: "none"})).status == 200
+    assert metrics.nginx_asked.seconds() == {}
+    assert gateway.sample("nginx_epochs_total") == gateway.sample("nginx_floors_total", reason="gap") == 0
+    for field in ("X-Forwarded-For", "Forwarded", "Via"):
+        headers = {"Host": "localhost", field: "1.1 proxy"}
+        assert (await gateway.request("GET", question, headers=headers)).status == 404
+    handler = NginxListHandler(gateway.service.changes.nginx_list, metrics)
+    for counted, peers in ((0, ["8.8.8.8", "2606:4700::1111"]), (3, ["10.0.0.7", "100.64.0.7", "::ffff:127.0.0.1"])):
+        for peer in peers:
+            with pytest.raises(RouteNotFound):
+                await handler.refuse(make_mocked_request("GET", question, {"Host": "localhost"}).clone(remote=peer))
+        assert gateway.sample("nginx_misdirected_total") == counted
 
 
 async def test_a_question_that_makes_no_sense_is_refused_and_the_public_port_has_no_list(

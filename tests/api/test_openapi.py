@@ -20,7 +20,7 @@ from gateway.api.links import MAX_LIFETIME
 from gateway.api.static_files import document
 from gateway.catalog.image_id import PATTERN
 from gateway.service.ports import applications
-from tests.conftest import Images, RunningGateway
+from tests.conftest import Images, RunningGateway, StartGateway
 
 EXAMPLES = 8
 DOCUMENT = document()
@@ -38,7 +38,7 @@ async def test_exactly_the_routes_are_described(gateway: RunningGateway) -> None
     for route in applications(gateway.service)[0].router.routes():
         assert route.resource is not None
         routed.setdefault(route.resource.canonical, set()).add(route.method.lower())
-    described = {path: set(methods) for path, methods in DOCUMENT["paths"].items()}
+    described = {path: methods.keys() - {"parameters"} for path, methods in DOCUMENT["paths"].items()}
     hidden = ("/static", "/api/v1/changes")  # the question of an nginx that asks the wrong port
     assert {path: methods for path, methods in routed.items() if not path.startswith(hidden)} == described
 
@@ -52,7 +52,7 @@ async def test_the_description_is_served(gateway: RunningGateway) -> None:
 
 def test_its_limits_and_the_form_of_a_report_are_those_of_the_code() -> None:
     paths, schemas = DOCUMENT["paths"], DOCUMENT["components"]["schemas"]
-    image_id = paths["/i/{image_id}"]["get"]["parameters"][0]
+    image_id = paths["/i/{image_id}"]["parameters"][0]
     assert image_id["schema"]["pattern"] == f"^{PATTERN}$"
 
     def body_of(path: str) -> Any:
@@ -66,6 +66,31 @@ def test_its_limits_and_the_form_of_a_report_are_those_of_the_code() -> None:
         described = dict(schemas[name])
         assert described.pop("examples")
         assert described == schema
+
+
+def test_every_address_of_an_image_takes_the_same_parameters() -> None:
+    def taken(path: str, method: str) -> set[str]:
+        item = DOCUMENT["paths"][path]
+        parameters = [*item.get("parameters", []), *item[method].get("parameters", [])]
+        return {parameter["name"] for parameter in parameters if parameter["in"] != "path"}
+
+    for method in ("get", "head"):
+        of_short = taken("/i/{image_id}", method)
+        assert {"style", "r", "sig", "Range"} <= of_short
+        for path in ("/a/{alias}", "/api/v1/images/{image_id}/proxy"):
+            assert taken(path, method) == of_short
+
+
+async def test_the_metadata_of_an_image_with_a_style_of_ratios_is_as_described(
+    start_gateway: StartGateway, images: Images
+) -> None:
+    await images.add("a")
+    cover = {"process": "imageMogr2/crop/{width}x{height}", "ratios": ["2:1", "1:1"], "widths": [100]}
+    gateway = await start_gateway(image_styles={"cover": cover})
+    operation = schemathesis.openapi.from_dict(DOCUMENT)["/api/v1/images/{image_id}/meta"]["GET"]
+    case = operation.Case(path_parameters={"image_id": "a"})
+    answer = await asyncio.to_thread(case.call_and_validate, base_url=gateway.ports.public, checks=CHECKS)
+    assert answer.json()["data"]["styles"]["cover"]["ratios"] == ["2:1", "1:1"]
 
 
 async def test_generated_requests_get_described_responses(gateway: RunningGateway, images: Images) -> None:

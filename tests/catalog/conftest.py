@@ -27,7 +27,7 @@ async def open_one(postgres_dsn: str, metrics: Metrics) -> AsyncIterator[OpenCat
     async with AsyncExitStack() as stack:
 
         async def opened(**settings: Any) -> PostgresCatalog:
-            made = PostgresSettings.model_validate({"dsn": postgres_dsn, "timeout": 3, "listen": False, **settings})
+            made = PostgresSettings.model_validate({"dsn": postgres_dsn, "timeout": 30, "listen": False, **settings})
             opening = open_catalog(
                 made, default_bucket=BUCKET, regions={BUCKET: "ap-guangzhou"}, metrics=metrics.catalog
             )

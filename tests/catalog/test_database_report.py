@@ -2,28 +2,40 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, closing
 from typing import Any
 
+import psycopg2
 import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from gateway.catalog.change_feed import CHANNEL, TEST_PREFIX
 from gateway.catalog.database_report import DatabaseReport, time_notification
 from gateway.catalog.postgres import CatalogQueryRefused, PostgresCatalog, open_catalog
+from gateway.catalog.query import CatalogQuery
 from gateway.catalog.sql_files import changes_sql
-from gateway.errors import CatalogUnavailable
+from gateway.errors import CatalogUnavailable, DependencyDegraded
 from gateway.service.metrics import Metrics
 from gateway.settings import PostgresSettings
-from gateway_dev.database import ImagesTable
+from gateway_dev.database import ImageRow, ImagesTable
 from tests.catalog.test_change_feed import Changes, listening
 from tests.conftest import BUCKET
 from tests.waiting import until
 
+GRANTS = {"table": "shares", "image": "picture", "user": "viewer", "until": "ends"}
+SHARES = "CREATE TABLE shares (picture {}, viewer text, ends {})"
+INDEX = "CREATE INDEX ON shares (picture)"
+MANY = "INSERT INTO shares SELECT 'cat', n, NULL FROM generate_series(1, {}) n"
+NAMED = "ALTER TABLE images ADD name text, ADD gone_at timestamptz; CREATE UNIQUE INDEX ON images (name)"
+ZONE = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %%I {}', current_database()); END $$"
+PACIFIC = ZONE.format("SET timezone = ''America/Los_Angeles''")
+SET_UTC = "run as the gateway's user, with the zone of the application: ALTER ROLE CURRENT_USER SET timezone = 'UTC'"
+ENDED = "INSERT INTO shares VALUES ('cat', 'zoe', now() - interval '1 day')"
+
 
 def settings_for(dsn: str, **changes: Any) -> PostgresSettings:
     """Return the settings for a database."""
-    return PostgresSettings.model_validate({"dsn": dsn, "timeout": 3, **changes})
+    return PostgresSettings.model_validate({"dsn": dsn, "timeout": 30, **changes})
 
 
 def opened(settings: PostgresSettings, *, with_links: bool = False) -> AbstractAsyncContextManager[PostgresCatalog]:
@@ -156,6 +168,52 @@ async def test_row_level_security_behind_a_view_is_a_problem_for_the_user_who_re
         await asyncio.to_thread(made_table.execute, "DROP OWNED BY writer CASCADE; DROP ROLE writer")
 
 
+async def test_row_level_security_on_the_grants_is_a_problem(app_schema: str, made_table: ImagesTable) -> None:
+    statements = ["CREATE TABLE app.shares (picture text, viewer text, ends timestamptz)"]
+    statements += ["GRANT USAGE ON SCHEMA app TO reader", "GRANT SELECT ON ALL TABLES IN SCHEMA app TO reader"]
+    statements += ["ALTER TABLE app.shares ENABLE ROW LEVEL SECURITY"]
+    statements += ["CREATE INDEX ON app.shares (picture)", "REVOKE SELECT ON app.shares FROM reader"]
+    statements += ["GRANT SELECT (picture, viewer, ends) ON app.shares TO reader"]
+    statements += ["ALTER TABLE app.shares ADD note text"]
+    await asyncio.to_thread(made_table.execute, "; ".join(statements))
+    grants = GRANTS | {"table": "app.shares"}
+    settings = settings_for(app_schema, table="app.pictures", grants=grants, listen=False)
+    assert not (await report_of(settings)).mistakes
+    images, shares = (await report_of(settings)).tables
+    assert (images.problem, shares.hidden) == (None, ["app.shares", "reader"])
+    async with opened(settings) as catalog:
+        with pytest.raises(DependencyDegraded, match=r"app\.shares"):
+            await catalog.probe()
+
+
+async def test_grants_in_a_schema_that_may_not_be_used_are_named(app_schema: str, made_table: ImagesTable) -> None:
+    statements = ["GRANT USAGE ON SCHEMA app TO reader", "GRANT SELECT ON app.pictures TO reader"]
+    statements += ["CREATE SCHEMA other", "CREATE TABLE other.shares (picture text, viewer text, ends timestamptz)"]
+    await asyncio.to_thread(made_table.execute, "; ".join(statements))
+    try:
+        grants = GRANTS | {"table": "other.shares"}
+        report = await report_of(settings_for(app_schema, table="app.pictures", grants=grants, listen=False))
+        [mistake] = report.mistakes
+        assert mistake.breaks_query
+        assert mistake.problem == "postgres.grants: permission denied for schema other"
+    finally:
+        await asyncio.to_thread(made_table.execute, "DROP SCHEMA other CASCADE")
+
+
+async def test_a_sample_of_rows_reads_no_grants(postgres_dsn: str, made_table: ImagesTable) -> None:
+    """They may be many for each row, and take longer than Postgres is waited for."""
+    await asyncio.to_thread(made_table.execute, "DELETE FROM images")
+    view = "SELECT id AS picture, user_id AS viewer, now() AS ends FROM images WHERE pg_sleep(2) IS NOT NULL"
+    await asyncio.to_thread(made_table.execute, f"CREATE VIEW slow AS {view}")
+    try:
+        await asyncio.to_thread(made_table.put, [ImageRow(name, None, name, BUCKET, "here") for name in ("a", "b")])
+        async with opened(settings_for(postgres_dsn, grants=GRANTS | {"table": "slow"})) as catalog:
+            assert len(await catalog.sample_images()) == 1
+            assert len(await catalog.random_images(2)) == 2
+    finally:
+        await asyncio.to_thread(made_table.execute, "DROP VIEW slow; DELETE FROM images")
+
+
 async def test_a_missing_table_or_column_is_named_and_a_table_as_dev_creates_it_has_no_problem(
     postgres_dsn: str, made_table: ImagesTable
 ) -> None:
@@ -167,13 +225,6 @@ async def test_a_missing_table_or_column_is_named_and_a_table_as_dev_creates_it_
     assert report.table_problem == "there is no table nowhere in this database"
     report = await report_of(settings_for(postgres_dsn, columns={"key": "path"}))
     assert (report.table_problem or "").endswith("has no column path")
-
-
-GRANTS = {"table": "shares", "image": "picture", "user": "viewer", "until": "ends"}
-SHARES = "CREATE TABLE shares (picture {}, viewer text, ends {})"
-INDEX = "CREATE INDEX ON shares (picture)"
-MANY = "INSERT INTO shares SELECT 'cat', n, NULL FROM generate_series(1, {}) n"
-ENDED = "INSERT INTO shares VALUES ('cat', 'zoe', now() - interval '1 day')"
 
 
 @pytest.mark.parametrize(
@@ -223,6 +274,49 @@ ENDED = "INSERT INTO shares VALUES ('cat', 'zoe', now() - interval '1 day')"
             "the image cat has more than 1000 grants, and is for its owner alone",
             "grant such images to a group, or make them public (postgres.grants)",
         ),
+        (
+            f"{SHARES.format('text', 'timestamp')}; {INDEX}; {PACIFIC}",
+            {"grants": GRANTS},
+            "postgres.grants.until: ends has no time zone, and counts as America/Los_Angeles",
+            f"{SET_UTC}; then restart the gateways",
+        ),
+        (
+            "ALTER TABLE images ADD name uuid",
+            {"columns": {"alias": "name"}},
+            "postgres.columns.alias: the column name is no text, and each /a/ address fails",
+            "name a column of text",
+        ),
+        (
+            "ALTER TABLE images ADD name char(12); CREATE UNIQUE INDEX ON images (name)",
+            {"columns": {"alias": "name"}},
+            "postgres.columns.alias: the column name is character, and each look-up reads the table",
+            "name a column of text",
+        ),
+        (
+            "ALTER TABLE images ADD name text",
+            {"columns": {"alias": "name"}},
+            "postgres.columns.alias: no index of pictures begins with name: each look-up reads the table",
+            'run: CREATE INDEX CONCURRENTLY ON "pictures" ("name")',
+        ),
+        (
+            f"{NAMED} WHERE is_public",
+            {"columns": {"alias": "name"}},
+            "postgres.columns.alias: no index of pictures begins with name: each look-up reads the table",
+            'run: CREATE INDEX CONCURRENTLY ON "pictures" ("name")',
+        ),
+        (
+            f"{NAMED} WHERE gone_at IS NULL",
+            {"columns": {"alias": "name", "deleted_at": "gone_at"}},
+            "",
+            "",
+        ),
+        (f"{NAMED} WHERE name IS NOT NULL", {"columns": {"alias": "name"}}, "", ""),
+        (
+            f"{NAMED} WHERE gone_at IS NULL AND name IS NOT NULL",
+            {"columns": {"alias": "name", "deleted_at": "gone_at"}},
+            "",
+            "",
+        ),
     ],
 )
 async def test_a_setting_that_does_not_fit_the_tables_is_named_with_its_remedy(
@@ -241,10 +335,26 @@ async def test_a_setting_that_does_not_fit_the_tables_is_named_with_its_remedy(
             except CatalogQueryRefused:
                 is_refused = True
     finally:
-        await asyncio.to_thread(made_table.execute, "DROP TABLE pictures; DROP TABLE IF EXISTS shares")
+        reset = ZONE.format("RESET timezone")
+        await asyncio.to_thread(made_table.execute, f"DROP TABLE pictures; DROP TABLE IF EXISTS shares; {reset}")
     assert [found.problem for found in report.mistakes] == ([problem] if problem else [])
     assert [found.remedy.startswith(remedy) for found in report.mistakes] == ([True] if problem else [])
     assert is_refused == any(found.breaks_query for found in report.mistakes)
+
+
+def test_a_look_up_by_alias_uses_an_index_of_the_rows_that_are_not_deleted(
+    postgres_dsn: str, made_table: ImagesTable
+) -> None:
+    columns = {"alias": "name", "deleted_at": "gone_at"}
+    query = CatalogQuery(settings_for(postgres_dsn, table="pictures", columns=columns), BUCKET, {})
+    index = f"{NAMED} WHERE gone_at IS NULL".replace("images", "pictures")
+    made_table.execute(f"CREATE TABLE pictures (LIKE images); {index}")
+    try:
+        with closing(psycopg2.connect(postgres_dsn)) as connection, connection.cursor() as cursor:
+            cursor.execute(f"SET enable_seqscan = off; EXPLAIN {query.by_alias} = ANY('{{x}}'::text[])")
+            assert "pictures_name_idx" in str(cursor.fetchall())
+    finally:
+        made_table.execute("DROP TABLE pictures")
 
 
 @pytest.mark.parametrize(
@@ -407,7 +517,7 @@ async def test_the_trigger_of_killed_links_is_looked_for(postgres_dsn: str, link
 async def test_a_test_notification_is_heard_and_no_replica_acts_on_it(postgres_dsn: str) -> None:
     changes = Changes()
     async with listening(postgres_dsn, changes):
-        assert (await time_notification(settings_for(postgres_dsn)) or 99) < 3
+        assert (await time_notification(settings_for(postgres_dsn)) or 99) < 30
         table = ImagesTable(postgres_dsn)
         await asyncio.to_thread(table.execute, "SELECT pg_notify(%s, %s)", CHANNEL, f"{TEST_PREFIX}x")
         await asyncio.to_thread(table.execute, "SELECT pg_notify(%s, 'cat')", CHANNEL)

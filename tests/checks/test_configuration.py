@@ -9,7 +9,7 @@ from gateway.checks.configuration import (
     diagnose_placeholders,
 )
 from gateway.findings.catalogue import known_remedy
-from gateway.presign.credentials import CredentialsUnavailable
+from gateway.presign.credentials import CredentialsUnavailable, SourceDown
 from gateway.presign.credentials.sources import POLL
 from gateway.settings import CosSettings, PostgresSettings
 from gateway.settings.credentials import CREDENTIAL_SOURCES
@@ -51,7 +51,7 @@ def test_each_kind_of_source_has_its_advice_and_its_pause() -> None:
     assert all(known_remedy("credentials", f"source {name}: refresh failed") for name in CREDENTIAL_SOURCES)
 
 
-FAILS = CredentialsUnavailable("the metadata service: status 500")
+FAILS = CredentialsUnavailable("the metadata service: status 404")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ FAILS = CredentialsUnavailable("the metadata service: status 500")
         ("cvm_role", 5400, 0, False, "ok", "source cvm_role: 5400 s are left", ""),
         ("static", None, 0, False, "ok", "source static: they never end", ""),
         ("file", 600, 540, False, "warn", "source file: 60 s are left", "end soon"),
-        ("cvm_role", 7200, 1800, True, "warn", "refresh failed: the metadata service: status 500", "bind a role"),
+        ("cvm_role", 7200, 1800, True, "warn", "refresh failed: the metadata service: status 404", "bind a role"),
         ("assume_role", 600, 600, True, "fail", "0 s are left; refresh failed", "must trust"),
         ("static", 600, 600, True, "fail", "0 s are left", "renew cos.token"),
         ("environment", 600, 600, True, "fail", "0 s", "TENCENTCLOUD_TOKEN"),
@@ -82,3 +82,11 @@ async def test_the_source_is_tried_and_a_failure_comes_with_advice(
     assert what in found.what
     assert advice in found.advice
     assert bool(found.advice) == bool(advice)
+
+
+@pytest.mark.parametrize(
+    ("failure", "stops"), [(SourceDown("STS: no answer"), False), (TimeoutError(), False), (FAILS, True)]
+)
+async def test_a_source_that_does_not_answer_stops_no_start(failure: Exception, *, stops: bool) -> None:
+    found = await diagnose_credentials(rotation(Clock(NOW), failure=failure).credentials)
+    assert (found.name, found.is_well, found.stops_start) == ("credentials_ended", False, stops)

@@ -64,7 +64,7 @@ async def findings(
         lambda _: credentials, hosts, Live(url_cache(3600, window=1)), metrics=metrics.presign, now=clock.now
     )
     opening = open_origin(
-        Live(ImageProxySettings(timeout=2)), max_connections=2, metrics=metrics.origin, resolver=Here()
+        Live(ImageProxySettings(timeout=30)), max_connections=2, metrics=metrics.origin, resolver=Here()
     )
     async with opening as origin:
         check = CosCheck(origin, signer, lifetime_of(3600, 60, 900), hosts, clock)
@@ -98,6 +98,7 @@ async def test_each_bucket_of_the_rows_is_asked(store: CosEmulator) -> None:
         (403, "InvalidObjectState", "403 InvalidObjectState", "archived"),
         (403, "", "403", "7730"),
         (302, "", "302", "7730"),
+        (429, "TooManyRequests", "429 TooManyRequests", "fewer requests"),
         (503, "SlowDown", "503 SlowDown", "fewer requests"),
     ],
 )
@@ -109,6 +110,7 @@ async def test_the_one_bucket_that_refuses_is_named_with_advice(
     works, fails = await findings(store, in_bucket(BUCKET), in_bucket(OTHER))
     assert works.is_well
     assert (fails.is_well, fails.where) == (False, f"cos {OTHER}")
+    assert fails.stops_start == (code not in {"InvalidObjectState", "NoSuchKey", "SlowDown", "TooManyRequests"})
     assert f"COS answered {what} at" in fails.what
     assert advice in fails.advice
 
@@ -149,7 +151,7 @@ async def test_a_head_that_is_refused_is_reported_although_get_works(store: CosE
 
 
 @pytest.mark.parametrize("code", ["RequestTimeTooSkewed", "AccessDenied", "SignatureDoesNotMatch"])
-@pytest.mark.parametrize(("differs", "words"), [(3900, "(3899|3900) s slow"), (-3900, "(3900|3901) s fast")])
+@pytest.mark.parametrize(("differs", "words"), [(3900, r"(389\d|3900) s slow"), (-3900, r"390\d s fast")])
 async def test_a_url_that_is_accepted_once_the_clock_is_right_blames_the_clock_and_not_the_credentials(
     code: str, differs: float, words: str
 ) -> None:
@@ -161,7 +163,7 @@ async def test_a_url_that_is_accepted_once_the_clock_is_right_blames_the_clock_a
     assert found.advice == "synchronize it (NTP)"
 
 
-@pytest.mark.parametrize(("differs", "words"), [(600, "(599|600) s slow"), (-600, "(600|601) s fast"), (20, None)])
+@pytest.mark.parametrize(("differs", "words"), [(600, r"(59\d|600) s slow"), (-600, r"60\d s fast"), (20, None)])
 async def test_a_clock_that_differs_is_a_warning_if_cos_accepts_the_signature(
     differs: float, words: str | None
 ) -> None:

@@ -24,7 +24,7 @@ ROW = ImageRow("cat", None, "cat.png", public=True)
 
 async def findings(dsn: str, *, signs_links: bool = False, **changes: Any) -> dict[str, Finding]:
     """Return the findings by name, in their order."""
-    settings = PostgresSettings.model_validate({"dsn": dsn, "timeout": 3, **changes})
+    settings = PostgresSettings.model_validate({"dsn": dsn, "timeout": 30, **changes})
     opening = open_catalog(
         settings,
         default_bucket=BUCKET,
@@ -94,6 +94,14 @@ async def test_killed_links_that_are_not_notified_are_a_warning_and_a_missing_ta
         await asyncio.to_thread(links_table.create_links)
 
 
+async def test_grants_that_cannot_be_read_stop_a_start(postgres_dsn: str, images_table: ImagesTable) -> None:
+    """A sample of the rows reads none of them."""
+    images_table.put([ROW])
+    [found] = (await findings(postgres_dsn, grants={"table": "shares", "image": "id", "user": "viewer"})).values()
+    assert (found.where, found.is_well, found.stops_start) == ("postgres", False, True)
+    assert "postgres.grants" in found.advice
+
+
 def report(**found: Any) -> DatabaseReport:
     """Return a report without problems, except ``found``."""
     nothing = {"table_problem": None, "repairs": (), "links_problem": None}
@@ -109,7 +117,7 @@ def test_repairs_of_what_an_inspection_found_are_the_advice() -> None:
     found = of_failed_query(report(mistakes=[other, fatal]), CatalogQueryRefused("COALESCE types"))
     assert (found.what, found.advice) == ("a, as gateway at db:5432, database app", "list the values")
     assert [(found.where, found.advice) for found in of_tables(report(mistakes=[other]))] == [
-        ("grants", "CREATE INDEX")
+        ("settings", "CREATE INDEX")
     ]
     table = FoundTable("public.images", ("public.images", "reader"), others=("app.images",))
     hidden, ambiguous = of_tables(report(tables=[table], path_problem="the search path leads to public.images"))

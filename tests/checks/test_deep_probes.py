@@ -46,7 +46,7 @@ def bucket(cos: CosEmulator) -> CosEmulator:
 @pytest.fixture
 async def session() -> AsyncIterator[DeepSession]:
     """A session that never waits."""
-    async with open_deep_session(3, sleep=at_once) as session:
+    async with open_deep_session(30, sleep=at_once) as session:
         yield session
 
 
@@ -56,7 +56,7 @@ def subject_of(cos: CosEmulator, session: DeepSession, *, token: str | None = No
     settings = CosSettings(bucket=BUCKET, scheme="http", domain=place, secret_id=SECRET_ID, secret_key=SECRET_KEY)
     credentials, styles = Credentials(SECRET_ID, SECRET_KEY, token), {"small": "imageMogr2/thumbnail/16x"}
     signer = ProbeSigner(credentials, Hosts(settings), styles)
-    return Subject(IMAGE, session, signer, ("small",), "text.txt", "text.txt", AWKWARD, 3)
+    return Subject(IMAGE, session, signer, ("small",), "text.txt", "text.txt", AWKWARD, 30)
 
 
 def temporary(bucket: CosEmulator) -> CosEmulator:

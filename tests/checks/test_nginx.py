@@ -1,11 +1,12 @@
 """Versions of installed nginx files, what nginx needs to ask for changes, and the disk of its cache."""
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from gateway.checks.nginx import check_nginx, check_nginx_cache
+from gateway.checks.nginx import check_nginx, check_nginx_cache, upstreams
 from gateway.delivery.nginx_files import VERSION
 from gateway.findings.finding import Finding
 from tests.config.files import ROOT
@@ -51,12 +52,39 @@ def test_an_older_file_is_named(installed: Path, file: str, text: str, what: str
     assert found.endswith(what)
 
 
+def test_a_header_that_names_callers_and_that_no_file_sets_is_named(installed: Path) -> None:
+    found = partial(said, where="nginx users")
+    assert found(check_nginx(installed, VERSION, ["x-user-id", "X-User-Groups"]))[0] == "ok"
+    named = check_nginx(installed, VERSION, ["X-User-Id", "X-Team"])
+    assert found(named) == ("bad", "no file of nginx sets X-Team: clients send their own, and the gateway believes it")
+    (installed / "conf.d" / "gateway.conf").write_text("#proxy_set_header X-Team $team;\n")
+    assert found(check_nginx(installed, VERSION, ["X-Team"]))[0] == "bad", "a comment"
+    (installed / "image-gateway" / "to-gateway.conf").write_text(
+        'location / { proxy_set_header "X-Team" $image_groups; }\n'
+    )
+    assert found(check_nginx(installed, VERSION, ["X-Team"]))[0] == "ok"
+
+
 def test_files_of_others_are_not_judged(tmp_path: Path) -> None:
     (tmp_path / "conf.d").mkdir()
     (tmp_path / "conf.d" / "default.conf").write_text("server { listen 80; }\n")
     (tmp_path / "conf.d" / "dangling.conf").symlink_to(tmp_path / "nowhere")
     (tmp_path / "conf.d" / "a-folder").mkdir()
-    assert [*check_nginx(tmp_path, VERSION), *check_nginx(tmp_path / "nowhere", VERSION)] == []
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        assert list(check_nginx(folder, VERSION, ["X-Team"])) == []
+
+
+def test_files_that_nginx_does_not_include_are_not_read(installed: Path) -> None:
+    """Such as the backup of a retired gateway's address: takedowns would ask that gateway for ever."""
+    before = upstreams(installed), list(check_nginx(installed, VERSION))
+    old = "# image-gateway nginx files, version 0\nupstream image_gateway_admin {\n    server 10.0.0.9:9090;\n}\n"
+    (installed / "sites-enabled").mkdir()
+    (installed / "image-gateway" / "to-cos.conf~").write_text(old)
+    for name in ("nginx.conf.bak", "conf.d/upstream.conf.bak", "conf.d/.upstream.conf", "sites-enabled/.site.swp"):
+        (installed / name).write_text(old)
+    assert (upstreams(installed), list(check_nginx(installed, VERSION))) == before
+    (installed / "sites-enabled" / "site").write_text(old)
+    assert "10.0.0.9:9090" in upstreams(installed)["image_gateway_admin"]
 
 
 def test_files_that_an_operator_asks_for_must_be_there(tmp_path: Path) -> None:

@@ -19,6 +19,11 @@ from tests.limits import LIMIT
 from tests.processes import gateway_process, run_gateway
 from tests.stories.test_variants import photo
 
+SOURCE_DOWN = {
+    "GATEWAY_COS__CREDENTIALS": '{"source": "cvm_role", "metadata_url": "http://127.0.0.1:1"}',
+    "GATEWAY_REDIS__ENTRY_KEY": 32 * "k",
+}
+
 
 async def test_every_dependency_is_reported_when_all_work(config_file: Path, images: Images) -> None:
     await images.add("a")
@@ -100,6 +105,8 @@ async def test_a_failure_comes_with_advice(
             0,
             ["redis:", "postgres:", "cos"],
         ),
+        (SOURCE_DOWN, 0, ["credentials:", "cos"]),
+        ({"GATEWAY_COS__TOKEN_EXPIRES_AT": "1700000000"}, 1, ["credentials:", "cos"]),
         ({"GATEWAY_COS__SECRET_KEY": "wrong"}, 1, ["cos"]),
         ({"GATEWAY_POSTGRES__TABLE": "pictures"}, 1, ["postgres:"]),
         ({"GATEWAY_REDIS__URL": "redis://redis.invalid:6379/0"}, 1, ["names:", "redis:"]),
@@ -154,6 +161,9 @@ async def test_nginx_files_of_another_release_are_named(config_file: Path, image
     assert "warn  nginx: files of another version" in output
     assert "conf.d/gateway.conf has 0" in output
     assert "conf.d/?[31mred.conf has 0" in output
+    forwarded = {"GATEWAY_ACCESS__FORWARDED_USER__TRUSTED_PROXIES": '["10.0.0.0/8"]'}
+    output = await said(1, "check", "--config", config_file, "--nginx", tmp_path, environment=forwarded)
+    assert "fail  nginx users: no file of nginx sets X-User-Id: clients send their own" in output
     nowhere = tmp_path / "nowhere"
     code, output = await run_gateway("check", "--config", str(config_file), "--nginx", str(nowhere))
     assert (code, f"fail  nginx: no {nowhere}" in output) == (1, True), output

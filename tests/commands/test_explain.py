@@ -61,7 +61,7 @@ async def test_a_wrong_clock_is_named_and_corrected_as_the_gateway_does(
         config = write_config(cos={"domain": f"127.0.0.1:{elsewhen.port}"})
         output = await said(0, "explain", "cat", "--config", config)
     assert output.startswith("ok    cat: 200")
-    assert re.search(rf"clock: this machine is (599|600|601) s {words} by COS's clock", output)
+    assert re.search(rf"clock: this machine is (59\d|60\d) s {words} by COS's clock", output)
     assert "synchronize it (NTP)" in output.splitlines()[1]
 
 

@@ -19,6 +19,7 @@ from tests.commands.conftest import said
 from tests.conftest import BUCKET, Images
 from tests.limits import LIMIT
 from tests.processes import gateway_process, ready
+from tests.waiting import until
 
 FAR_AWAY = "3600"  # seconds, the most that the settings allow: a slow test does not see the end of it
 
@@ -92,10 +93,12 @@ async def test_it_starts_without_redis_and_postgres_and_one_worker_is_the_proces
     }
     arguments = ("serve", "--workers", "1", "--config", str(config_file))
     async with gateway_process(*arguments, environment=environment) as running:
-        assert await ready(running.public) == {
-            "status": "not_ready",
-            "checks": {"redis": "down", "postgres": "down", "cos": "ok", "changes": "ok"},
-        }
+        checks = {"redis": "down", "postgres": "down", "cos": "ok", "changes": "ok"}
+
+        async def is_told() -> bool:
+            return await ready(running.public) == {"status": "not_ready", "checks": checks}
+
+        await until(is_told, what="which are down")
         assert "workers" not in await ready(running.admin)
         assert psutil.Process(running.process.pid).children() == []
 

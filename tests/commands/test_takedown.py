@@ -86,7 +86,7 @@ async def test_a_front_a_purge_or_a_replica_alone_of_which_it_is_not_seen_gone_i
 
     async def only_failure(*options: str, **changes: Any) -> str:
         config = write_config(**changes)
-        output = await said(1, "takedown", "a", *options, *SHORT, "--timeout", "1", "--config", config)
+        output = await said(1, "takedown", "a", *options, *SHORT, "--timeout", "4", "--config", config)
         assert ("ok    links: access.signed_links is not configured" in output) == ("access" not in changes)
         [failure] = [line for line in output.splitlines() if line.startswith("fail")]
         return failure
@@ -158,7 +158,7 @@ async def test_a_gateway_that_an_option_or_nginx_names_is_asked_and_named_if_it_
     servers = f"server {asked.ports.admin.removeprefix('http://')} max_fails=0; server 127.0.0.1:1;"
     (nginx / "nginx.conf").write_text(f"upstream image_gateway_admin {{ {servers} }}\n")
     deaf.redis.channel.on_question = lambda _: None  # so it answers at its admin port alone
-    via = ("--via", asked.ports.public, "--settle", "1", "--timeout", "2", "--config", write_config())
+    via = ("--via", asked.ports.public, "--settle", "1", "--timeout", "6", "--config", write_config())
     output = await said(1, "takedown", "a", *via, "--admin", deaf.ports.admin, "--nginx", nginx)
     [failure] = [line for line in output.splitlines() if line.startswith("fail")]
     assert failure.startswith("fail  gateway at http://127.0.0.1:1: no answer: ")

@@ -11,8 +11,9 @@ import psycopg2
 import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
+from gateway.access.client_address import ClientAddress
 from gateway.net.ip_address import is_loopback
-from gateway.settings import ServerSettings
+from gateway.settings import Live, ServerSettings
 from gateway.settings.sources import load_settings
 from gateway_dev.database import ImagesTable
 from gateway_dev.postgres_server import find_postgres
@@ -92,16 +93,22 @@ def test_the_commands_in_the_header_make_secrets_that_other_users_cannot_reach(t
     assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o644}
 
 
-def test_the_gateway_of_compose_has_an_admin_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_gateway_of_compose_has_an_admin_token_and_knows_the_clients_behind_nginx(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without a token the gateway warns at each start, because its admin port is not on the loopback interface."""
     gateway = services()["gateway"]
     write_secrets(tmp_path, gateway["secrets"])
     for name, value in gateway["environment"].items():
         monkeypatch.setenv(name, value if not value.startswith("$") else "photos-1250000000")
     monkeypatch.setenv("GATEWAY_SECRETS_DIR", str(tmp_path))
-    admin = load_settings(GATEWAY_YAML).admin
-    assert not is_loopback(admin.host)
-    assert admin.token is not None
+    settings = load_settings(GATEWAY_YAML)
+    assert not is_loopback(settings.admin.host)
+    assert settings.admin.token is not None
+    # Docker chooses the networks of containers from these by default.
+    for nginx in ("172.31.0.3", "192.168.240.3"):
+        address = ClientAddress(Live(settings.server))
+        assert address.of({"X-Forwarded-For": "203.0.113.7"}, nginx) == "203.0.113.7"
 
 
 def test_compose_asks_for_health_by_a_program_of_the_image_and_waits_for_the_drain() -> None:

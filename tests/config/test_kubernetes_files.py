@@ -194,7 +194,9 @@ def test_the_ingress_and_the_route_lead_to_the_public_port() -> None:
 def test_the_ingress_and_the_route_remove_the_headers_by_which_a_proxy_names_the_user() -> None:
     route = yaml.safe_load((FOLDER / "example/http-route.yaml").read_text())
     (removed,) = (rule["requestHeaderModifier"]["remove"] for rule in route["spec"]["rules"][0]["filters"])
-    snippet = of_kind("Ingress")["metadata"]["annotations"]["nginx.ingress.kubernetes.io/configuration-snippet"]
+    annotations = of_kind("Ingress")["metadata"]["annotations"]
+    assert annotations["nginx.ingress.kubernetes.io/enable-access-log"] == "false", "a signed link opens its image"
+    snippet = annotations["nginx.ingress.kubernetes.io/configuration-snippet"]
     assert snippet.splitlines() == [f'proxy_set_header {name} "";' for name in removed]
 
 

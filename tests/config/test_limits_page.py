@@ -6,16 +6,17 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from gateway.access import caller
+from gateway.access import caller, tokens
 from gateway.api import json_bodies, links
 from gateway.catalog import image_id, record
 from gateway.changes import change_log, nginx_list
+from gateway.delivery import conditions_and_ranges
 from gateway.objects import variant_source
 from gateway.origin import client
 from gateway.process import log_stream
 from gateway.purge import intake, webhook
 from gateway.redis_queue import purge_queue
-from gateway.server import acceptor, file_limit
+from gateway.server import acceptor, connection, file_limit
 from gateway.service.metrics import Metrics
 from gateway.settings import Settings, fronts
 from gateway.urls import aliases
@@ -30,12 +31,16 @@ FIXED = {
     "connections that wait": (str(acceptor._BACKLOG),),
     "connections of the admin port": (str(file_limit.ADMIN_CONNECTIONS),),
     "lines of the log": (f"{log_stream._MOST_WAITING >> 20} MiB",),
+    "head of a request": (f"{connection._MOST_OF_HEAD >> 10} KiB",),
+    "requests that wait behind another one": (str(connection._MOST_WAITING),),
+    "lists of `If-Match`": (f"{conditions_and_ranges._MOST_LISTED >> 10} KiB",),
     "ids in a request": (str(json_bodies.MAX_IMAGES),),
     "length of an id": (re.search(r"\{0,(\d+)\}", image_id.PATTERN),),
     "length of an alias": (f"{aliases._LONGEST} bytes",),
     "life of a signed link": (f"{links.MAX_LIFETIME:,} s",),
     "viewers, groups and grants": (f"{record.MOST_GRANTS:,}",),
     "groups of a caller": (str(caller.MOST_GROUPS),),
+    "tokens that are remembered": (f"{tokens.MOST_TOKENS:,}, and {tokens.MOST_GROUPS_IN_ALL:,} groups",),
     "changes that a gateway remembers": (f"{change_log._MOST_KEPT:,} images",),
     "changes in an answer": (f"{nginx_list._MOST_LISTED:,}",),
     "requests to the CDN": (f"take {fronts._MOST_PER_SECOND}",),

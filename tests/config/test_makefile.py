@@ -34,6 +34,12 @@ def test_make_run_passes_any_folder_name_on_unchanged(tmp_path: Path, folder: st
     assert printed.split("\0") == ["-m", "gateway", "dev", *(["--images", folder] if folder else []), ""]
 
 
+def test_make_clean_removes_the_site_and_keeps_a_release() -> None:
+    command = ["make", "--dry-run", "clean"]
+    removed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    assert [folder in removed.split() for folder in ("site", ".venv", "dist")] == [True, True, False]
+
+
 @pytest.mark.parametrize("missing", ["ensurepip", "venv"])
 def test_make_install_names_the_package_of_debian_that_is_missing(tmp_path: Path, missing: str) -> None:
     """Debian's Python has no ``ensurepip`` and would leave an unusable environment behind."""

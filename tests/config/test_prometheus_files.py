@@ -96,6 +96,8 @@ def test_neither_prometheus_nor_alertmanager_has_a_port_of_a_gateway_on_the_same
         listening = re.findall(r"--web\.listen-address=([\d.]+:\d+)", read(page) + read(file))
         assert [address for address in (*listening, asked) if re.search(r":909\d$", address)] == []
         assert set(listening) == {"127.0.0.1:9195", asked}
+        # The release that the page installs names 9093.
+        assert f"sed -i 's/127.0.0.1:9093/{asked}/' /etc/prometheus/prometheus.yml" in read(page)
 
 
 def test_every_recorded_series_that_an_alert_uses_is_recorded() -> None:

@@ -84,6 +84,7 @@ def test_a_unit_names_what_the_gateway_has(name: str) -> None:
     assert service["RestartPreventExitStatus"] == [str(BAD_SETTINGS)]
     assert int(service["TimeoutStopSec"][0]) > ServerSettings().shutdown_grace + 5
     assert int(service["LimitNOFILE"][0]) >= 4 * needed_files(ServerSettings().max_streams)
+    assert (service["LogRateLimitIntervalSec"], service["OOMPolicy"]) == (["0"], ["continue"])
     identifier, _, _ = service["LoadCredential"][0].partition(":")
     assert f"{identifier}_" == PREFIX  # systemd names the files of a folder so, and the gateway knows the prefix
 

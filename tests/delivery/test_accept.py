@@ -96,3 +96,4 @@ def test_weights(lines: list[str], chosen: str) -> None:
 def test_only_formats_of_the_style_are_chosen() -> None:
     assert choose_format([OF_IMAGES["Chromium"][0]], ("webp", "original")) == "webp"
     assert choose_format([OF_IMAGES["Chromium"][0]], ("original",)) == "original"
+    assert choose_format([OF_IMAGES["Chromium"][0]], ()) == "original"

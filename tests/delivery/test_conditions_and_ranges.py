@@ -98,6 +98,8 @@ def test_a_range_without_a_byte_cannot_be_satisfied_and_an_unknown_size_ignores_
         ({"If-None-Match": '"abc'}, SEND),
         ({"If-None-Match": '"x,"abc""'}, SEND),
         ({"If-None-Match": ""}, SEND),
+        ({"If-None-Match": '"",' * 2700 + '"abc"'}, NOT_MODIFIED),
+        ({"If-None-Match": '"",' * 2800 + '"abc"'}, SEND),  # more than 8 KiB take too long
         # If-Modified-Since, section 13.1.3
         ({"If-Modified-Since": MODIFIED}, NOT_MODIFIED),
         ({"If-Modified-Since": LATER}, NOT_MODIFIED),
@@ -113,6 +115,7 @@ def test_a_range_without_a_byte_cannot_be_satisfied_and_an_unknown_size_ignores_
         ({"If-Match": '"x", "abc"'}, SEND),
         ({"If-Match": 'W/"abc"'}, FAILED),
         ({"If-Match": '"x"'}, FAILED),
+        ({"If-Match": '"",' * 2800 + '"abc"'}, FAILED),
         # If-Unmodified-Since, section 13.1.4; If-Match outranks it
         ({"If-Unmodified-Since": MODIFIED}, SEND),
         ({"If-Unmodified-Since": LATER}, SEND),

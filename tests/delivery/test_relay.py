@@ -49,7 +49,7 @@ async def test_a_body_that_ends_short_of_its_length_ends_the_connection(
     start_gateway: StartGateway, images: Images, caplog: pytest.LogCaptureFixture, action: Action
 ) -> None:
     """The next answer on the connection would be read as the rest of the image."""
-    gateway = await start_gateway(image_proxy={"timeout": 2, "retry_count": 0})
+    gateway = await start_gateway(image_proxy={"timeout": 5, "retry_count": 0})
     await images.add("cat", DATA)
     images.cos.faults.add(Fault(key=KEY, action=action))
     images.cos.faults.add(STAYS_AWAY)
@@ -63,7 +63,7 @@ async def test_a_body_that_ends_short_of_its_length_ends_the_connection(
 
 async def test_a_body_in_chunks_that_ends_short_has_no_last_chunk(start_gateway: StartGateway, images: Images) -> None:
     """With a last chunk, half an image would look whole, and a cache would store it."""
-    gateway = await start_gateway(image_proxy={"timeout": 2, "retry_count": 0})
+    gateway = await start_gateway(image_proxy={"timeout": 5, "retry_count": 0})
     await images.add("cat", DATA)
     images.cos.faults.add(Fault(key=KEY, action=NoLength(cut_at=200_000)))
     images.cos.faults.add(STAYS_AWAY)
@@ -79,7 +79,7 @@ async def test_a_body_in_chunks_that_ends_short_has_no_last_chunk(start_gateway:
 async def test_a_small_body_that_ends_short_is_an_error_and_the_connection_stays_good(
     start_gateway: StartGateway, images: Images, action: Action
 ) -> None:
-    gateway = await start_gateway(image_proxy={"timeout": 2, "retry_count": 0})
+    gateway = await start_gateway(image_proxy={"timeout": 5, "retry_count": 0})
     await images.add("cat", DATA[:1000])
     images.cos.faults.add(Fault(key=KEY, action=action))
     async with connect(gateway.ports.public) as connection:

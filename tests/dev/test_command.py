@@ -34,9 +34,12 @@ async def test_every_image_of_a_folder_is_served_and_no_process_remains(tmp_path
             assert (answer.status, await answer.read()) == (200, b"second")
             url = (await running.line_with("/i/trip-one")).split()[0]
             assert await (await session.get(url)).read() == b"first"
-            assert (await ready(running.admin))["checks"] == dict.fromkeys(
-                ("redis", "postgres", "cos", "changes"), "ok"
-            )
+            well = dict.fromkeys(("redis", "postgres", "cos", "changes"), "ok")
+
+            async def is_ready() -> bool:
+                return bool((await ready(running.admin))["checks"] == well)
+
+            await until(is_ready)
             answer = await session.get(running.admin + "/api/v1/monitoring/console")
             program, config = (await answer.json())["data"]["commands"]
             # The commands of the console are to be pasted, in any folder.
@@ -119,7 +122,11 @@ async def test_the_playground_restarts_the_gateway_at_its_address(
         await running.line_with("the gateway starts again")
         await until(lambda: sum("listening: " in line for line in running.lines) == 2)
         assert (await session.get(running.public + "/i/a.gif")).status == 200
-        assert (await ready(running.admin))["checks"]["redis"] == "ok"
+
+        async def has_redis() -> bool:
+            return bool((await ready(running.admin))["checks"]["redis"] == "ok")
+
+        await until(has_redis)
         await session.post(running.public + "/dev/restart", json={"pause": 15}, headers={"Origin": running.public})
         await until(lambda: sum("the gateway starts again" in line for line in running.lines) == 2)
         running.terminate()

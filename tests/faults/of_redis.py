@@ -26,7 +26,7 @@ async def _own_redis(scene: Scene) -> Sections:
         RedisServer(scene.folder / "redis", ephemeral=True, password="secret", extra_args=_MAY_BREAK),
     )
     scene.kept = server
-    return {"redis": {"url": server.url, "timeout": 0.5}}
+    return {"redis": {"url": server.url, "timeout": 2}}
 
 
 async def _behind_valve(scene: Scene) -> Sections:
@@ -237,7 +237,6 @@ async def _(scene: Scene) -> AsyncIterator[None]:
     light=("redis", "down", "no answer within"),
 )
 async def _(scene: Scene) -> AsyncIterator[None]:
-    await asyncio.to_thread(scene.kept.set_failover, is_on=False)
     master = scene.kept.master()
     master.pause()
     try:
@@ -245,7 +244,6 @@ async def _(scene: Scene) -> AsyncIterator[None]:
         yield
     finally:
         master.resume()
-        await asyncio.to_thread(scene.kept.set_failover, is_on=True)
 
 
 @_fault(
@@ -256,11 +254,9 @@ async def _(scene: Scene) -> AsyncIterator[None]:
     light=("redis", "degraded", "Connect call failed"),
 )
 async def _(scene: Scene) -> AsyncIterator[None]:
-    await asyncio.to_thread(scene.kept.set_failover, is_on=False)
     await asyncio.to_thread(scene.kept.masters()[0].kill)
     try:
         await _no_client_notices(scene)
         yield
     finally:
         await asyncio.to_thread(scene.kept.heal)
-        await asyncio.to_thread(scene.kept.set_failover, is_on=True)

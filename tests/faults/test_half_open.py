@@ -6,7 +6,7 @@ Elsewhere: the subscription in ``tests/redis_replicas``, nginx that cannot ask i
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -65,9 +65,9 @@ class Ways:
             url = redis_url._replace(netloc=f":{redis_url.password}@127.0.0.1:{redis.port}").geturl()
             sections = {
                 "redis": {"url": url, "timeout": 0.3},
-                "postgres": {"dsn": through(rows), "listen_dsn": through(changes), "timeout": 1, "pool_size": 2},
+                "postgres": {"dsn": through(rows), "listen_dsn": through(changes), "timeout": 3, "pool_size": 2},
                 "cos": {"domain": f"127.0.0.1:{to_cos.port}"},
-                "image_proxy": {"timeout": 1, "retry_count": 1, "memory_cache": {"max_bytes": 0}},
+                "image_proxy": {"timeout": 4, "retry_count": 1, "memory_cache": {"max_bytes": 0}},
             }
             yield cls(redis, rows, changes, to_cos, sections)
 
@@ -199,8 +199,13 @@ async def test_key_sets_purges_and_the_canary_leave_a_half_open_connection_in_ti
     """Key sets, purges and Tencent Cloud's services have one client."""
     url = f"http://127.0.0.1:{bench.front.port}/healthz"
     async with BoundedHttp(0.5) as http, open_front_client(lambda: "request-id", 0.5) as canary, asyncio.timeout(LIMIT):
-        assert b"alive" in await http.get(url)
-        assert (await canary.ask(url)).status == 200
+
+        async def is_alive() -> bool:
+            with suppress(ServiceUnavailable):  # late on a busy machine
+                return b"alive" in await http.get(url) and (await canary.ask(url)).status == 200
+            return False
+
+        await until(is_alive, what="an answer")
         fault(bench.front)
         with pytest.raises(ServiceUnavailable):
             await http.get(url)
@@ -208,5 +213,4 @@ async def test_key_sets_purges_and_the_canary_leave_a_half_open_connection_in_ti
             await http.post(url, {}, b"{}")
         assert (await canary.ask(url)).problem == "no answer within 0.5 s"
         bench.front.open()
-        assert b"alive" in await http.get(url)
-        assert (await canary.ask(url)).status == 200
+        await until(is_alive, what="an answer")

@@ -54,6 +54,7 @@ def test_one_cause_is_one_headline_with_the_worst_level_the_earliest_time_and_al
         ("requests_fail", None, "bad"),
     ]
     assert (found[0]["values"]["code"], found[0]["since"], found[0]["replicas"]) == ("no_answer", 50, ["a", "b"])
+    assert together({"a": [Finding("dependency_down", "bad"), Finding("cos_errors", "bad")]}), "of another release"
     assert [symptom["name"] for symptom in together({"a": [down, effect]})] == ["dependency_down", "requests_fail"]
 
 

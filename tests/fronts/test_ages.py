@@ -98,6 +98,7 @@ async def test_nor_while_no_gateway_can_read_rows_which_squid_takes_for_no_gatew
         )
         await until_listening_to_changes(gateway.ports.admin)
         await images.add("a")
+        await until_answered(gateway, "/i/a", 200)
         limit = {"max_stale 86400 ": "max_stale 6 "} if front_name == "squid" else None
         async with running_front(front_name, gateway, limit) as front:
             assert (await front.get("/i/a")).status == 200

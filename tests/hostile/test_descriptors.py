@@ -52,8 +52,11 @@ async def _is_named(running: GatewayProcess) -> bool:
 
 
 async def _the_admin_port_and_the_stores_are_well(running: GatewayProcess) -> None:
-    status, ready = await fetch(running.admin + "/readyz")
-    assert (status, '"status": "ready"' in ready) == (200, True), ready
+    async def is_ready() -> bool:
+        status, ready = await fetch(running.admin + "/readyz")
+        return status == 200 and '"status": "ready"' in ready
+
+    await until(is_ready, what="readiness")
     _, metrics = await fetch(running.admin + "/metrics")
     samples = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if not line.startswith("#"))
     assert float(samples['image_gateway_accept_pauses_total{port="public"}']) >= 1

@@ -12,6 +12,8 @@ from tests.hostile.test_requests import MALFORMED, ODD
 from tests.processes import gateway_process
 from tests.raw_client import exchange
 
+OTHERS = ("draining", "gateway.access", "dependency is")  # what a busy machine may add, too
+
 
 @pytest.mark.usefixtures("images_table", "forked_commands")
 async def test_hundreds_of_hostile_requests_log_one_line(
@@ -28,7 +30,7 @@ async def test_hundreds_of_hostile_requests_log_one_line(
         most = 2 + int((time.monotonic() - began) / 10)
         running.terminate()
         assert await running.exit_code() == 0
-    written = [line for line in running.lines[before:] if "draining" not in line and "gateway.access" not in line]
+    written = [line for line in running.lines[before:] if not any(word in line for word in OTHERS)]
     assert len(written) <= most, written  # one line is for ten seconds
     assert all("malformed request" in line for line in written)
     assert "Traceback" not in "".join(running.lines)

@@ -52,6 +52,8 @@ MALFORMED: dict[str, bytes] = {
     "header-of-9000-bytes": b"GET /i/a HTTP/1.1\r\n" + HOST + b"X-A: " + b"a" * 9000 + b"\r\n\r\n",
     "a-thousand-headers": b"GET /i/a HTTP/1.1\r\n" + HOST + b"X-A: b\r\n" * 1000 + b"\r\n",
     "headers-without-end": b"GET /i/a HTTP/1.1\r\n" + HOST + b"X-A: b\r\n" * 100_000,
+    "headers-of-a-megabyte": b"GET /healthz HTTP/1.1\r\n" + HOST
+    + (b"If-None-Match: " + b'"",' * 2700 + b"\r\n") * 125 + b"\r\n",
     # where the request ends (RFC 9112 section 6.3)
     "cl-and-te": POST + b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nX",
     "te-and-cl": POST + b"Transfer-Encoding: chunked\r\nContent-Length: 6\r\n\r\n0\r\n\r\nX",
@@ -108,21 +110,21 @@ async def test_a_malformed_request_is_a_4xx_and_closes_its_connection(impatient:
     assert (await impatient.get("/healthz")).status == 200
 
 
-async def test_another_version_is_a_400_in_http_1_1(impatient: RunningGateway) -> None:
+async def test_another_version_is_a_400_in_http_1_1(gateway: RunningGateway) -> None:
     for version in (b"2.0", b"0.9"):
-        received = await exchange(impatient.ports.public, b"GET /healthz HTTP/%s\r\n" % version + HOST + b"\r\n")
+        received = await exchange(gateway.ports.public, b"GET /healthz HTTP/%s\r\n" % version + HOST + b"\r\n")
         assert received.startswith(b"HTTP/1.1 400 ")
         assert b"the version must be HTTP/1.1 or HTTP/1.0" in received
-    assert impatient.sample("requests_total", route="unmatched", delivery="none", status="400") == 2
+    assert gateway.sample("requests_total", route="unmatched", delivery="none", status="400") == 2
 
 
 FRAGMENTS = (b"/i/a#", b"/i/a#b", b"/i/a?style=x#&style=y", b"/#/i/a", b"/healthz#", b"http://gateway/healthz#b", b"#")
 
 
-async def test_an_address_with_a_fragment_is_a_400_on_both_ports(impatient: RunningGateway, images: Images) -> None:
+async def test_an_address_with_a_fragment_is_a_400_on_both_ports(gateway: RunningGateway, images: Images) -> None:
     """A cache in front may regard the fragment as a part of the address (RFC 9112 section 3.2 has none)."""
     await images.add("a")
-    for address, port in itertools.product(FRAGMENTS, (impatient.ports.public, impatient.ports.admin)):
+    for address, port in itertools.product(FRAGMENTS, (gateway.ports.public, gateway.ports.admin)):
         received = await exchange(port, b"GET %s HTTP/1.1\r\n" % address + HOST + b"Connection: close\r\n\r\n")
         assert statuses(received) == [400], address
         assert b'"code": "invalid_request"' in received
@@ -132,22 +134,22 @@ CODINGS = (b"gzip, chunked", b"gzip,chunked", b",chunked", b", chunked", b"ident
 
 
 async def test_another_transfer_coding_is_a_501_as_of_nginx(
-    impatient: RunningGateway, caplog: pytest.LogCaptureFixture
+    gateway: RunningGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     """RFC 9112 section 6.1. The connection ends: a proxy may see the end of the body elsewhere."""
     for coding, method in itertools.product(CODINGS, (b"POST /api/v1/images/urls", b"GET /i/a")):
         body = b"Transfer-Encoding: " + coding + b"\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
-        for port in (impatient.ports.public, impatient.ports.admin):
+        for port in (gateway.ports.public, gateway.ports.admin):
             received = await exchange(port, method + b" HTTP/1.1\r\n" + HOST + body + SECOND)
             assert statuses(received) == [501], coding
             assert b'"code": "unknown_transfer_coding"' in received
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-async def test_a_chunked_body_is_read(impatient: RunningGateway) -> None:
+async def test_a_chunked_body_is_read(gateway: RunningGateway) -> None:
     for coding in (b"chunked", b"Chunked", b"chunked "):
         body = b"Transfer-Encoding: " + coding + b'\r\n\r\n13\r\n{"image_ids":["a"]}\r\n0\r\n\r\n'
-        assert statuses(await exchange(impatient.ports.public, POST + b"Connection: close\r\n" + body)) == [200]
+        assert statuses(await exchange(gateway.ports.public, POST + b"Connection: close\r\n" + body)) == [200]
 
 
 ODD: dict[str, bytes] = {
@@ -198,6 +200,11 @@ async def test_an_odd_request_is_a_4xx(impatient: RunningGateway, caplog: pytest
         answered = [status for status in statuses(received) if status != 100]
         assert len(answered) <= 1, name
         assert all(400 <= status < 500 for status in answered), (name, answered)
+    for name in ("upgrade", "upgrade-h2c"):
+        received = await exchange(impatient.ports.public, ODD[name] + SECOND)
+        assert len(statuses(received)) == 2 or b"\r\nConnection: close\r\n" in received, "the second one is lost"
+        alone = await exchange(impatient.ports.public, ODD[name])
+        assert b"\r\nConnection: close\r\n" not in alone, "some clients ask for it with each request"
     assert not [record for record in caplog.records if record.exc_info and record.name != "aiohttp.server"]
 
 
@@ -205,13 +212,13 @@ EXPECTATIONS = (b"\xff", b"wonders", b"100-continue, wonders")
 
 
 async def test_an_unknown_expectation_is_the_same_400_at_each_address(
-    impatient: RunningGateway, caplog: pytest.LogCaptureFixture
+    gateway: RunningGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     lines = (
         *(b"GET /i/a", b"HEAD /i/a", b"GET /i/%61", b"GET /healthz", b"GET /nowhere", b"POST /api/v1/cache/purge"),
         *(b"GET /api/v1/images/access", b"POST /api/v1/images/a/access", b"POST /api/v1/images/urls", b"OPTIONS /i/a"),
     )
-    ports = (impatient.ports.public, impatient.ports.admin)
+    ports = (gateway.ports.public, gateway.ports.admin)
     for port, expectation, line in itertools.product(ports, EXPECTATIONS, lines):
         head = line + b" HTTP/1.1\r\n" + HOST + b"Connection: close\r\nExpect: " + expectation + b"\r\n\r\n"
         received = await exchange(port, head)
@@ -242,11 +249,11 @@ UNUSABLE = (
 )
 
 
-async def test_an_unusable_range_or_condition_is_ignored_or_a_4xx(impatient: RunningGateway, images: Images) -> None:
+async def test_an_unusable_range_or_condition_is_ignored_or_a_4xx(gateway: RunningGateway, images: Images) -> None:
     await images.add("a", b"body")
     for fields in UNUSABLE:
         request = b"GET /i/a HTTP/1.1\r\n" + HOST + fields + b"Connection: close\r\n\r\n"
-        received = await exchange(impatient.ports.public, request)
+        received = await exchange(gateway.ports.public, request)
         (status,) = statuses(received)
         assert status in (200, 206, 304, 412, 416, 400), fields
         assert status != 200 or received.endswith(b"\r\n\r\nbody")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yarl
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import Images, RunningGateway, StartGateway, token_for
@@ -62,6 +62,7 @@ async def gateway(start_gateway: StartGateway, images: Images) -> RunningGateway
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(image=st.sampled_from(IMAGES), raw_query=query, headers=fields, method=st.sampled_from(["GET", "HEAD"]))
+@example(image="cat", raw_query="style=thumb&format=auto", headers={"Accept": ""}, method="GET")
 async def test_no_query_causes_a_5xx_or_makes_more_entries_than_there_are_variants(
     gateway: RunningGateway,
     redis_client: Any,

@@ -44,7 +44,8 @@ async def test_anything_else_is_a_failure(service: Service, failure: dict[str, A
         with pytest.raises(ServiceUnavailable, match=f"^{reason}$"):
             await http.get(service.url)
     assert time.monotonic() - began < 30
-    assert len(service.seen) == 1
+    # On a busy machine the time may end before the request is sent.
+    assert len(service.seen) == 1 or ("hangs" in failure and not service.seen)
 
 
 async def test_a_connection_over_a_long_way_may_take_as_long_as_the_answer(tmp_path: Path) -> None:

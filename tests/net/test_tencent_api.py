@@ -52,6 +52,23 @@ async def test_an_error_inside_a_200_is_named_by_its_code_alone(service: Service
     assert (refused.value.code, str(refused.value)) == (named, f"error {named}")
 
 
+@pytest.mark.parametrize("is_first", [True, False], ids=["the first", "after another caller"])
+async def test_a_signature_of_a_wrong_time_is_corrected_and_asked_for_again(service: Service, is_first: bool) -> None:
+    service.body = b'{"Response": {"Error": {"Code": "AuthFailure.SignatureExpire"}}}'
+    times = [1_700_000_000]
+
+    def correct(_: float | None) -> bool:
+        service.body = b'{"Response": {"RequestId": "r"}}'
+        times.append(1_700_000_600)
+        return is_first
+
+    async with BoundedHttp() as http:
+        told = {"service": "sts", "version": "2018-08-13"}
+        api = TencentApi(http, service.url, **told, now=lambda: times[-1], correct=correct)
+        assert await api.call("GetCallerIdentity", {}, KEY) == {"RequestId": "r"}
+    assert [request.headers["X-TC-Timestamp"] for request, _ in service.seen] == [str(at) for at in times]
+
+
 async def test_garbage_is_a_failure(service: Service) -> None:
     bodies = (b"", b"<html>", b"[]", b"7", b"{}", b'{"Response": 7}', b'{"Response": {"Error": 7}}', b"\xff")
     for service.body in (*bodies, b'{"Response": {"Error": {}}}', b"[" * 60_000):

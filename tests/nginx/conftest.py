@@ -6,6 +6,7 @@
 import os
 import re
 import shutil
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -13,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from gateway_dev.cos_emulator.server import CosEmulator
-from gateway_dev.processes import free_port
 from tests.conftest import RunningGateway, StartGateway
 from tests.fronts.front import Front, running
+from tests.ports import reserved_port
 
 CONFIG = Path(__file__).parents[2] / "config" / "nginx"
 
@@ -35,6 +36,15 @@ http {{
     {http}
 }}
 """
+
+
+# The map for users that auth_basic has verified.
+NAMED_BY_CLIENT = 'map "" $image_user { default $remote_user; }'
+
+
+def basic(user: str, password: str) -> dict[str, str]:
+    """Return the header of a name and a password, as ``auth_basic`` takes them."""
+    return {"Authorization": f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"}
 
 
 class Nginx(Front):
@@ -108,18 +118,18 @@ async def starting_nginx(tmp_path: Path) -> AsyncIterator[StartNginx]:
                 # Blocks are 512 bytes (POSIX). With the signal ignored, a write fails as on a full disk.
                 limit = f"trap '' XFSZ; ulimit -f {file_size // 512}; exec \"$@\""
                 command = ["sh", "-c", limit, "sh", *command]
-            return await stack.enter_async_context(_running(folder, http, changes or {}, command, main, files))
+            port = stack.enter_context(reserved_port())
+            return await stack.enter_async_context(_running(folder, port, http, changes or {}, command, main, files))
 
         yield start
 
 
 @asynccontextmanager
 async def _running(
-    folder: Path, http: str, changes: Mapping[str, str], command: Sequence[str], main: str, files: Path
+    folder: Path, port: int, http: str, changes: Mapping[str, str], command: Sequence[str], main: str, files: Path
 ) -> AsyncIterator[Nginx]:
     folder.mkdir()
     shutil.copytree(files / "image-gateway", folder / "image-gateway")
-    port = free_port()
     configuration = folder / "nginx.conf"
     http = re.sub(r"^( *)listen 80( default_server)?;", rf"\1listen 127.0.0.1:{port};", http, flags=re.MULTILINE)
     http = re.sub("/var/(cache|log)/nginx", rf"{folder}/\1", http)

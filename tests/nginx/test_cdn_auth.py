@@ -5,7 +5,7 @@ import pytest
 from gateway_dev.database import ImagesTable
 from tests.access.credentials import ACCESS, bearer, link_query, token
 from tests.conftest import Answer, Images, RunningGateway, StartGateway
-from tests.nginx.conftest import Nginx, StartNginx, in_front_of, text_of
+from tests.nginx.conftest import NAMED_BY_CLIENT, Nginx, StartNginx, basic, in_front_of, text_of
 from tests.nginx.scripted import scripted
 from tests.paintings import POSTGRES, hang, paintings_table
 
@@ -76,6 +76,17 @@ async def test_any_other_address_is_denied(nginx: Nginx, images: Images) -> None
     await images.add("mine", owner="alice", public=False)
     for path in ("/", "/i/", "/i/m%69ne", "/i/x/../mine", "//i/mine", "/healthz", "/i/mine/"):
         assert (await ask(nginx, path, **bearer(token()))).status == 403, path
+
+
+async def test_a_name_that_nothing_has_verified_opens_no_image(
+    start_nginx: StartNginx, start_gateway: StartGateway, images: Images
+) -> None:
+    """``$remote_user`` is what the client says where nginx asks for no password."""
+    await images.add("mine", owner="alice", public=False)
+    gateway = await start_gateway(access={"forwarded_user": {"trusted_proxies": ["127.0.0.1"]}})
+    nginx = await start_nginx(both(gateway.address), {'map "" $image_user { default ""; }': NAMED_BY_CLIENT})
+    for headers in (basic("alice", "any"), {"X-User-Id": "alice"}):
+        assert (await ask(nginx, "/i/mine", **headers)).status == 403
 
 
 async def test_the_images_themselves_have_the_other_name(nginx: Nginx, images: Images) -> None:

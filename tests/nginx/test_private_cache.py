@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from gateway_dev.database import ImagesTable
 from tests.access.credentials import ACCESS, bearer, link_query, token
 from tests.conftest import Answer, Images, RunningGateway, StartGateway, token_for
 from tests.cos_emulator.pictures import gradient, opened
-from tests.nginx.conftest import Nginx, StartNginx, in_front_of
+from tests.nginx.conftest import NAMED_BY_CLIENT, Nginx, StartNginx, basic, in_front_of
 from tests.nginx.scripted import answer, scripted
 from tests.nginx.test_accel import SMALL
 from tests.raw_client import exchange
@@ -236,6 +237,35 @@ async def test_a_client_cannot_speak_for_the_proxy(nginx: Nginx, images: Images)
     for name, value in (("X-Original-URI", hers), ("X-Original-URI", "/i/mine"), ("X-User-Id", "alice")):
         assert is_denied(await nginx.get("/i/mine", **{name: value}))
     assert (await nginx.get("/_access")).status == 404
+
+
+@pytest.mark.parametrize("place", ["server_tokens off;\n", "location ~ ^/(i/|api/v1/images/[^/]+/proxy$) {\n"])
+async def test_a_name_with_a_wrong_password_is_refused_by_nginx_itself(
+    start_nginx: StartNginx, start_gateway: StartGateway, images: Images, tmp_path: Path, place: str
+) -> None:
+    """The refusal of nginx is not the gateway's: the gateway would believe the name."""
+    await images.add("mine", SMALL, owner=ALICE, public=False)
+    gateway = await start_gateway(access={"forwarded_user": {"trusted_proxies": ["127.0.0.1"]}})
+    (tmp_path / "users").write_text(f"{ALICE}:{{PLAIN}}right\n{BOB}:{{PLAIN}}right\n")
+    http = in_front_of(gateway.address, "private-cache.conf")
+    asking = f"{place}auth_basic images;\nauth_basic_user_file {tmp_path / 'users'};\n"
+    nginx = await start_nginx(http, {'map "" $image_user { default ""; }': NAMED_BY_CLIENT, place: asking})
+    for headers in (basic(ALICE, "wrong"), {}):
+        refused = await nginx.get("/i/mine", **headers)
+        assert (refused.status, refused.headers["WWW-Authenticate"]) == (401, 'Basic realm="images"')
+    for hit in (False, True):
+        owner = await nginx.get("/i/mine", **basic(ALICE, "right"))
+        assert (owner.status, owner.body, is_hit(owner)) == (200, SMALL, hit)
+    assert is_denied(await nginx.get("/i/mine", **basic(BOB, "right")))
+
+
+async def test_an_address_that_nginx_denies_gets_no_image(
+    start_nginx: StartNginx, gateway: RunningGateway, images: Images
+) -> None:
+    await images.add("open", SMALL)
+    place = "location ~ ^/(i/|api/v1/images/[^/]+/proxy$) {"
+    nginx = await start_nginx(in_front_of(gateway.address, "private-cache.conf"), {place: f"{place} deny all;"})
+    assert (await nginx.get("/i/open")).status == 401
 
 
 async def test_what_depends_on_more_than_the_address_is_not_cached(nginx: Nginx, images: Images) -> None:

@@ -1,14 +1,16 @@
 """``stored-addresses.conf``: addresses of an own image proxy, as an application stored them, lead to their images."""
 
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import quote
 
-from tests.conftest import Images, StartGateway
+from gateway_dev.cos_emulator.access import Credential
+from tests.conftest import SECRET_ID, SECRET_KEY, Images, StartGateway
 from tests.nginx.conftest import CONFIG, StartNginx, upstreams
 from tests.paintings import POSTGRES, hang, paintings_table
 
 STORED = "/api/v1/img-access/"
-KEYS = ("ai_generated/通义万相/x.png", "a b+c%d#e?f.png", "plain.png", "a//b.png")
+KEYS = ("ai_generated/通义万相/x.png", "a b+c%d#e?f.png", "plain.png", "a//b.png", "图" * 280)
 
 
 async def test_stored_addresses_lead_to_their_images_and_back_to_the_application(
@@ -19,10 +21,13 @@ async def test_stored_addresses_lead_to_their_images_and_back_to_the_application
             await hang(images, f"image-{number}", key)
         await hang(images, "mine", "private.png", owner="alice", public=False)
         proxies = {"header": "X-User-Id", "groups_header": "X-User-Groups", "trusted_proxies": ["127.0.0.1"]}
-        gateway = await start_gateway(postgres=POSTGRES, access={"forwarded_user": proxies})
+        token = "t" * 3000
+        cast("dict[str, Any]", images.cos.credentials)[SECRET_ID] = Credential(SECRET_KEY, token)
+        gateway = await start_gateway(postgres=POSTGRES, access={"forwarded_user": proxies}, cos={"token": token})
         shipped = tmp_path / "stored-addresses.conf"
         shipped.write_text((CONFIG / "stored-addresses.conf").read_text())
-        application = "location / { return 418; }"
+        buffers = "proxy_buffer_size 128k; proxy_buffers 4 256k; proxy_busy_buffers_size 256k;"
+        application = f"{buffers} location / {{ return 418; }}"
         site = f"server {{\n    listen 80;\n    {application}\n    <included>\n}}\n"
         http = upstreams(gateway.address) + site
         nginx = await start_nginx(http.replace("<included>", f"include {shipped};"))

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from gateway_dev.processes import free_port
 from tests.nginx.conftest import CONFIG, Nginx, starting_nginx
+from tests.ports import reserved_port
 
 NGINX = "/usr/sbin/nginx"
 _MODULES = "".join(
@@ -106,7 +106,7 @@ class Scripted:
             await asyncio.Event().wait()
         assert request.host == "localhost"
         assert "X-Image-Key" not in request.headers
-        self.asked.append(dict(request.query))
+        self.asked.append({**request.query, "arrived": str(time.monotonic_ns())})
         if not request.query["epochs"].isdigit():
             return web.Response(status=400)  # as a gateway of before
         # The changes of the running millisecond come with the next list.
@@ -230,10 +230,11 @@ async def start_njs(tmp_path: Path, two: list[Scripted]) -> AsyncIterator[StartN
 @asynccontextmanager
 async def starting_njs(folder: Path) -> AsyncIterator[StartNjs]:
     """Function that starts nginx with njs, as the fixture says."""
-    async with starting_nginx(folder) as start_nginx:
+    async with AsyncExitStack() as stack:
+        start_nginx = await stack.enter_async_context(starting_nginx(folder))
 
         async def start(http: str, changes: Mapping[str, str] | None = None, *, workers: int = 0) -> Nginx:
-            loopback = {"127.0.0.1:9089": f"127.0.0.1:{free_port()}"}
+            loopback = {"127.0.0.1:9089": f"127.0.0.1:{stack.enter_context(reserved_port())}"}
             main = f"user root; worker_processes {workers};\n" if workers else "master_process off;\n"
             return await start_nginx(http, {**loopback, **(changes or {})}, binary=NGINX, main=main + _MODULES)
 

@@ -96,8 +96,9 @@ async def cached_after_start(nginx: Nginx, gateway: Scripted, *others: Scripted)
 
 def floors(*gateways: Scripted) -> list[str]:
     """Return why nginx has raised its floor, as it told the gateways. Without an answer in time it tells once more."""
-    told = [[asked.get("floor") for asked in gateway.asked] for gateway in gateways]
-    return [reason for each in told for before, reason in pairwise([None, *each]) if reason and reason != before]
+    told = sorted((asked for gateway in gateways for asked in gateway.asked), key=lambda asked: int(asked["arrived"]))
+    reasons = [asked.get("floor") for asked in told]
+    return [reason for before, reason in pairwise([None, *reasons]) if reason and reason != before]
 
 
 OTHER_FORMS = (
@@ -186,7 +187,7 @@ async def test_a_clock_of_a_gateway_may_be_wrong(start_njs: StartNjs, two: list[
     for number, hearing in enumerate((first, second, first, second), 1):
         first.images["a"] = str(number)
         hearing.changes.append((hearing.now(), "a"))  # the other gateway does not hear of it
-        await until_is(nginx, "a", str(number))
+        await until_is(nginx, "a", str(number), seconds=2)
         assert await cached(nginx, "a") == str(number)
     assert floors(*two) == ["start"]
 
@@ -203,7 +204,7 @@ async def test_what_comes_from_a_gateway_that_hears_later_is_forgotten_when_that
     await until_requested_again(nginx, late, requests)
     assert await cached(nginx, "a") == "old", "the gateway that was asked has not heard of the change"
     late.set("a", "new")
-    await until_is(nginx, "a", "new")
+    await until_is(nginx, "a", "new", seconds=2)
     assert await cached(nginx, "a") == "new"
 
 
@@ -232,7 +233,7 @@ async def test_one_gateway_that_has_heard_everything_is_enough(start_njs: StartN
     """As in a rolling restart: the gateways say one after the other that they have heard nothing before."""
     first, second = two
     http = site("gateway-cache.conf", [first.address], [first.address, second.address])
-    nginx = await start_njs(http, {"INCOMPLETE = 10000": "INCOMPLETE = 1500"})
+    nginx = await start_njs(http, {"INCOMPLETE = 10000": "INCOMPLETE = 5000"})
     await cached_after_start(nginx, first, second)
     for gateway in two:
         gateway.complete_since = gateway.now()
@@ -257,9 +258,9 @@ async def test_gateways_that_start_empty_the_cache_if_others_had_other_settings_
     ):
         restarted.restart(settings)
         expected += ["settings"] if raises else []
-        asked = len(first.asked + second.asked)
+        told, asked = sorted(expected), len(first.asked + second.asked)
         await until(lambda asked=asked: len(first.asked + second.asked) > asked + 3)  # type: ignore[misc]
-        assert sorted(floors(*two)) == sorted(expected)
+        await until(lambda told=told: sorted(floors(*two)) == told)  # type: ignore[misc]
     await until(lambda: "forgets its copies of all images: settings" in nginx.log)
 
 
@@ -387,7 +388,7 @@ async def test_gateways_that_refuse_the_question_stop_the_cache_within_two_secon
         gateway.status = 200
     await until(lambda: nginx.log.count("of all changes again") == 1)
     assert nginx.log.count(f"no copies: a gateway answers with status {status}") == 1
-    assert nginx.log.count("does not hear of changes") == 1
+    assert nginx.log.count("does not hear of changes") in (1, 2), "once more if it was said before the use ended"
     assert await cached(nginx, "a") == "old"
 
 
@@ -430,7 +431,7 @@ async def test_public_copies_are_sent_while_no_gateway_answers_for_a_limited_tim
 ) -> None:
     http = site("gateway-cache.conf", ["127.0.0.1:9"], [gateway.address])
     http = http.replace("server 127.0.0.1:9 ", f"server {gateway.address} ")
-    nginx = await start_njs(http, {"PUBLIC_WITHOUT_ANSWER = 3600000": "PUBLIC_WITHOUT_ANSWER = 3000"})
+    nginx = await start_njs(http, {"PUBLIC_WITHOUT_ANSWER = 3600000": "PUBLIC_WITHOUT_ANSWER = 7000"})
     await cached_after_start(nginx, gateway)
     gateway.is_silent = True
     silent = time.monotonic()
@@ -453,7 +454,7 @@ async def test_a_reload_keeps_the_cache_and_a_restart_begins_anew(start_njs: Sta
     await until(lambda: nginx.log.count("gracefully shutting down") >= 2)
     assert is_hit(await nginx.get("/i/a"))
     gateway.set("a", "new")
-    await until_is(nginx, "a", "new")
+    await until_is(nginx, "a", "new", seconds=5)
     gateway.images["a"] = "newer"  # nobody hears of it
     await nginx.restart(kill=True)
     assert await cached(nginx, "a") == "newer"

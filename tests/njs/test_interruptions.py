@@ -63,7 +63,7 @@ async def test_nginx_hears_beside_a_gateway_whose_connection_is_half_open_and_as
         for content in ("new", "newer"):
             assert is_hit(await nginx.get("/i/a"))
             first.set("a", content)
-            await until_is(nginx, "a", content, seconds=2)
+            await until_is(nginx, "a", content, seconds=5)
             assert await cached(nginx, "a") == content
         valve.open()
         asked = len(second.asked)

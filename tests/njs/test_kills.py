@@ -18,7 +18,7 @@ from tests.conftest import Images
 from tests.limits import LIMIT
 from tests.nginx.conftest import Nginx
 from tests.nginx.test_rolling_restart import Replica
-from tests.njs.conftest import SOON, StartNjs, site, until_soon
+from tests.njs.conftest import StartNjs, site, until_soon
 from tests.njs.test_changes import is_hit
 from tests.njs.test_withdrawal import Versions
 from tests.ports import reserved_port
@@ -140,7 +140,8 @@ async def test_no_old_answer_passes_kills_and_cuts(
             replica.send_signal(signal.SIGCONT)
         await until_soon(is_new, what="the changes during a cut")
         is_over.set()
-    assert versions.worst < SOON + 2 * delays[0]
+    # A gateway, or what Postgres forks for it, may stand still, too: less than the lease of 6 s.
+    assert versions.worst < 4 + 2 * delays[0]
 
 
 async def test_no_withdrawn_image_stays_in_nginx_beside_pauses_reloads_and_wrong_clocks(
@@ -207,5 +208,5 @@ async def test_no_withdrawn_image_stays_in_nginx_beside_pauses_reloads_and_wrong
         return set(statuses) == {404}
 
     await until_soon(are_gone, what="the withdrawals", seconds=2)
-    assert max(ages) < 2 + 2 * delays[0]
+    assert max(ages) < 4 + 2 * delays[0]
     assert len(copies) > len(ids), "most images were in the cache of each nginx"

@@ -31,8 +31,8 @@ async def test_an_nginx_that_asks_the_public_port_is_named_until_it_asks_the_adm
     assert gateway.sample("nginx_misdirected_total") > 0
     assert (await wrong.get("/api/v1/changes?since=0&nginx=edge")).status == 404
     await wrong.stop()
-    asked = gateway.sample("nginx_misdirected_total")
     await start_njs(site("gateway-cache.conf", [public], [admin]))
+    asked = gateway.sample("nginx_misdirected_total")
 
     async def is_over() -> bool:
         return await problems_of(gateway) == [] and bool(gateway.service.metrics.nginx.nginx_asked.seconds())

@@ -211,8 +211,9 @@ async def test_the_blocks_of_deployment_install_upgrade_and_roll_back_in_order(s
     added = "    server 10.0.0.7:8080 max_fails=0;\n"
     named = edit(upstream, "    keepalive 64;\n", f"{added}    keepalive 64;\n")
     (server.root / "values/access__jwt__secret").unlink()
+    installation = [block for block in blocks("production.md") if block.startswith(("git checkout", "version="))]
     *before, back, back_in_nginx = blocks("deployment.md")
-    assert (await server.paste(before)).endswith("systemctl restart image-gateway\n")
+    assert (await server.paste([*installation, *before])).endswith("systemctl restart image-gateway\n")
     assert (server.root / "opt/image-gateway").readlink() == server.root / "opt/image-gateway-0.3.0"
 
     install, _ = nginx_blocks()

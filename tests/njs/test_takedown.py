@@ -13,7 +13,7 @@ from tests.njs.conftest import StartNjs
 from tests.njs.test_withdrawal import in_front, until_cached
 from tests.processes import run_gateway
 from tests.valve import Valve
-from tests.waiting import until_answered, until_listening_to_changes
+from tests.waiting import until, until_answered, until_listening_to_changes
 
 
 @pytest.mark.usefixtures("forked_commands")
@@ -33,9 +33,13 @@ async def test_nginx_that_had_the_image_is_seen_without_it(
     config = tmp_path / "gateway.yaml"
     config.write_text(yaml.safe_dump(raw_settings))
     # nginx's files name the address of its list.
-    _, output = await run_gateway("check", "--running", "--nginx", str(nginx.folder), "--config", str(config))
-    assert "ok    nginx list: nginx heard of changes " in output
-    assert "ok    nginx list: nginx asks its own list where it answers: 127.0.0.1:" in output
+
+    async def is_heard() -> bool:
+        _, output = await run_gateway("check", "--running", "--nginx", str(nginx.folder), "--config", str(config))
+        told = "nginx asks its own list where it answers: 127.0.0.1:", "nginx heard of changes "
+        return all(f"ok    nginx list: {words}" in output for words in told)
+
+    await until(is_heard, what="that nginx hears")
     await images.execute("UPDATE images SET storage_status = 'blocked' WHERE id = 'a'")
     files = ("--nginx", str(nginx.folder), "--settle", "2", "--config", str(config))
     code, output = await run_gateway("takedown", "a", "--via", nginx.url, *files)
@@ -61,13 +65,13 @@ async def test_an_image_is_not_seen_gone_while_nginx_reaches_a_gateway_that_is_c
     async with Valve.before(int(parse_dsn(postgres)["port"])) as to_rows, Valve.before(redis_port) as to_redis:
         cut_off = await start_gateway(
             postgres={"dsn": make_dsn(postgres, host="127.0.0.1", port=to_rows.port), "timeout": 0.5},
-            redis={"url": f"redis://127.0.0.1:{to_redis.port}/0", "timeout": 0.2},
+            redis={"url": f"redis://127.0.0.1:{to_redis.port}/0", "timeout": 1},
         )
         other = await start_gateway()
         for gateway in (cut_off, other):
             await until_listening_to_changes(gateway.ports.admin)
             await until_answered(gateway, "/i/a", 200)
-        await other.publish_replica()
+            await gateway.publish_replica()
         nginx = await start_njs(in_front([cut_off, other], file))
         config = tmp_path / "gateway.yaml"
         config.write_text(yaml.safe_dump(raw_settings))

@@ -102,14 +102,38 @@ async def test_a_shared_head_request_is_answered_after_one_client_left(
     assert len(cos.request_log.requests) == 1
 
 
+async def test_a_cold_image_comes_however_many_clients_leave_before_cos_answers(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    """The request of the first one ends with it: it may hang. That of the second goes on for those who wait."""
+    await images.add("a", KEPT)
+    async with Valve.before(cos.port) as valve:
+        gateway = await start_gateway(cos={"domain": f"127.0.0.1:{valve.port}"})
+        valve.close()
+        shared = gateway.sample("coalesced_requests_total")
+        askers = [asyncio.create_task(gateway.get("/i/a"), name="asker-0")]
+        await cos.request_log.arrived(1)
+        askers += [asyncio.create_task(gateway.get("/i/a"), name=f"asker-{number}") for number in range(1, 4)]
+        await until(lambda: gateway.sample("coalesced_requests_total") == shared + 3)
+        for left, asker in enumerate(askers[:-1], start=1):
+            await cos.request_log.arrived(min(left, 2))
+            asker.cancel()
+            await until(lambda left=left: gateway.sample("inflight_requests") == 4 - left)  # type: ignore[misc]
+        valve.open()
+        assert (await askers[-1]).body == KEPT
+    assert len(cos.request_log.requests) == 2
+
+
 @pytest.mark.parametrize("data", [b"bytes", b""])
-async def test_a_head_request_that_cos_refuses_fails_alike_for_an_empty_object(
+async def test_a_head_is_answered_where_cos_refuses_it_but_not_get(
     gateway: RunningGateway, images: Images, cos: CosEmulator, data: bytes
 ) -> None:
-    """COS answers 416 to the GET of the first byte by which the gateway learns the reason."""
+    """By a GET of the first byte, to which COS answers 416 for an empty object."""
     await images.add("a", data)
     cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), method="HEAD", times=None))
-    assert (await gateway.request("HEAD", "/i/a")).status == 502
+    head = await gateway.request("HEAD", "/i/a")
+    assert (head.status, head.headers["Content-Length"]) == (200, str(len(data)))
+    assert (await gateway.get("/i/a")).body == data
 
 
 @pytest.mark.parametrize("checksum_kind", ["of-the-original", "of-nothing"])

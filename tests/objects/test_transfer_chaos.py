@@ -286,3 +286,30 @@ def test_readers_get_the_bytes_of_one_version_and_nothing_is_left_whatever_fails
                 raise
 
     asyncio.run(all_of_it())
+
+
+def test_nothing_is_left_of_a_body_that_comes_as_two_readers_leave_one_after_the_other() -> None:
+    """Then COS is asked beside the readers: what is known may come while nobody has the turn."""
+
+    async def read_nothing(gateway: Gateway) -> None:
+        gateway.readers.append(reader := await gateway.source.join(image_of("a"), {}))
+        reader.close()
+
+    async def leave_after(turns: int, seed: int) -> None:
+        gateway = Gateway(Chaos(seed))
+        readers = [asyncio.create_task(read_nothing(gateway), name=f"reader-{number}") for number in range(3)]
+        await asyncio.sleep(0)
+        readers[0].cancel()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        readers[1].cancel()
+        await asyncio.wait(readers)
+        assert readers[2].exception() is None
+        gateway.check_the_end()
+
+    async def all_of_it() -> None:
+        for seed in SEEDS:
+            for turns in range(1, 16):
+                await leave_after(turns, seed)
+
+    asyncio.run(all_of_it())

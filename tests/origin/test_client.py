@@ -186,7 +186,7 @@ async def test_client_requests_leave_connections_for_revalidations_and_probes(
 ) -> None:
     """To wait for a place would pass for a failure of COS, and open its breaker."""
     cos.store.put(BUCKET, "large.png", bytes(5_000_000))
-    settings = ImageProxySettings.model_validate({"timeout": 2, "retry_count": 0})
+    settings = ImageProxySettings.model_validate({"timeout": LIMIT, "retry_count": 0})
     async with open_origin(Live(settings), max_connections=10, metrics=metrics.origin) as origin:
         held = [await origin.fetch(presign("large.png")) for _ in range(10 + MOST_UNATTENDED)]
         assert await fetch(origin, presign()) == (200, DATA)

@@ -18,6 +18,7 @@ from gateway.settings import Live
 from gateway_dev.cos_emulator.faults import Fault, Refuse, Reset
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET
+from tests.limits import LIMIT
 from tests.origin.conftest import OpenOrigin, Presign, read_all
 from tests.origin.test_client import counted
 
@@ -55,9 +56,9 @@ async def test_every_retry_is_counted_and_taken_from_the_budget(
     cos.store.put(BUCKET, "cat.png", b"bytes")
     cos.faults.add(Fault(action=Reset(), times=None))
     async with aiohttp.TCPConnector() as connector:
-        session = CosConnections(connector, timeout=2)
+        session = CosConnections(connector, timeout=LIMIT)
         retries = Retries(Live(2), ratio=0, reserve=5)
-        origin = OriginClient(session, timeout=2, retries=retries, observed=ObservedAnswers(metrics.origin))
+        origin = OriginClient(session, timeout=LIMIT, retries=retries, observed=ObservedAnswers(metrics.origin))
         for _ in range(4):
             with pytest.raises(OriginUnavailable):
                 await fetch(origin, presign())
@@ -169,9 +170,9 @@ async def test_only_the_first_lost_connection_is_replaced_without_a_pause(
         return 0.0
 
     async with aiohttp.TCPConnector() as connector:
-        session = CosConnections(connector, timeout=2)
+        session = CosConnections(connector, timeout=LIMIT)
         retries = Retries(Live(3), backoff=no_pause)
-        origin = OriginClient(session, timeout=2, retries=retries, observed=ObservedAnswers(metrics.origin))
+        origin = OriginClient(session, timeout=LIMIT, retries=retries, observed=ObservedAnswers(metrics.origin))
         for losses in (1, 3):
             cos.faults.add(Fault(action=Reset(), times=losses))
             assert await fetch(origin, presign()) == b"bytes"

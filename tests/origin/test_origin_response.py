@@ -68,7 +68,7 @@ async def test_the_framing_ends_a_body_without_a_checksum(
 async def test_a_body_without_a_checksum_that_ends_short_is_lost(
     open_one: OpenOrigin, presign: Presign, cos: CosEmulator, action: Action
 ) -> None:
-    origin = await open_one(timeout=2)
+    origin = await open_one(timeout=5)
     cos.faults.add(Fault(action=action))
     began = time.monotonic()
     came = await received_before_loss(origin, presign("old.png"))

@@ -31,7 +31,7 @@ async def outcome(gateway: RunningGateway, path: str) -> int | str:
 async def test_ten_dripping_bodies_do_not_hold_ten_places(
     start_gateway: StartGateway, images: Images, cos: CosEmulator, data: bytes, end: int | str
 ) -> None:
-    gateway = await start_gateway(server={"max_streams": 10}, image_proxy={"timeout": TIMEOUT})
+    gateway = await start_gateway(server={"max_streams": 10}, image_proxy={"timeout": TIMEOUT, "retry_count": 1})
     await images.add("well", b"bytes")
     for number in range(10):
         await images.add(f"drip{number}", data)
@@ -52,12 +52,12 @@ async def test_ten_dripping_bodies_do_not_hold_ten_places(
 async def test_a_slow_origin_above_the_minimum_rate_is_not_given_up(
     start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
-    gateway = await start_gateway(image_proxy={"timeout": TIMEOUT})
+    gateway = await start_gateway(image_proxy={"timeout": 2 * TIMEOUT})
     await images.add("slow", SMALL)
-    cos.faults.add(Fault(action=Drip(size=512, every=0.1)))
+    cos.faults.add(Fault(action=Drip(size=512, every=0.2)))
     began = time.monotonic()
     assert (await gateway.get("/i/slow")).body == SMALL
-    assert time.monotonic() - began > 2 * TIMEOUT
+    assert time.monotonic() - began > 4 * TIMEOUT
     assert len(cos.request_log.requests) == 1
 
 

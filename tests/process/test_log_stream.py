@@ -20,8 +20,11 @@ INTERRUPTED = """
 import asyncio, logging, signal
 from gateway.delivery.request_context import RequestContext
 from gateway.server.request_log import RequestLog, stream_of_log
+from gateway.process import logs
 from gateway.process.logs import configure_logging
 from gateway.settings import Live, LoggingSettings
+
+logs._CLOSE_TIMEOUT = 60
 
 async def serve():
     configure_logging(LoggingSettings())

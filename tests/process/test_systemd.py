@@ -81,7 +81,7 @@ async def test_signs_of_life_come_twice_in_the_time_of_the_watchdog(receiver: Re
     variables = {"WATCHDOG_USEC": "400000", "WATCHDOG_PID": str(os.getpid())}
     manager = ServiceManager.from_environment({"NOTIFY_SOCKET": receiver.socket.getsockname(), **variables})
     async with background("watchdog", manager.show_life()):
-        await until(lambda: len(receiver.received()) == 4)
+        await until(lambda: len(receiver.received()) == 5)
     times = [at for _, at in receiver.states]
     assert {state for state, _ in receiver.states} == {"WATCHDOG=1"}
     assert times[-1] - times[0] > 0.5

@@ -66,7 +66,7 @@ class Cloud:
 async def cloud_of(
     limits: PurgeLimits = PurgeLimits(),  # noqa: B008 - it is frozen
     *,
-    timeout: float = 2.0,
+    timeout: float = 5.0,
 ) -> AsyncIterator[Cloud]:
     """Run the services with these limits, and a client that waits ``timeout`` seconds for them."""
     services = PurgeServices({SECRET_ID: Credential(SECRET_KEY)}, frozenset({HOST}), limits=limits)

@@ -42,7 +42,7 @@ from tests.waiting import until
 
 async def lifecycle(url: str, clock: Clock) -> None:
     """Cache, count, queue, renew, drop and invalidate."""
-    async with open_redis(RedisSettings(url=SecretStr(url), timeout=2)) as shards:
+    async with open_redis(RedisSettings(url=SecretStr(url), timeout=LIMIT)) as shards:
         tier = make_tier(shards, clock, max_size=1000)
         await one_round(tier, [f"first-{number}" for number in range(30)])
         assert not any(state.problem for state in await probe_of(tier.shards, url).try_nodes())
@@ -214,21 +214,17 @@ async def test_after_a_fail_over_behind_a_name_the_new_master_is_found(tmp_path:
 
 @IN_CLUSTER
 async def test_behind_sentinel_more_commands_at_once_than_connections_wait_for_a_connection(watched: Watched) -> None:
-    watched.set_failover(is_on=False)  # nor does Sentinel take the master of a busy machine for one that is down
-    try:
-        async with open_redis(RedisSettings(url=SecretStr(watched.url), timeout=10)) as shards:
-            get = ("GET", shards.first.key("x"))
+    async with open_redis(RedisSettings(url=SecretStr(watched.url), timeout=10)) as shards:
+        get = ("GET", shards.first.key("x"))
 
-            async def is_found() -> bool:
-                with contextlib.suppress(CacheUnavailable):
-                    return await shards.run_on(shards.first, get) == [None]
-                return False
+        async def is_found() -> bool:
+            with contextlib.suppress(CacheUnavailable):
+                return await shards.run_on(shards.first, get) == [None]
+            return False
 
-            await until(is_found, what="the master")
-            answers = await asyncio.gather(*(shards.run_on(shards.first, get) for _ in range(200)))
-            assert answers == [[None]] * 200
-    finally:
-        watched.set_failover(is_on=True)
+        await until(is_found, what="the master")
+        answers = await asyncio.gather(*(shards.run_on(shards.first, get) for _ in range(200)))
+        assert answers == [[None]] * 200
 
 
 @pytest.mark.parametrize("first", ["refuses", "hangs"])

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 
 import pytest
 import redis
@@ -43,6 +44,7 @@ async def test_each_replica_is_shown_with_its_last_point_until_it_is_gone(
     await first.publish(point("one", NOW + 5, LATE))
     assert await first.read() == [point("one", NOW + 5, LATE), point("two", NOW + 1)]
     redis_client.zincrby(KEY, -31, point("two", NOW + 1).encode())
+    redis_client.zadd(KEY, {"of another program": time.time() + 3600})
     await first.publish(point("one", NOW + 40))
     assert await first.names() == {"one"}
     assert 0 < redis_client.ttl(KEY) <= 30
@@ -75,6 +77,8 @@ async def test_what_others_wrote_is_left_out_or_made_printable(tier: Tier, redis
         *(member(at=-1), member(streams="many"), member(at=float("nan")), member(started=float("inf"))),
         *(member(name="x" * 101), member(name=1), member(symptoms=[{}]), member(symptoms=[bucket] * 51)),
         *(member(symptoms=[bucket | change]) for change in wrong),
+        member(symptoms=[bucket | {"values": {"v": float("inf")}}]),
+        *(member(events=[{"name": "reload", "at": at}]) for at in (float("inf"), float("nan"))),
         member(symptoms=[bucket | {"values": {f"v{'a' * number}": 1 for number in range(9)}}]),
     ]
     newer = member(name="a\x1b\u202e<b>", symptoms=[bucket], of_a_later_version=[1])

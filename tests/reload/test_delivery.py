@@ -53,8 +53,10 @@ async def test_the_life_in_caches_who_may_read_and_whether_images_are_served(
     )
     cache_control = (await gateway.get("/i/a")).headers["Cache-Control"]
     assert cache_control == "public, max-age=77, s-maxage=88, stale-while-revalidate=9"
-    await gateway.reload(image_proxy={"enabled": False})
-    assert (await gateway.get("/i/a")).status == 404
+    for enabled, statuses in ((True, (200, 200)), (False, (404, 403)), (True, (200, 200))):
+        await gateway.reload(image_proxy={"enabled": enabled})
+        answers = [await gateway.get(path) for path in ("/i/a", "/api/v1/images/a/access")]
+        assert tuple(answer.status for answer in answers) == statuses
 
 
 @proves(

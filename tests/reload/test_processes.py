@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from tests.conftest import ADMIN_TOKEN, Images, token_for
-from tests.processes import GatewayProcess, gateway_process, ready
-from tests.waiting import until
+from tests.processes import GatewayProcess, gateway_process
+from tests.waiting import until, until_ready
 
 pytestmark = pytest.mark.usefixtures("forked_commands")
 
@@ -202,7 +202,7 @@ async def test_under_nohup_sighup_reloads_too_and_a_stop_follows_as_ever(config:
     nohup = ("nohup", sys.executable, "-m", "gateway")
     async with gateway_process("serve", "--config", str(config), program=nohup) as running:
         await hang_up(running)
-        assert (await ready(running.public))["status"] == "ready"
+        await until_ready(running.public)
         running.terminate()
         await running.line_with("draining")
         assert await running.exit_code() == 0

@@ -135,7 +135,13 @@ async def test_the_response_its_counts_and_its_line_are_those_of_the_dispatch(
     delivery: str,
 ) -> None:
     del links_table
-    gateway = await start_gateway(image_proxy={"delivery": delivery}, image_styles=STYLES, access=ACCESS)
+    kept = {"memory_cache": {"ttl": 3600}}  # on a busy machine this takes longer than a minute
+    gateway = await start_gateway(
+        image_proxy={"delivery": delivery, **kept},
+        url_cache={"local_ttl": 3600},
+        image_styles=STYLES,
+        access=ACCESS,
+    )
     version = (await gateway.get("/api/v1/images/a/meta")).json()["data"]["version"]
     etag = (await gateway.get("/i/a", headers={"X-Accel-Failed": "1"})).headers.get("ETag", "*")
     statuses: set[int] = set()
@@ -207,7 +213,7 @@ async def test_any_other_request_gets_a_task(gateway: RunningGateway, pictures: 
 async def test_a_connection_is_closed_when_it_is_idle_after_an_answer(
     start_gateway: StartGateway, pictures: None
 ) -> None:
-    gateway = await start_gateway(server={"keepalive_timeout": 0.5})
+    gateway = await start_gateway(server={"keepalive_timeout": 3})
     async with connect(gateway.ports.public) as connection:
         for _ in range(3):
             await connection.get("/i/a")

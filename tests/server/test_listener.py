@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.server.acceptor import Endpoint, Site
@@ -28,7 +29,8 @@ from gateway_dev.cos_emulator.faults import Drip, Fault, Hang
 from tests.conftest import Images
 from tests.limits import LIMIT
 from tests.objects.test_transfer import no_collector
-from tests.raw_client import connect
+from tests.ports import reserved_port
+from tests.raw_client import connect, exchange, statuses
 from tests.waiting import until, until_asked
 
 DATA = bytes(range(256)) * 1000
@@ -50,6 +52,19 @@ def serving(raw_settings: RawSettings) -> Callable[..., Any]:
     return serve
 
 
+@asynccontextmanager
+async def site(handler: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[str]:
+    """Serve the handler within the block, and return its address."""
+    app = web.Application()
+    app.router.add_get("/{path:.*}", handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    started = Site(runner, Endpoint("127.0.0.1", 0, 60, 1000, "server", "public"), 60, Metrics().server.ports)
+    await started.start()
+    yield started.name
+    await runner.cleanup()
+
+
 async def fetch(session: aiohttp.ClientSession, url: str) -> bytes:
     """Return the body of a response that must be complete."""
     async with session.get(url) as response:
@@ -68,22 +83,23 @@ async def until_draining(session: aiohttp.ClientSession, ports: Listening) -> No
 
 
 async def test_two_colons_are_every_ipv6_address_and_no_ipv4_one(serving: Callable[..., Any]) -> None:
-    async with serving(host="::") as ports, aiohttp.ClientSession() as session:
-        url = ports.public.replace("[::]", "[::1]")
-        assert url != ports.public
-        async with session.get(url + "/healthz") as response:
-            assert response.status == 200
-        with pytest.raises(aiohttp.ClientConnectorError):
-            await session.get(ports.public.replace("[::]", "127.0.0.1") + "/healthz")
+    with reserved_port() as port:  # no other server has it on 127.0.0.1
+        async with serving(host="::", port=port) as ports, aiohttp.ClientSession() as session:
+            url = ports.public.replace("[::]", "[::1]")
+            assert url != ports.public
+            async with session.get(url + "/healthz") as response:
+                assert response.status == 200
+            with pytest.raises(aiohttp.ClientConnectorError):
+                await session.get(ports.public.replace("[::]", "127.0.0.1") + "/healthz")
 
 
 async def test_requests_in_flight_finish_before_the_port_closes(serving: Callable[..., Any], images: Images) -> None:
     await images.add("cat", DATA)
-    images.cos.faults.add(Fault(key=KEY, action=Drip(size=len(DATA) // 20, every=0.1)))
+    images.cos.faults.add(Fault(key=KEY, action=Drip(size=len(DATA) // 50, every=0.1)))
     closing = asyncio.Event()
 
     async def serve(started: "asyncio.Future[Listening]") -> None:
-        async with serving() as ports:
+        async with serving(grace=LIMIT) as ports:
             started.set_result(ports)
             await closing.wait()
 
@@ -110,7 +126,7 @@ async def test_a_client_that_reads_the_last_bytes_slowly_gets_them(serving: Call
     data = DATA * 10
     await images.add("cat", data)
     async with AsyncExitStack() as clients:
-        async with serving() as ports:
+        async with serving(grace=LIMIT) as ports:
             connection = await clients.enter_async_context(connect(ports.public, receive_buffer=16_384))
             await connection.get("/i/cat")
             head = await connection.read_head()
@@ -177,16 +193,9 @@ async def test_a_failure_outside_of_the_dispatch_is_logged_with_its_traceback(ca
     async def fail(_: web.Request) -> web.Response:
         raise RuntimeError("a bug")
 
-    app = web.Application()
-    app.router.add_get("/", fail)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = Site(runner, Endpoint("127.0.0.1", 0, 60, 1000, "server", "public"), 60, Metrics().server.ports)
-    await site.start()
-    async with connect(site.name) as connection:
+    async with site(fail) as url, connect(url) as connection:
         await connection.get("/")
         assert (await connection.read_head()).status == 500
-    await runner.cleanup()
     assert "request could not be handled" in caplog.text
     assert "RuntimeError: a bug" in caplog.text
 
@@ -293,6 +302,35 @@ async def test_trailers_without_an_end_are_read_no_further_than_a_header(serving
                     assert sent < 2_000_000, (port, is_answered)
             held = [error for error in gc.get_objects() if isinstance(error, HttpProcessingError)]
             assert held == [], "the bytes stay in memory until the next full collection"
+
+
+async def test_a_head_or_trailers_of_96_kb_are_refused_and_a_head_of_56_kb_is_not(serving: Callable[..., Any]) -> None:
+    end, line = b"HTTP/1.1\r\nHost: 127.0.0.1\r\n", b"X-a: \xf0\x9f\x98\x80" + b"a" * 8000 + b"\r\n"
+    get = b"GET /healthz " + end
+    post = b"POST /api/v1/images/urls " + end + b"Transfer-Encoding: chunked\r\n\r\n0\r\n"
+    async with serving() as ports:
+        for port, begin, status in ((ports.public, get, 200), (ports.admin, get, 200), (ports.public, post, 400)):
+            received = await exchange(port, begin + line * 7 + b"\r\n" + begin + line * 12)
+            assert statuses(received) == [status, 400]
+
+
+async def test_of_the_requests_behind_another_few_are_read_before_their_turn() -> None:
+    released = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.path == "/slow":
+            await released.wait()
+        return web.Response()
+
+    head = b" HTTP/1.1\r\nHost: gateway\r\n" + (b"X-a: " + b"a" * 8000 + b"\r\n") * 7 + b"\r\n"
+    async with site(answer) as url, connect(url) as connection:
+        connection.writer.write(b"GET /slow" + head + (b"GET /next" + head) * 30)
+        for _ in range(1000):  # turns of the loop: a server that reads on reads in each of them
+            await asyncio.sleep(0)
+        kept = [each for each in gc.get_objects() if isinstance(each, RawRequestMessage) and each.path == "/next"]
+        assert 1 <= len(kept) <= 3
+        released.set()
+        assert [(await connection.read_head()).status for _ in range(31)] == [200] * 31
 
 
 async def test_of_what_follows_a_malformed_request_nothing_is_kept_while_the_one_before_is_answered(

@@ -107,7 +107,8 @@ def test_credentials_that_rotate_need_a_key_for_entries_unless_there_is_no_cache
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needed = "redis.entry_key: is required with cos.credentials of the source {}, since replicas"
-    for name, source in (("cvm_role", "{source: cvm_role}"), ("file", FILE)):
+    static = "{source: static, secret_id: a, secret_key: b}"  # cos.secret_key, the default, is not set
+    for name, source in (("cvm_role", "{source: cvm_role}"), ("file", FILE), ("static", static)):
         (line,) = problems(written(tmp_path, source, entry_key="null"))
         assert line.startswith(needed.format(name))
     keys = ", secret_id: a, secret_key: b, buckets: {a-1: {credentials: {source: cvm_role}}}"

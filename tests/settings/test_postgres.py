@@ -102,6 +102,7 @@ def test_every_accepted_dsn_can_be_parsed(start: str, pieces: list[str]) -> None
         ({"active_values": ["a%b"]}, "1 to 64 characters without"),
         ({"key_prefix": "a\0"}, "no NUL character"),
         ({"columns": {"public": "is public"}}, "a column name"),
+        ({"columns": {"public": ["is_public"]}}, "columns.public"),
         ({"grants": {"table": "shares", "image": "picture"}}, "needs one of user and group"),
         ({"changes": [{"table": "files", "id": "image id"}]}, "a column name"),
         ({"grants": {"table": "shares; --", "image": "picture", "user": "u"}}, "a table name"),

@@ -43,7 +43,7 @@ INVALID: dict[str, list[Any]] = {
     "server.shutdown_grace": [-1],
     "server.trusted_proxies": [
         *(["10.0.0.1/8"], [False], [10], ["::/0"]),
-        *(["10.0.0.0/8", "0.0.0.0/0"], ["128.0.0.0/1", "0.0.0.0/1"]),
+        *(["10.0.0.0/8", "0.0.0.0/0"], ["128.0.0.0/1", "0.0.0.0/1"], ["::ffff:0:0/96"]),
     ],
     "server.hots": ["127.0.0.1"],
     "admin.port": ["http"],
@@ -82,7 +82,7 @@ INVALID: dict[str, list[Any]] = {
     "url_stats.retention_days": [0],
     "access.jwt": [
         *({"secret": SECRET, "algorithms": ["none"]}, {"secret": SECRET, "algorithms": []}),
-        {"secret": SECRET, "user_claim": ""},
+        *({"secret": SECRET, name: ""} for name in ("user_claim", "audience", "issuer")),
     ],
     "logging.level": ["loud"],
     "logging.format": ["xml"],

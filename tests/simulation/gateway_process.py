@@ -57,7 +57,7 @@ from tests.url_settings import lifetime_of, url_cache
 
 TIMEOUT: Final = 5.0  # postgres.timeout
 REDIS_TIMEOUT: Final = 0.5
-_LISTENING_TIMEOUT: Final = 1.0  # seconds that a start waits to hear of changes
+_LISTENING_TIMEOUT: Final = 3.0  # seconds that a start waits to hear of changes
 _PUBLISHED_EVERY: Final = 5.0  # seconds between two points of a replica
 _METRICS: Final = Metrics()
 _COS: Final = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": BUCKET})

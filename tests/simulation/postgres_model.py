@@ -19,6 +19,7 @@ _WATCHED: Final = ["id", "user_id", "cos_key", "cos_bucket", "cos_region", "mime
 _SOURCE: Final = "".join(f"OLD.{column}, " for column in _WATCHED)  # of the trigger
 _OTHER_COLUMNS: Final = 11  # between those of ``CatalogQuery`` that decide here
 OWNER: Final = "alice"  # of every row
+_TIMELINE: Final = 1
 BUCKET, REGION = "b-1250000000", "ap-beijing"
 
 
@@ -127,9 +128,9 @@ class Postgres:
         if "LISTEN " in sql:
             connection.listens = True
         elif "pg_current_wal_insert_lsn" in sql:
-            result = [(self.commits,)]
+            result = [(f"{_TIMELINE:08X}", self.commits)]
         elif "pg_last_wal_replay_lsn" in sql:
-            result = [(self._position_of(connection),)] if connection.is_standby else []
+            result = [(_TIMELINE, self._position_of(connection))] if connection.is_standby else []
         elif "pg_trigger" in sql:
             result = [(str(self.trigger), 8 | 16, _SOURCE)] if self.trigger is not None else []
         elif "pg_rewrite" in sql:
@@ -273,7 +274,9 @@ class Connection:
             self._running = None
 
     def notified(self, notification: Notification) -> None:
-        """What aiopg does when its socket is readable (``Connection._ready``)."""
+        """What aiopg does when its socket is readable (``Connection._ready``). A closed one gets nothing."""
+        if self.is_dead:
+            return
         self.delivered(notification)
         self.raw.notifies.append(notification)
         while self.raw.notifies:

@@ -6,6 +6,7 @@ The scripts of ``entry_scripts`` are written in Python here. ``test_models.py`` 
 import asyncio
 import re
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, Final, Self
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -219,6 +220,7 @@ class Subscription:
         network = redis.network
         self.is_deaf = False
         self.channel = ""
+        self.connection = SimpleNamespace(health_check_interval=0)
         way = process.name, redis.process.name
         self.to_client = Link(network, process, way)
         self._to_server = Link(network, redis.process, way)

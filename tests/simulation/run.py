@@ -65,7 +65,7 @@ def run_plan(seed: int, plan: Plan) -> Result:
     random = Random(seed ^ 0x5EED)
     state = global_random.getstate()
     global_random.seed(seed)
-    TimeSlices.__init__.__defaults__ = (_WorkTime(random),)
+    defaults, TimeSlices.__init__.__defaults__ = TimeSlices.__init__.__defaults__, (_WorkTime(random),)
     loop = ExploringLoop(random)
     failure: str | None = None
     world = None
@@ -79,6 +79,7 @@ def run_plan(seed: int, plan: Plan) -> Result:
     finally:
         loop.end()
         global_random.setstate(state)
+        TimeSlices.__init__.__defaults__ = defaults
     assert world is not None
     seconds = loop.time() - LOOP_BEGIN + world.skipped
     return Result(seed, plan, failure, loop.steps, seconds, world.answers, world.notes)

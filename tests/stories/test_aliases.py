@@ -114,19 +114,19 @@ async def test_an_alias_that_moves_is_at_once_the_other_image(gateway: RunningGa
     await paintings.execute(
         "UPDATE paintings SET slug = NULL WHERE id = 'one'; UPDATE paintings SET slug = 'front-page' WHERE id = 'two'"
     )
-    await until(is_the_second, seconds=2)
+    await until(is_the_second, seconds=10)
     await paintings.execute("DELETE FROM paintings WHERE id = 'two'")
 
     async def is_gone() -> bool:
         return (await gateway.get(at("front-page"))).status == 404
 
-    await until(is_gone, seconds=2)
+    await until(is_gone, seconds=10)
     await hang(paintings, "three", "front-page")
 
     async def is_the_third() -> bool:
         return await body() == b"bytes of three"
 
-    await until(is_the_third, seconds=5)
+    await until(is_the_third, seconds=20)
 
 
 @pytest.mark.parametrize("query", ["", "?style=thumb"])

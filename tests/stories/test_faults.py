@@ -219,6 +219,7 @@ async def test_an_injected_fault_has_a_light_a_problem_an_alert_and_advice_and_e
     async with stage as scene:
         fault, alert = scene.fault, CATALOGUE[scene.fault.problem].alert
         await until(lambda: has_problems(scene, []), what="no problem")
+        await until(lambda: works(scene), what="the first images")
         seen = [await scene.metrics()]
         assert set(await scene.ask(*["/i/c"] * 5)) == {200}
         seen += [await scene.metrics()] * 2
@@ -227,10 +228,7 @@ async def test_an_injected_fault_has_a_light_a_problem_an_alert_and_advice_and_e
         scene.five_seconds_pass()
         await until(lambda: is_first(scene), what=f"{fault.problem} as the first problem")
         await until(lambda: has_light(scene), what=f"the light {fault.light}")
-        lights = scene.gateway.service.diagnostics.health.latest.checks.values()
-        assert fault.level == "bad" or "down" not in lights, "a light is worse than the headline"
-        others = [(other["name"], other["values"].get("dependency")) for other in (await scene.problems())[1:]]
-        assert ("dependency_down", "cos") not in others, "COS is not blamed for it"
+        await until(lambda: nothing_else_is_down(scene), what="lights that are no worse than the headline")
         seen.append(await scene.metrics())
         if fault.advice is not None:
             verdict = await scene.explained()
@@ -264,6 +262,11 @@ async def test_an_injected_fault_has_a_light_a_problem_an_alert_and_advice_and_e
         assert await phases_with(alert, phases, tmp_path) == [False, fault.is_alarming, False]
 
 
+async def works(scene: Scene) -> bool:
+    """Return whether an image is sent, which is late on a busy machine with the short limits of some faults."""
+    return set(await scene.ask("/i/c")) == {200}
+
+
 async def has_light(scene: Scene) -> bool:
     """Return whether ``/readyz`` shows the fault."""
     if scene.fault.light is None:
@@ -284,6 +287,15 @@ async def has_problems(scene: Scene, levels: list[str]) -> bool:
 async def is_first(scene: Scene) -> bool:
     """Return whether the fault is the first problem in the console."""
     return (await scene.probed_problems())[:1] == [(scene.fault.problem, scene.fault.level)]
+
+
+async def nothing_else_is_down(scene: Scene) -> bool:
+    """Return whether no light is worse than the headline, and COS is not blamed. A probe may be late once."""
+    is_still_first = await is_first(scene)
+    lights = scene.gateway.service.diagnostics.health.latest.checks.values()
+    others = [(other["name"], other["values"].get("dependency")) for other in (await scene.problems())[1:]]
+    is_calm = (scene.fault.level == "bad" or "down" not in lights) and ("dependency_down", "cos") not in others
+    return is_still_first and is_calm
 
 
 async def is_answered(scene: Scene) -> bool:

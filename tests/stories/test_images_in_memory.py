@@ -39,7 +39,7 @@ async def test_old_bytes_are_revalidated_by_their_etag(start_gateway: StartGatew
 
 
 async def test_stale_bytes_are_served_while_they_are_revalidated(start_gateway: StartGateway, images: Images) -> None:
-    gateway = await start_gateway(image_proxy={"memory_cache": {"ttl": 1}})
+    gateway = await start_gateway(image_proxy={"memory_cache": {"ttl": 5}})
     await images.add("a", SMALL)
     await gateway.get("/i/a")
     await images.add("a", b"another version")

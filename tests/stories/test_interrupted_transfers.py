@@ -16,7 +16,7 @@ from tests.stories.content import KEY, LARGE, add_large, read_interrupted
     ids=["fin", "reset", "last-byte", "stall", "close"],
 )
 async def test_a_lost_connection_to_cos_is_resumed(start_gateway: StartGateway, images: Images, action: Any) -> None:
-    gateway = await start_gateway(image_proxy={"timeout": 2})
+    gateway = await start_gateway(image_proxy={"timeout": 5})
     await add_large(images)
     images.cos.faults.add(Fault(action=action))
     answer = await gateway.get("/i/a")

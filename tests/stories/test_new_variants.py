@@ -29,9 +29,20 @@ async def test_new_variants_are_bounded(start_gateway: StartGateway, images: Ima
     assert limited.headers["Cache-Control"] == "no-store"
 
 
+async def test_what_a_gateway_with_other_settings_has_made_is_not_new(
+    start_gateway: StartGateway, images: Images
+) -> None:
+    await images.add("cat", photo(), content_type="image/jpeg")
+    cards = [f"/i/cat?style=card&w={width}&format=webp" for width in (160, 320)]
+    for key, bound in (("a", 600), ("b", 1)):
+        variants = {"max_new_per_minute": bound}
+        gateway = await start_gateway(image_styles=STYLES, image_variants=variants, redis={"entry_key": key * 32})
+        assert [picture((await gateway.get(card)).body).width for card in cards] == [160, 320]
+
+
 async def test_clients_that_ask_for_one_variant_at_once_use_up_one(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(
-        image_styles=STYLES, image_variants={"max_new_per_minute": 8}, server={"trusted_proxies": ["127.0.0.0/8"]}
+        image_styles=STYLES, image_variants={"max_new_per_minute": 16}, server={"trusted_proxies": ["127.0.0.0/8"]}
     )
     await images.add("cat", photo(), content_type="image/jpeg")
     for width in (160, 320):

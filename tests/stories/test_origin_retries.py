@@ -1,6 +1,7 @@
 """Failures of COS before the first byte: retried, within limits."""
 
 import asyncio
+import time
 from typing import Any
 
 from gateway_dev.cos_emulator.faults import Change, Cut, Fault, Refuse, Reset
@@ -50,11 +51,14 @@ async def test_a_failing_bucket_is_paused_and_used_again_when_it_recovers(
         await images.add(f"n{number}", SMALL)
     await images.add("a", SMALL)
     cos.faults.add(Fault(action=Refuse(status=500, code="InternalError"), times=10))
+    breakers = gateway.service.images.origin._breakers
+    breakers.monotonic = lambda: 0.0  # the pause lasts until this test ends it
     statuses = [(await gateway.get(f"/i/n{number}")).status for number in range(20)]
     assert statuses == [502] * 10 + [503] * 10
     refused = await gateway.get("/i/a")
     assert (refused.json()["code"], refused.headers["Retry-After"]) == ("origin_paused", "2")
     assert len(cos.request_log.requests) == 10
+    breakers.monotonic = time.monotonic
     await until_answered(gateway, "/i/a", 200)
 
 

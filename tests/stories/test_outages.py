@@ -256,7 +256,7 @@ class TestPostgresAway:
     async def test_out_of_connections(
         self, start_gateway: StartGateway, own_images: Images, own_postgres: PostgresServer
     ) -> None:
-        gateway = await start_gateway(postgres={"dsn": own_postgres.dsn, "timeout": 2})
+        gateway = await start_gateway(postgres={"dsn": own_postgres.dsn, "timeout": PATIENT})
         await own_images.add("a")
         await own_images.add("b")
         await timed(gateway, "/i/a")

@@ -4,6 +4,7 @@ import asyncio
 
 from gateway_dev.database import ImageRow
 from tests.conftest import Images, RunningGateway, StartGateway
+from tests.waiting import until_ready
 
 
 async def test_a_batch_of_two_hundred_costs_one_query(gateway: RunningGateway, images: Images) -> None:
@@ -24,4 +25,5 @@ async def test_a_gateway_without_url_cache_signs_every_time(start_gateway: Start
     await images.add("a")
     for _ in range(2):
         assert (await gateway.get("/api/v1/images/a/url")).json()["data"]["from_cache"] is False
+    await until_ready(gateway.ports.public)
     assert (await gateway.get("/readyz")).json()["checks"] == {"postgres": "ok", "cos": "ok", "changes": "ok"}

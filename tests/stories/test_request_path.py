@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gateway.changes.change_log import Source
 from gateway.delivery.request_context import current_request_id
 from gateway_dev.database import ImageRow
 from tests.conftest import Images, RunningGateway, StartGateway
@@ -87,6 +88,9 @@ async def test_a_changed_row_runs_through_the_documented_files(gateway: RunningG
         return name == "catalog/change_feed.py" or (is_feed and name.startswith(rooms))
 
     log = gateway.changes
+    heartbeat = log.heartbeats[Source.ROWS]
+    last = heartbeat.proven_at
+    await until(lambda: heartbeat.proven_at > last, what="a heartbeat: the next one comes in two seconds")
     with traced(is_traced) as calls:
         before = log.number
         await images.add_row(ImageRow("cat", None, "cat.png", public=False))

@@ -27,8 +27,12 @@ async def test_cache_status_names_the_source_of_an_answer(start_gateway: StartGa
     cold, warm = await gateway.get("/i/a"), await gateway.get("/i/a")
     assert cold.headers["Cache-Status"] == "image-gateway; fwd=miss; fwd-status=200; stored"
     assert "Age" not in cold.headers
-    assert warm.headers["Cache-Status"] in ("image-gateway; hit; ttl=29", "image-gateway; hit; ttl=30")
-    assert warm.headers["Age"] == "0"
+    age = int(warm.headers["Age"])
+    assert warm.headers["Cache-Status"] in (
+        f"image-gateway; hit; ttl={29 - age}",
+        f"image-gateway; hit; ttl={30 - age}",
+    )
+    assert age < 10
     sizes, duration = (value for name, value in warm.headers.items() if name == "Server-Timing")
     assert sizes == f"size;desc={len(warm.body)}"
     assert duration.startswith("gateway;dur=")

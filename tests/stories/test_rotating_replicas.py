@@ -17,8 +17,8 @@ from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.stories.test_credential_sources import cvm_role
 
-TOKEN_LIFE = 12  # seconds
-TOKENS = 3  # of each replica, which gets a new token every six seconds
+TOKEN_LIFE = 24  # seconds
+TOKENS = 3  # of each replica, which gets a new token every twelve seconds
 # Of each client, in seconds. Four clients ask again and again in each second of a token's life, and leave the processor
 # to other tests.
 PAUSE = 0.1
@@ -32,7 +32,7 @@ async def start_replicas(start_gateway: StartGateway, stack: AsyncExitStack, cos
         await stack.enter_async_context(CredentialServices(TokenIssuer(known, life=TOKEN_LIFE), kept=0.8))
         for _ in range(2)
     ]
-    cache = {"min_remaining": 3, "local_ttl": 0.5}
+    cache = {"min_remaining": 6, "local_ttl": 0.5}
     return [
         await start_gateway(**cvm_role(instance), url_cache=cache, image_proxy=NO_MEMORY, server={"max_streams": 200})
         for instance in instances

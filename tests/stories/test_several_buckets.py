@@ -12,7 +12,7 @@ from gateway_dev.cos_emulator.store import ObjectStore
 from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.stories.test_credential_sources import ENTRY_KEY
-from tests.waiting import until
+from tests.waiting import until, until_ready
 
 OTHER = "other-1250000000"
 
@@ -66,6 +66,7 @@ async def test_each_bucket_has_its_own_address_and_credentials(
         gateway.registry.get_sample_value("image_gateway_credentials_expire_timestamp_seconds", {"bucket": BUCKET})
         is None
     )
+    await until_ready(gateway.ports.public)
     report = (await gateway.get("/readyz")).json()
     assert report == {
         "status": "ready",

@@ -5,15 +5,19 @@ import os
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AsyncExitStack, ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
+import redis
 from psycopg2.extensions import make_dsn
 
+from gateway.concurrency.clocks import boot_time
+from gateway.presign.style_variants import ImageVariant
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImagesTable
 from gateway_dev.postgres_server import PostgresServer
@@ -24,7 +28,7 @@ from tests.limits import LIMIT
 from tests.pgbouncer import running_pgbouncer
 from tests.waiting import until, until_answered
 
-AT_ONCE = 0.5  # seconds from a change to the last old response
+AT_ONCE = 10.0  # seconds: without a notification, the row would be read again only after ``local_ttl``
 StartListening = Callable[..., Awaitable[RunningGateway]]
 
 
@@ -45,6 +49,11 @@ async def asked_last(server: PostgresServer) -> str | None:
     sql = f"SELECT max(query_start)::text FROM pg_stat_activity WHERE {is_of_rows}"  # noqa: S608 - see above
     found: str | None = await asyncio.to_thread(ask, server.dsn, sql)
     return found
+
+
+async def is_reason(gateway: RunningGateway, dependency: str, reason: str) -> bool:
+    """Whether /readyz gives the reason why a dependency is not ``ok``."""
+    return reason in (await gateway.get("/readyz", admin=True)).json()["reasons"].get(dependency, "")
 
 
 @dataclass(frozen=True)
@@ -77,10 +86,11 @@ class Pair:
 
 
 class Standby(PostgresServer):
-    """A copy of a primary that follows it."""
+    """A copy of a primary that follows it, or another copy of it."""
 
-    def __init__(self, data_dir: Path, primary: PostgresServer) -> None:
-        super().__init__(data_dir, ephemeral=True)
+    def __init__(self, data_dir: Path, primary: PostgresServer, *, follows: PostgresServer | None = None) -> None:
+        followed = () if follows is None else ("-c", f"primary_conninfo={follows.dsn}")
+        super().__init__(data_dir, ephemeral=True, extra_args=followed)
         self.primary = primary
 
     def _make_cluster(self) -> None:
@@ -144,7 +154,7 @@ async def start_listening(start_gateway: StartGateway, images: Images, pair: Pai
 
     async def start(dsn: str, **sections: Any) -> RunningGateway:
         gateway = await start_gateway(postgres={"dsn": dsn, "listen_dsn": pair.primary.dsn}, **sections)
-        await until(lambda: gateway.sample("change_feed_connected") == 1)
+        await until(lambda: gateway.sample("change_feed_connected") == gateway.sample("change_trigger_installed") == 1)
         return gateway
 
     return start
@@ -163,6 +173,22 @@ async def test_a_change_that_the_standby_does_not_have_yet_is_read_from_the_prim
             await until_answered(gateway, "/i/cat", 404)
         gateway.forget("cat")  # the row is read again
         assert (await gateway.get("/i/cat")).status == 404
+
+
+async def test_a_change_that_is_heard_while_a_request_waits_for_a_connection_counts_for_the_request(
+    start_listening: StartListening, images: Images, pair: Pair
+) -> None:
+    gateway = await start_listening(pair.standby.dsn)
+    pool, since = gateway.service.stores.catalog.pool, boot_time()
+    with pair.held_back():
+        async with AsyncExitStack() as stack:
+            for _ in range(pool.size):
+                await stack.enter_async_context(pool.cursor())
+            asking = asyncio.create_task(gateway.get("/api/v1/images/cat/url"))
+            await until(pool.waits)
+            await images.execute("UPDATE images SET is_public = false")
+            await until(lambda: gateway.changes.has_heard("cat", since))
+        assert (await asking).status == 404
 
 
 async def test_a_standby_that_has_followed_is_asked_again(
@@ -256,16 +282,29 @@ async def test_a_pooler_that_passes_no_notifications_on_is_named_and_each_reques
     for is_public in (True, False) * 3:
         await images.execute("UPDATE images SET is_public = %s", is_public)
         assert (await gateway.get("/i/cat")).status == (200 if is_public else 404)
-
-    async def reasons() -> str:
-        found: dict[str, str] = (await gateway.get("/readyz", admin=True)).json()["reasons"]
-        return found.get("changes", "")
-
-    async def is_named() -> bool:
-        return "nobody passes notifications on" in await reasons()
-
-    await until(is_named)
+    await until(lambda: is_reason(gateway, "changes", "nobody passes notifications on"))
     assert gateway.sample("change_feed_connected") == 0
+
+
+async def test_without_the_primary_a_gateway_that_must_read_rows_is_not_ready_and_counts_no_renewal_as_failed(
+    start_gateway: StartGateway, cos: CosEmulator, mortal_pair: Pair, redis_client: redis.Redis
+) -> None:
+    """The standby answers, but nobody knows whether it has every change."""
+    await Images(mortal_pair.table, cos).add("cat")
+    await until(lambda: asyncio.to_thread(mortal_pair.has_followed))
+    postgres = {"dsn": mortal_pair.standby.dsn, "listen_dsn": mortal_pair.primary.dsn, "timeout": 5}
+    gateway = await start_gateway(postgres=postgres, server={"ready_without_rows": False})
+    assert (await gateway.get("/i/cat")).status == 200
+    await gateway.flush_uses()
+    await until_answered(gateway, "/readyz", 200)
+    mortal_pair.primary.pause()
+    await until_answered(gateway, "/readyz", 503)
+    await until(lambda: is_reason(gateway, "postgres", "no answer of postgres.listen_dsn within 1.5 s"))
+    redis_client.delete("image:url:cat")
+    await gateway.redis.queue.schedule({ImageVariant("cat"): 1.0})
+    results = {result: partial(gateway.sample, "refresh_total", result=result) for result in ("failed", "postponed")}
+    await until(lambda: any(count() for count in results.values()))
+    assert results["failed"]() == 0
 
 
 async def test_a_gateway_finds_the_next_primary_and_reads_again_what_it_missed(
@@ -279,7 +318,7 @@ async def test_a_gateway_finds_the_next_primary_and_reads_again_what_it_missed(
     both = make_dsn(
         primary.dsn, host=f"{HOST},{HOST}", port=f"{primary.port},{other.port}", target_session_attrs="read-write"
     )
-    gateway = await start_gateway(postgres={"dsn": both, "timeout": 3})
+    gateway = await start_gateway(postgres={"dsn": both, "timeout": 10})
     await until(lambda: gateway.sample("change_feed_connected") == 1)
     assert (await gateway.get("/i/cat")).status == 200
     await asyncio.to_thread(primary.kill)
@@ -291,3 +330,47 @@ async def test_a_gateway_finds_the_next_primary_and_reads_again_what_it_missed(
     await until(lambda: gateway.sample("change_feed_connected") == 1)
     await until_answered(gateway, "/i/cat", 404)
     assert (await gateway.get("/i/dog")).status == 200
+
+
+async def test_no_row_is_read_from_a_standby_that_is_ahead_of_the_next_primary_and_cannot_follow_it(
+    start_gateway: StartGateway, cos: CosEmulator, mortal_pair: Pair, server_folder: Path
+) -> None:
+    await Images(mortal_pair.table, cos).add("cat")
+    with Standby(server_folder / "behind", mortal_pair.primary) as successor:
+        await asyncio.to_thread(successor.stop)
+        await asyncio.to_thread(
+            ask, mortal_pair.primary.dsn, "SELECT pg_logical_emit_message(false, '', repeat('x', 1000000))::text"
+        )
+        await until(lambda: asyncio.to_thread(mortal_pair.has_followed))
+        await asyncio.to_thread(mortal_pair.primary.kill)
+        await asyncio.to_thread(successor.start)
+        await asyncio.to_thread(ask, successor.dsn, "SELECT pg_promote()")
+        gateway = await start_gateway(postgres={"dsn": mortal_pair.standby.dsn, "listen_dsn": successor.dsn})
+        await until(lambda: gateway.sample("change_feed_connected") == 1)
+        assert (await gateway.get("/i/cat")).status == 200
+        await asyncio.to_thread(ImagesTable(successor.dsn).execute, "UPDATE images SET is_public = false")
+        await until_answered(gateway, "/i/cat", 404)
+        await gateway.close()
+
+
+async def test_a_standby_that_follows_the_next_primary_is_asked_after_its_next_checkpoint(
+    start_gateway: StartGateway, cos: CosEmulator, mortal_pair: Pair, server_folder: Path
+) -> None:
+    await Images(mortal_pair.table, cos).add("cat")
+    await until(lambda: asyncio.to_thread(mortal_pair.has_followed))
+    with Standby(server_folder / "follower", mortal_pair.primary, follows=mortal_pair.standby) as follower:
+        await asyncio.to_thread(mortal_pair.primary.kill)
+        pair = Pair(mortal_pair.standby, follower)
+        await asyncio.to_thread(ask, pair.primary.dsn, "SELECT pg_promote()")
+        gateway = await start_gateway(postgres={"dsn": follower.dsn, "listen_dsn": pair.primary.dsn})
+        for server in pair.primary, follower:
+            await until(lambda: asyncio.to_thread(pair.has_followed))
+            await asyncio.to_thread(ImagesTable(server.dsn).execute, "CHECKPOINT")
+
+        async def is_asked() -> bool:
+            gateway.forget("cat")
+            assert (await gateway.get("/i/cat")).status == 200
+            return await asked_last(follower) is not None
+
+        await until(is_asked)
+        await gateway.close()

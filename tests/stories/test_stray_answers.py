@@ -37,6 +37,17 @@ async def test_the_bytes_of_another_object_reach_no_client(
     assert len(cos.request_log.of(KEY)) == before + 2
 
 
+async def test_a_client_whose_copy_is_current_hears_so(
+    start_gateway: StartGateway, gateway: RunningGateway, cos: CosEmulator
+) -> None:
+    etag = (await gateway.get("/i/a")).headers["ETag"]
+    always = await start_gateway(image_proxy={"memory_cache": {"ttl": 0}})
+    assert (await always.get("/i/a")).body == OWN
+    answers(cos, OTHERS, OWN)
+    answer = await always.get("/i/a", headers={"If-None-Match": etag})
+    assert (answer.status, "fwd-status=304" in answer.headers["Cache-Status"]) == (304, True)
+
+
 async def test_a_version_that_cos_sends_twice_is_the_new_one(gateway: RunningGateway, cos: CosEmulator) -> None:
     """The application has written over the object."""
     cos.store.put(BUCKET, KEY, OTHERS, content_type="image/png")

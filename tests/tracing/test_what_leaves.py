@@ -52,7 +52,7 @@ async def test_no_span_has_a_secret(
             "cos": {"token": SESSION_TOKEN, "domain": f"127.0.0.1:{cos.port}"},
             "image_styles": STYLES,
             "image_variants": {"negotiate": "accept"},
-            "image_proxy": {"retry_count": 1, "timeout": 2, "memory_cache": {"max_bytes": 0}},
+            "image_proxy": {"retry_count": 1, "memory_cache": {"max_bytes": 0}},
             "access": {"jwt": {"secret": JWT_SECRET}, "signed_links": {"keys": {"k1": LINK_SECRET}}},
         }
         gateway = await start_gateway(**sections)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import redis
 
-from gateway.catalog.record import ImageRecord, Rows
+from gateway.catalog.record import ImageRecord, Rows, RowsUnreadable
 from gateway.changes.change_log import Source
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import CatalogUnavailable, CredentialsExpired, ImageNotFound
@@ -175,6 +175,22 @@ async def test_postgres_away_is_each_ones_error_and_serves_what_is_stale(tier: T
     assert isinstance(stale, Resolved)
     assert stale.from_cache
     assert isinstance(failed, CatalogUnavailable)
+
+
+async def test_a_row_that_cannot_be_read_lets_no_withdrawn_image_be_served_stale(
+    tier: Tier, resolver: UrlResolver
+) -> None:
+    tier.table.add("a", "b", "c")
+    await resolver.resolve_many("ab")
+    tier.log.missed(Source.ROWS, boot_time())
+    tier.table.chokes_on = {"c"}
+    del tier.table.records["a"], tier.table.records["b"]
+    results = await asyncio.gather(*map(resolver.look_up, "ac"), return_exceptions=True)
+    assert [type(result) for result in results] == [ImageNotFound, RowsUnreadable]
+    with pytest.raises(RowsUnreadable):
+        await resolver.look_up("c")
+    with pytest.raises(ImageNotFound):
+        await resolver.look_up("b")
 
 
 async def test_a_renewed_url_of_redis_is_served_when_that_in_memory_has_ended_and_postgres_is_away(

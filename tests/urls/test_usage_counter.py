@@ -13,6 +13,7 @@ from gateway.urls.usage_counter import UsageCounter
 from tests.limits import LIMIT
 from tests.stalling import Stalling
 from tests.tier import Clock, Tier
+from tests.waiting import until
 
 A = ImageVariant("a")
 
@@ -64,7 +65,11 @@ async def test_a_stall_of_redis_counts_no_use_twice(stalling: Stalling, clock: C
                 await asyncio.sleep(0.01)
         await counter.flush()
         assert counted() == [1200, 3]
-        assert await counter.usage(ImageVariant("id-7")) == Usage(3, 0, clock())
+
+        async def is_known() -> bool:
+            return await counter.usage(ImageVariant("id-7")) == Usage(3, 0, clock())
+
+        await until(is_known)
 
 
 async def test_the_last_access_is_the_time_of_the_first_flush_after_it(tier: Tier, clock: Clock) -> None:

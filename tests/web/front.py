@@ -29,8 +29,8 @@ class Front:
     is_down: bool = False
     delay: float = 0
     """Seconds before each answer."""
-    is_cutting: bool = False
-    """Whether images break off after half of their bytes."""
+    cuts: float = 0
+    """How many more answers with images break off after half of their bytes."""
     _held: dict[str, asyncio.Event] = field(default_factory=dict)
 
     def put(self, path: str, body: str) -> str:
@@ -66,7 +66,8 @@ class Front:
         async with self.session.request(request.method, address, headers=headers, data=body) as answer:
             kept = CIMultiDict((name, value) for name, value in answer.headers.items() if name not in _OWN)
             data = await answer.read()
-            if self.is_cutting and request.method == "GET" and request.path.startswith("/i/"):
+            if self.cuts > 0 and request.method == "GET" and request.path.startswith("/i/"):
+                self.cuts -= 1
                 return await _half(request, answer.status, kept, data)
             return web.Response(status=answer.status, headers=kept, body=data)
 

@@ -53,7 +53,9 @@ async def test_an_image_is_explained_for_a_user_and_a_style_and_the_page_says_th
     await page.route("**/explain/*", wait)
     await page.fill("#id", "a")
     await console.press("Explain")
-    await expect(page.locator("#asking")).to_contain_text("Asking Postgres, Redis and COS about a: 1 s")
+    await expect(page.locator("#asking")).to_contain_text(
+        re.compile(r"Asking Postgres, Redis and COS about a: [1-9]\d* s")
+    )
     answered.set()
     await expect(verdict).to_contain_text("a: 200")
     await expect(page.locator("#asking")).to_be_hidden()

@@ -54,7 +54,15 @@ async def test_a_hidden_page_does_not_poll(console: ConsolePage, gateway: Runnin
     await console.page.wait_for_load_state("networkidle")
     before = len(polls)
     await console.page.clock.run_for(30_000)
-    assert (len(polls) == before) is hidden
+    if hidden:
+        assert len(polls) == before
+        return
+
+    async def polls_again() -> bool:  # a poll that still runs sets the time of the next one when it has ended
+        await console.page.clock.run_for(5_000)
+        return len(polls) > before
+
+    await until(polls_again)
 
 
 async def test_the_page_polls_every_five_seconds_and_holds_no_request_open(
@@ -84,4 +92,9 @@ async def test_the_page_polls_every_five_seconds_and_holds_no_request_open(
     assert polls == 1
     await console.page.clock.run_for(200)
     await until(lambda: polls == 2 and not running)
-    await expect(console.page.locator("#sentence")).to_have_text("All is well.")
+
+    async def is_well() -> bool:  # a probe may be late on a busy machine: then a later poll says so
+        await console.page.clock.run_for(5_000)
+        return await console.page.locator("#sentence").inner_text() == "All is well."
+
+    await until(is_well)

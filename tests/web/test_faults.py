@@ -26,7 +26,7 @@ QUICK = "max-retries=30 retry-delay=200 retry-max-delay=500"
 async def test_retry_after_is_respected(visit: Visit, images: Images, png: bytes) -> None:
     await images.add("a", png)
     # The GET of the image, and the HEAD that finds out why it failed.
-    fault_at(images, Refuse(headers={"Retry-After": "2"}), times=2)
+    fault_at(images, Refuse(headers={"Retry-After": "2"}), times=2, key="objects/a.png")
     began = time.monotonic()
     await visit.open(f'<smart-image id="one" image-id="a" alt="" {SIZE} retry-delay="1"></smart-image>')
     await visit.state("#one", "loaded")
@@ -74,13 +74,32 @@ async def test_an_expired_link_is_renewed_once(
         f'<smart-image id="one" image-id="a" alt="" link="{gateway.ports.public}{dead}"></smart-image>',
         script=f"""
           window.asked = [];
-          const link = new URL("{url}", "{gateway.ports.public}").href;
-          configureSmartImage({{getLink: (id, {{renew}}) => (asked.push([id, renew]), link)}});
+          configureSmartImage({{getLink: (id, {{renew}}) => (asked.push([id, renew]), "{url}")}});
         """,
     )
     await visit.state("#one", "loaded")
     assert await visit.page.evaluate("asked") == [["a", True]]
     assert await visit.types("one") == ["load", "recover"]
+    given = f'<smart-image id="two" image-id="a"><img src="{gateway.ports.public}/i/a" alt=""></smart-image>'
+    await visit.page.evaluate(f"document.body.insertAdjacentHTML('beforeend', '{given}')")
+    await visit.state("#two", "loaded")
+    assert await visit.page.evaluate("asked") == [["a", True], ["a", False]]
+
+    # As of a page whose visitor has logged out.
+    rejects = "({ renew } = {}) => (renew ? Promise.reject(new Error('logged out')) : null)"
+    await visit.page.evaluate(f"configureSmartImage({{ getLink: undefined, getToken: {rejects} }})")
+    refused = f'<smart-image id="three" image-id="a" alt="" link="{gateway.ports.public}{dead}"></smart-image>'
+    await visit.page.evaluate(f"document.body.insertAdjacentHTML('beforeend', '{refused}')")
+    await visit.state("#three", "failed")
+    assert (await visit.types("three"), await visit.page.evaluate("three.lastError.kind")) == (["error"], "not_found")
+    visit.console_errors.remove("logged out")  # what the page threw is reported
+
+    await visit.page.evaluate("three.remove(), configureSmartImage({ getLink: () => null, getToken: () => null })")
+    direct = '<smart-image id="four" image-id="a" alt="" mode="url" width="80" height="60"></smart-image>'
+    calls = len(visit.asked_for("POST"))
+    await visit.page.evaluate(f"document.body.insertAdjacentHTML('beforeend', '{direct}')")
+    await visit.state("#four", "failed")
+    assert len(visit.asked_for("POST")) == calls + 1, "a link is not asked for"
 
 
 async def test_two_hundred_images_survive_a_restart_of_the_gateway_without_a_stampede(

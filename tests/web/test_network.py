@@ -25,7 +25,7 @@ async def test_a_slow_network_is_no_failure(visit: Visit, images: Images) -> Non
     devtools = await visit.page.context.new_cdp_session(visit.page)
     await devtools.send(
         "Network.emulateNetworkConditions",
-        {"offline": False, "latency": 300, "downloadThroughput": 45_000, "uploadThroughput": 45_000},
+        {"offline": False, "latency": 300, "downloadThroughput": 20_000, "uploadThroughput": 45_000},
     )
     await visit.page.evaluate(
         """for (const id of "abc") document.body.insertAdjacentHTML("beforeend",
@@ -46,12 +46,17 @@ async def test_failed_images_are_tried_again_when_the_page_is_shown_again(
     await images.add("a", png)
     await images.add("b", png)
     images.cos.faults.add(Fault(action=FAILING, times=None))
-    await visit.open(f'<smart-image id="one" image-id="a" alt="" width="80" height="60" {ONE_RETRY}></smart-image>')
+    await visit.open(
+        f'<smart-image id="one" image-id="a" alt="" width="80" height="60" {ONE_RETRY}></smart-image>',
+        script="Object.defineProperty(document, 'hidden', {value: true, configurable: true})",  # it sends no probes
+    )
     await visit.state("#one", "failed")
     images.cos.faults.clear()
     await until_answered(visit.gateway, "/i/a", 200)
     assert await visit.page.evaluate("one.state") == "failed"
-    await visit.page.evaluate("document.dispatchEvent(new Event('visibilitychange', {bubbles: true}))")
+    await visit.page.evaluate(
+        "delete document.hidden; document.dispatchEvent(new Event('visibilitychange', {bubbles: true}))"
+    )
     await visit.state("#one", "loaded")
     assert await visit.types("one") == ["retry", "error", "load", "recover"]
 

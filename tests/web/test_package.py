@@ -204,6 +204,19 @@ async def test_the_examples_display_images_and_say_what_fails(visit: Visit, buil
             await visit.page.wait_for_function(f"{state} === 'loaded'")
 
 
+@pytest.mark.parametrize("name", ["react", "vue"])
+async def test_a_browser_without_the_element_displays_what_an_application_changes(
+    visit: Visit, built: dict[str, bytes], name: str
+) -> None:
+    shown = "document.querySelector('smart-image img').currentSrc"
+    await visit.page.add_init_script("delete AbortSignal.any")
+    async with serving(site_of(built, visit.gateway)) as address:
+        await visit.page.goto(f"{address}/{name}/")
+        for image_id in ("sunrise", "poster-large"):
+            await visit.page.wait_for_function(f"{shown}.includes('/i/{image_id}?style=card')")
+            await visit.page.click("#next")
+
+
 # In the order of their texts.
 HINTS = (
     '<smart-image image-id="poster-large"> is 400 pixels wide, and the browser chose a file for another width',

@@ -13,6 +13,7 @@ from playwright.async_api import Browser
 from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.nginx.conftest import Nginx, in_front_of, starting_nginx
+from tests.waiting import until
 from tests.web.browser import Site
 from tests.web.conftest import on_one_loop
 
@@ -89,5 +90,6 @@ async def test_fifty_photos_of_4_mb_are_a_page_of_less_than_2_mb(browser: Browse
         assert len(sizes) == PHOTOS
         assert all(sizes)
         assert sum(sizes) < 2_000_000
+    await until(lambda: len(re.findall(r'"(MISS|HIT)"$', nginx.access_log, re.MULTILINE)) >= 2 * PHOTOS)
     caches = re.findall(r'"(MISS|HIT)"$', nginx.access_log, re.MULTILINE)
     assert (caches.count("MISS"), caches.count("HIT")) == (PHOTOS, PHOTOS)

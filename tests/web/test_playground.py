@@ -205,10 +205,18 @@ async def test_the_first_page_of_the_documents_has_a_picture_that_loses_cos_and_
     state = "(image, state) => image.state === state"
     await until(lambda: picture.evaluate(state, "loaded"), what="the picture in place of the film")
     assert await page.locator(".film picture source[srcset*='film']").count() == 0, "it has taken the film's place"
+    await page.evaluate(
+        """() => {
+             const film = document.querySelector(".film"), told = film.querySelector("output");
+             window.seen = [];
+             new MutationObserver(() => seen.push([told.textContent, film.querySelector("smart-image").naturalWidth]))
+               .observe(told, { childList: true });
+           }"""
+    )
     await page.get_by_role("button", name="Take COS away").click()
-    await expect(told).to_contain_text(re.compile(r"Attempt \d failed"), timeout=SECONDS)
-    assert not await picture.evaluate("(image) => image.naturalWidth")
     await expect(told).to_contain_text(re.compile(r"Shown again, [\d.]+ s after"), timeout=SECONDS)
+    widths = [width for text, width in await page.evaluate("seen") if re.match(r"Attempt \d failed", text)]
+    assert {*widths} == {0}
     assert await picture.evaluate(state, "loaded")
     for name in ("%2e%2e/state/samples/gateway.yaml", "..%2f..%2fx", "missing.html"):
         answer = await page.request.get(f"{playground.stack.public}/site/{name}")
@@ -287,8 +295,7 @@ async def test_images_survive_a_restart_of_the_gateway(playground: PlaygroundPag
     await playground.are_loaded(*OF_ALICE)
     starts = playground.stack.starts()
     await playground.press("Restart the gateway")
-    await playground.told("The gateway is away")
-    await expect(playground.badge("sunrise")).not_to_have_text("loaded")
+    await playground.told(re.compile("The gateway is (away|back)|7 pictures are shown"))
     assert await playground.are_shown(*PUBLIC, *OF_ALICE)
     await playground.told("7 pictures are shown")
     await playground.are_loaded(*PUBLIC, *OF_ALICE)
@@ -300,7 +307,7 @@ async def test_images_wait_offline_and_go_on_online(playground: PlaygroundPage) 
     await playground.press("Go offline")
     await expect(playground.badge("sunrise")).to_have_text("offline", timeout=SECONDS)
     assert await playground.are_shown(*PUBLIC)
-    await playground.told("You are online again")
+    await playground.told(re.compile("You are online again|7 pictures are shown"))
     await playground.are_loaded(*PUBLIC)
     assert await playground.page.evaluate("navigator.onLine")
     await playground.page.context.set_offline(True)  # not by the button
@@ -416,8 +423,8 @@ async def test_details_show_what_the_api_says_and_the_keyboard_reaches_everythin
 
 async def test_axe_finds_nothing(playground: PlaygroundPage) -> None:
     page, dialog = playground.page, playground.page.get_by_role("dialog")
-    await playground.press("COS answers 503")
     await page.get_by_label("Select sunrise").check()
+    await playground.press("COS answers 503")
     # A picture that was not displayed yet: its failure is seen, above the colour that its metadata tells.
     await page.select_option("#image", "drifting-sun")
     failing = page.locator("#stage smart-image")

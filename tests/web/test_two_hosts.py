@@ -1,6 +1,7 @@
 """Pages of www.example.localhost with private images of img.example.localhost, which a cookie opens."""
 
 import io
+import math
 import os
 
 import pytest
@@ -57,12 +58,12 @@ async def add(tab: Tab, attributes: str) -> None:
 async def test_a_lost_answer_is_not_believed_to_be_a_missing_image(hosts: Tab, script: str) -> None:
     """The HEAD that asks why carries no cookie unless the page says so, and 404 is the answer to strangers."""
     await open_page(hosts, script=script)
-    hosts.front.is_cutting = True
+    hosts.front.cuts = math.inf
     await add(hosts, 'id="one" image-id="own" max-retries="1"')
     await hosts.state("one", "failed")
     assert await hosts.evaluate("one.lastError.kind") == ("network" if script else "not_found")
     assert hosts.front.asked_for("HEAD /i/own")
-    hosts.front.is_cutting = False
+    hosts.front.cuts = 0
     await hosts.evaluate("dispatchEvent(new Event('pageshow'))")
     await hosts.state("one", "loaded")
     assert await hosts.types("one") == ["retry", "error", "load", "recover"]

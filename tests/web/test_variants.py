@@ -251,7 +251,7 @@ async def test_images_without_a_size_do_not_shift_the_layout_while_the_page_is_s
         if await visit.page.evaluate("one.state !== 'idle'"):
             await visit.state("#one", "loaded")
     await visit.state("#one", "loaded")
-    assert await visit.page.evaluate("scrollY") > 1000
+    await visit.until("() => scrollY > 1000")
     assert await visit.page.evaluate("shifts") == 0
 
 

@@ -21,7 +21,7 @@ from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images
 from tests.direct_clients import direct_clients
 from tests.processes import ready, run_gateway
-from tests.waiting import until
+from tests.waiting import until, until_ready
 from tests.workers.conftest import STARTED, StartWorkers, get_text, kill, ports_of, roll, workers_of
 
 SMALL_PIPE = 4096  # bytes; writers of the log must often wait, and a signal interrupts them
@@ -102,7 +102,7 @@ async def test_a_reader_of_the_log_that_sleeps_stops_neither_the_workers_nor_the
     async with direct_clients("127.0.0.1", int(running.public.rpartition(":")[2]), "/i/cat") as outcomes:
         await until(lambda: outcomes.total() > 200, seconds=STARTED, what="answers beyond what fits in the pipe")
     assert set(outcomes) == {"new: 200", "kept: 200"}, outcomes
-    assert (await ready(running.admin))["status"] == "ready"
+    await until_ready(running.admin)
     assert 'image_gateway_log_lines_dropped_total{worker="parent"} 0.0' in await get_text(running.admin + "/metrics")
     running.terminate()
     await until(lambda: not workers_of(running), seconds=STARTED, what="the end of the workers")

@@ -73,7 +73,7 @@ def settings_of(supervisor: Supervisor) -> list[str | None]:
 
 
 async def test_a_worker_may_take_as_long_to_drain_as_it_tells() -> None:
-    supervisor = supervisor_of(Starts(told="GRACE=30", takes=2.4), kill_after=2)  # it must tell that in time
+    supervisor = supervisor_of(Starts(told="GRACE=30", takes=6.4), kill_after=6)  # it must tell that in time
     async with supervisor.running():
         (worker,) = supervisor.ready()
         await supervisor.drain(asyncio.Event())
@@ -109,6 +109,30 @@ async def test_a_worker_whose_process_is_made_when_the_drain_begins_is_not_left_
         is_drained.set()
         await until(made[1].ended.is_set, seconds=STARTED, what="the end of the second worker")
     assert not supervisor.ready()
+
+
+async def test_a_worker_that_dies_in_a_drain_during_the_first_start_leaves_the_other_one_to_drain() -> None:
+    """Ctrl-C reaches all processes of the group, and ends a worker that still imports its modules."""
+    start, never_ready = Starts(takes=1), run("-IS", "-c", "import time; time.sleep(3600)")
+    made = start.made
+
+    async def start_one(number: int, accepted: Accepted | None) -> Worker:
+        if number == 1:
+            return await start(number, accepted)
+        made.append(await never_ready.start(number, accepted, []))
+        return made[-1]
+
+    accepted = Accepted([sys.executable], "as at the start")
+    supervisor = Supervisor(2, start_one, accepted, silence=60, grace=0, kill_after=3600)
+    async with AsyncExitStack() as stack:
+        starting = asyncio.create_task(stack.enter_async_context(supervisor.running()), name="start-workers")
+        await until(lambda: len(made) == 2, seconds=STARTED)
+        async with background("drain", supervisor.drain(asyncio.Event())) as drain:
+            await until(lambda: made[0].is_stopping, seconds=STARTED)
+            made[1].kill()
+            await drain
+        assert made[0].outcome() == "exit code 0"
+        await starting
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGRTMIN + 1], ids=["a signal", "a signal without a name"])

@@ -4,13 +4,16 @@ import asyncio
 import os
 import shutil
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from gateway.process.signals import Signals
 from gateway.workers.worker import kept, resolved, started_by
-from gateway.workers.worker_channel import Assignment, WorkerChannel
+from gateway.workers.worker_channel import LONGEST_LINE, Assignment, WorkerChannel
+from tests.limits import LIMIT
 
 
 @pytest.fixture
@@ -53,13 +56,22 @@ def test_a_version_is_kept_when_the_link_moves_until_it_is_removed(link: Path, t
     assert kept(old, command) == (str(tmp_path / "new" / "bin" / "image-gateway"),)
 
 
-async def test_an_order_that_is_unknown_or_cut_off_by_the_parents_end_does_not_keep_a_worker_running() -> None:
+@asynccontextmanager
+async def taken_channel(orders: bytes = b"") -> AsyncIterator[tuple[socket.socket, WorkerChannel]]:
+    """Take the channel of a worker to which these orders were sent already. Yield the parent's end, and the channel."""
     parent, end = socket.socketpair()
     with parent, socket.create_server(("127.0.0.1", 0)) as public, socket.create_server(("127.0.0.1", 0)) as admin:
         assignment = Assignment(0, [os.dup(public.fileno())], os.dup(admin.fileno()), "secret")
-        parent.sendall(assignment.line() + b"of a later version\nasked edge\nreload\nrel")
+        parent.sendall(assignment.line() + orders)
         channel = await asyncio.to_thread(WorkerChannel.take, end.detach())  # it reads before there is a loop
-        signals, asked = Signals(), list[str]()
+        yield parent, channel
+    for taken in (*channel.public, *channel.admin):
+        taken.close()
+
+
+async def test_an_order_that_is_unknown_or_cut_off_by_the_parents_end_does_not_keep_a_worker_running() -> None:
+    signals, asked = Signals(), list[str]()
+    async with taken_channel(b"of a later version\nasked edge\nreload\nrel") as (parent, channel):
         channel.on_asked = asked.append
         async with channel.obeying(signals), asyncio.timeout(5):
             await signals.reload.wait()
@@ -67,6 +79,17 @@ async def test_an_order_that_is_unknown_or_cut_off_by_the_parents_end_does_not_k
             assert asked == ["edge"]
             parent.close()
             await signals.stop.wait()
-    for taken in (*channel.public, *channel.admin):
-        taken.close()
     assert not signals.force_stop.is_set()
+
+
+async def test_states_that_follow_large_settings_arrive() -> None:
+    settings, received, loop = "x" * (LONGEST_LINE // 2), b"", asyncio.get_running_loop()
+    async with taken_channel() as (parent, channel):
+        parent.setblocking(False)
+        async with channel.obeying(Signals()), asyncio.timeout(LIMIT):
+            channel.send("SETTINGS", settings)
+            channel.send("HEARD", "1")
+            channel.manager().ready()
+            while not received.endswith(b"READY=1\n"):
+                received += await loop.sock_recv(parent, LONGEST_LINE)
+    assert received == f"SETTINGS={settings}\nHEARD=1\nREADY=1\n".encode()

@@ -154,7 +154,8 @@ function log() {
     ngx.shared.image_changes.keys().filter((name) => /^log /.test(name)).sort().forEach((name) => {
         const line = ngx.shared.image_changes.pop(name);
         if (line) {
-            ngx.log(ngx.WARN, 'image-gateway: ' + line);
+            // Debian's nginx.conf logs nothing below "error".
+            ngx.log(ngx.ERR, 'image-gateway: ' + line);
         }
     });
 }

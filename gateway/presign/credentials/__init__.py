@@ -24,6 +24,10 @@ class CredentialsUnavailable(Exception):
     """A source, such as a file or Tencent's STS, has no usable credentials now. The text says why and has no secret."""
 
 
+class SourceDown(CredentialsUnavailable):
+    """The source does not answer, fails or throttles: a later request may succeed with the same configuration."""
+
+
 # Returns the credentials of a source now. Raises ``CredentialsUnavailable``.
 Fetch = Callable[[], Awaitable[Credentials]]
 

@@ -18,7 +18,7 @@ from urllib.parse import quote_plus
 from gateway.concurrency.background import background
 from gateway.errors import DependencyDown, NoCredentials
 from gateway.net.bounded_http import BoundedHttp
-from gateway.presign.credentials import Credentials, CredentialsUnavailable, Fetch
+from gateway.presign.credentials import Credentials, CredentialsUnavailable, Fetch, SourceDown
 from gateway.presign.credentials.sources import POLL, source_of
 from gateway.presign.metrics import PresignMetrics
 from gateway.presign.url_lifetime import CosClock
@@ -49,6 +49,7 @@ class RotatingCredentials:
     refusal_pause: the least seconds between two refreshes that refusals of COS cause.
     newest: the newest credentials, None before the source gave any.
     failures: how many refreshes failed since the last successful one. ``reason``: why the last one failed.
+    is_down: whether the source was down then (``SourceDown``), or took too long.
     tried: set after the first request to the source.
     """
 
@@ -64,6 +65,7 @@ class RotatingCredentials:
     newest: Credentials | None = field(init=False, default=None)
     failures: int = field(init=False, default=0)
     reason: str = field(init=False, default="there was no refresh yet")
+    is_down: bool = field(init=False, default=False)
     tried: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _obtained_at: float = 0.0
     _is_unchanged: bool = False
@@ -128,7 +130,8 @@ class RotatingCredentials:
                 async with asyncio.timeout(_TIMEOUT):
                     self._take(await self.fetch())
             except (CredentialsUnavailable, TimeoutError) as error:
-                self._failed(str(error) or f"no answer within {_TIMEOUT:g} s")
+                is_down = isinstance(error, SourceDown | TimeoutError)
+                self._failed(str(error) or f"no answer within {_TIMEOUT:g} s", is_down=is_down)
             except Exception:  # the task must survive, or credentials would end for good
                 self.metrics.background_errors.labels(task="credentials").inc()
                 logger.exception("the refresh of credentials failed: bucket=%s", self._names)
@@ -144,14 +147,19 @@ class RotatingCredentials:
             await self.refresh()
 
     async def _until_due(self, pause: float | None) -> None:
-        """Wait for ``pause`` seconds by COS's clock (None: no limit), or until a refusal allows a refresh."""
+        """Wait for ``pause`` seconds by COS's clock, or of this machine if that goes back (None: no limit).
+
+        A refusal that allows a refresh ends it.
+        """
+        now = asyncio.get_running_loop().time
         due = None if pause is None else self.now() + pause
-        while due is None or self.now() < due:
+        latest = math.inf if pause is None else now() + pause
+        while due is None or (self.now() < due and now() < latest):
             with suppress(TimeoutError):
                 # The clock may be corrected meanwhile, so it is read again.
-                async with asyncio.timeout(_LOOK_AGAIN if due is None else min(_LOOK_AGAIN, due - self.now())):
+                left = _LOOK_AGAIN if due is None else min(due - self.now(), latest - now())
+                async with asyncio.timeout(min(_LOOK_AGAIN, left)):
                     await self._wanted.wait()
-                    now = asyncio.get_running_loop().time
                     await asyncio.sleep(self._obeyed_at + self.refusal_pause * (1 + self.random()) - now())
                     self._obeyed_at = now()
                     return
@@ -197,10 +205,10 @@ class RotatingCredentials:
                 with suppress(KeyError):  # it was never set
                     self.metrics.credentials_expire.remove(bucket)
 
-    def _failed(self, reason: str) -> None:
+    def _failed(self, reason: str, *, is_down: bool = False) -> None:
         self._count("failed")
         self.failures += 1
-        self.reason = reason
+        self.reason, self.is_down = reason, is_down
         left = self.seconds_left
         if left == 0:
             self.has_ended()

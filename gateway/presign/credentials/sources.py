@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from gateway.concurrency.background import in_daemon_thread
 from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
 from gateway.net.tencent_api import ApiError, ApiKey, TencentApi
-from gateway.presign.credentials import Credentials, CredentialsUnavailable, Fetch, checked
+from gateway.presign.credentials import Credentials, CredentialsUnavailable, Fetch, SourceDown, checked
 from gateway.presign.url_lifetime import CosClock
 from gateway.settings import (
     ROLE_NAME,
@@ -50,7 +50,7 @@ _STS_VERSION: Final = "2018-08-13"
 _STS_REGION: Final = "ap-guangzhou"  # as in Tencent's SDK, for roles of all regions
 _TKE_SESSION: Final = "image-gateway"
 _TKE_DURATION: Final = 7200  # seconds
-_WRONG_TIME: Final = "AuthFailure.SignatureExpire"  # also for a time in the future
+_DOWN: Final = ("InternalError", "RequestLimitExceeded")  # how codes begin that do not refuse the request itself
 _LEAST_LEFT: Final = 60  # seconds that base credentials must have left to be used again
 
 T = TypeVar("T")
@@ -134,9 +134,9 @@ class FileReads:
         self._under_way: asyncio.Future[Any] | None = None
 
     async def run(self, read: Callable[[], T]) -> T:
-        """Return the result of ``read``. Raises ``CredentialsUnavailable`` while an earlier one has not ended."""
+        """Return the result of ``read``. Raises ``SourceDown`` while an earlier one has not ended."""
         if self._under_way is not None and not self._under_way.done():
-            raise CredentialsUnavailable("an earlier read of the file has not ended")
+            raise SourceDown("an earlier read of the file has not ended")
         self._under_way = reading = in_daemon_thread(read, "read-credentials")
         return await asyncio.shield(reading)
 
@@ -153,7 +153,7 @@ class InstanceRoleSource:
             role = self._configured or _first_role(await self._http.get(self._url))
             answer = await self._http.get(self._url + role)
         except ServiceUnavailable as error:
-            raise CredentialsUnavailable(f"the metadata service: {error}") from error
+            raise _unavailable("the metadata service", error) from error
         found = _mapping_in(answer, "the metadata service: the answer")
         if found.get("Code") != "Success":
             raise CredentialsUnavailable("the metadata service: the answer is no success")
@@ -162,6 +162,14 @@ class InstanceRoleSource:
             logger.warning("the instance has another role: role=%s before=%s", role, self._role)
         self._role = role
         return credentials
+
+
+def _unavailable(service: str, error: ServiceUnavailable) -> CredentialsUnavailable:
+    if isinstance(error, ApiError):
+        is_down = error.code.startswith(_DOWN)
+    else:
+        is_down = error.status is None or error.status >= 500 or error.status == 429
+    return (SourceDown if is_down else CredentialsUnavailable)(f"{service}: {error}")
 
 
 def _first_role(answer: bytes) -> str:
@@ -188,9 +196,10 @@ class AssumeRoleSource:
         base: Fetch,
         clock: CosClock | None = None,
     ) -> None:
-        self._base, self._clock = base, clock or CosClock()
-        now = self._now = self._clock.now
-        self._api = TencentApi(http, settings.sts_url, service="sts", version=_STS_VERSION, region=_STS_REGION, now=now)
+        clock = clock or CosClock()
+        self._base, self._now = base, clock.now
+        told = {"service": "sts", "version": _STS_VERSION, "region": _STS_REGION}
+        self._api = TencentApi(http, settings.sts_url, **told, now=clock.now, correct=clock.refused_at)
         self._last_base: Credentials | None = None
         self._parameters: dict[str, Any] = {
             "RoleArn": settings.role_arn,
@@ -209,7 +218,7 @@ class AssumeRoleSource:
                 raise
             base = self._last_base
         key = ApiKey(base.secret_id, base.secret_key, base.token)
-        return await _call_sts(self._api, "AssumeRole", self._parameters, key, self._clock)
+        return await _call_sts(self._api, "AssumeRole", self._parameters, key)
 
 
 class TkeOidcSource:
@@ -234,21 +243,12 @@ class TkeOidcSource:
 
 
 async def _call_sts(
-    api: TencentApi,
-    action: str,
-    parameters: Mapping[str, Any],
-    key: ApiKey | None = None,
-    clock: CosClock | None = None,
+    api: TencentApi, action: str, parameters: Mapping[str, Any], key: ApiKey | None = None
 ) -> Credentials:
     try:
-        try:
-            response = await api.call(action, parameters, key)
-        except ApiError as error:
-            if clock is None or error.code != _WRONG_TIME or not clock.refused_at(error.date):
-                raise
-            response = await api.call(action, parameters, key)
+        response = await api.call(action, parameters, key)
     except ServiceUnavailable as error:
-        raise CredentialsUnavailable(f"STS: {error}") from error
+        raise _unavailable("STS", error) from error
     return _temporary(response.get("Credentials"), response.get("ExpiredTime"), "STS")
 
 

@@ -27,11 +27,13 @@ function showAll() {
 }
 
 function drawCharts() {
+  // COS's time, which `now` is, may be another one.
+  const now = shown.machine_now;
   const span = Number(el("window").value);
   const kind = span > 900 ? "coarse" : "fine";
   // A young gateway has no earlier points: its charts have a minute at least, and no empty past.
-  const oldest = points[kind][0]?.at ?? shown.now;
-  const from = Math.max(shown.now - span, Math.min(oldest, shown.now - 60));
+  const oldest = points[kind][0]?.at ?? now;
+  const from = Math.max(now - span, Math.min(oldest, now - 60));
   const events = (shown.events ?? []).filter((event) => event.at > from);
   showEvents(events);
   const within = points[kind].filter((point) => point.at > from);
@@ -39,7 +41,7 @@ function drawCharts() {
   draw(
     within,
     from,
-    shown.now,
+    now,
     events.map((event) => event.at),
   );
 }

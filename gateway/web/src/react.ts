@@ -34,8 +34,10 @@ export function SmartImage({ children, ...props }: SmartImageProps): ReactElemen
     () => false,
     () => true,
   );
-  // Made once: later changes are the element's.
-  const [made] = useState(() => (!defineSmartImage() || isServerRendered ? begun(serverPicture(props)) : null));
+  const isDefined = defineSmartImage();
+  // Made once: later changes are the element's, if there is one.
+  const [first] = useState(() => (isDefined && isServerRendered ? begun(serverPicture(props)) : null));
+  const made = isDefined ? first : begun(serverPicture(props));
   // React leaves such content alone, also while it hydrates.
   const content = made && { dangerouslySetInnerHTML: { __html: htmlOf(made) }, suppressHydrationWarning: true };
   const picture = content && createElement("picture", content);
@@ -45,8 +47,12 @@ export function SmartImage({ children, ...props }: SmartImageProps): ReactElemen
 
 /** Return the picture. With priority, it begins to load with the page's head. */
 function begun(picture: ServerPicture): ServerPicture {
-  const { href, imagesrcset, imagesizes, type } = (picture.preload ?? {}) as Record<string, string>;
-  const options = { as: "image", fetchPriority: "high", imageSrcSet: imagesrcset, imageSizes: imagesizes, type };
+  const { href, imagesrcset, imagesizes, type, crossorigin, referrerpolicy } = (picture.preload ?? {}) as Record<
+    string,
+    string
+  >;
+  const request = { crossOrigin: crossorigin, referrerPolicy: referrerpolicy, fetchPriority: "high" };
+  const options = { as: "image", imageSrcSet: imagesrcset, imageSizes: imagesizes, type, ...request };
   if (href) preload(href, options as PreloadOptions);
   return picture;
 }

@@ -23,7 +23,7 @@ const IMAGE = /^(?:data:image\/|https?:\/\/|\.{0,2}\/)/;
  * widths of the style it has those of its box, which the gateway rounds up.
  */
 export function serverPicture(props: ComponentProperties): ServerPicture {
-  const { imageId, alt = "", styleName: style, ratio, version, link, priority } = props;
+  const { imageId, alt = "", styleName: style, ratio, version, link, priority, decoding } = props;
   const [width, height] = boxOf(props.width, props.height, ratio).map((length) => length || undefined);
   const base = baseUrlOf(props.baseUrl);
   const id = props.mode !== "url" && props.useProxy !== false && imageId;
@@ -44,10 +44,12 @@ export function serverPicture(props: ComponentProperties): ServerPicture {
   const sources = found.slice(0, -1).map(({ type, srcset }) => ({ type, sizes, srcset }));
   const loading = isLazy ? "lazy" : undefined;
   const fetchpriority = priority ? "high" : props.fetchPriority;
+  // The element would set them on an `<img>` that is loading, which begins again then.
+  const request = { crossorigin: props.crossOrigin, referrerpolicy: props.referrerPolicy };
   const preferred = sources[0] ?? { type: undefined, srcset };
   return {
     sources,
-    img: { alt, width, height, loading, fetchpriority, sizes, srcset, src },
+    img: { alt, width, height, loading, fetchpriority, decoding, ...request, sizes, srcset, src },
     placeholder: IMAGE.test(props.placeholder ?? "")
       ? { slot: "placeholder", alt: "", width, height, src: props.placeholder }
       : undefined,
@@ -61,6 +63,7 @@ export function serverPicture(props: ComponentProperties): ServerPicture {
             imagesizes: sizes,
             type: preferred.type,
             fetchpriority: "high",
+            ...request,
           }
         : undefined,
   };

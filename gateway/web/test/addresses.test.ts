@@ -26,7 +26,9 @@ test.each(["../../admin", "..", ".", "%2e%2e", "a/../../admin", "a?style=card", 
   },
 );
 
-test("a signed link is an address or a query", () => {
+test("a signed link is a path of the gateway, an address or a query", () => {
+  expect(proxyAddress(BASE, "a", { link: "/i/a?kid=k", width: 9 })).toBe(`${BASE}/i/a?kid=k&w=9`);
+  expect(proxyAddress(BASE, "a", { link: "//cdn.example.com/i/a?kid=k" })).toBe("//cdn.example.com/i/a?kid=k");
   expect(proxyAddress(BASE, "a", { link: "?kid=k&exp=9&sig=s", style: "card" })).toBe(
     `${BASE}/i/a?kid=k&exp=9&sig=s&style=card`,
   );

@@ -113,6 +113,24 @@ test("wake() probes at once", async () => {
   expect(probe).toHaveBeenCalledTimes(1);
 });
 
+test("an image that is well gets in soon, though twenty broken ones wait and close the gate again", async () => {
+  vi.spyOn(Math, "random").mockImplementation(() => 0.5);
+  const gate = createGate();
+  const fail = async (name: string) => {
+    for (;;) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      gate.failed(name);
+      await gate.enter(() => Promise.resolve(false), forever);
+    }
+  };
+  for (let broken = 0; broken < 20; broken++) void fail(`picture ${broken}`);
+  await vi.advanceTimersByTimeAsync(60_000);
+  const entered = vi.fn();
+  void gate.enter(() => Promise.resolve(true), forever).then(entered);
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(entered).toHaveBeenCalledTimes(1);
+});
+
 test("an aborted request is not probed for, and a gate that closes again holds those not started yet", async () => {
   const gate = closed();
   const leaver = new AbortController();
@@ -123,6 +141,7 @@ test("an aborted request is not probed for, and a gate that closes again holds t
   await vi.advanceTimersByTimeAsync(60_000);
   expect(probe).not.toHaveBeenCalled();
 
+  void gate.enter(() => Promise.resolve(true), forever);
   let went = false;
   const stays = gate
     .enter(() => Promise.resolve(true), forever)

@@ -32,7 +32,7 @@ function urls(...ids: string[]): Response {
 
 const apiAt = (base: string): Api => createApi(base, config, forgetters, isImageId, ...TOOLS);
 const diagnose = (gateway: Gateway, address: string, signal = new AbortController().signal) =>
-  gateway.diagnose(address, address, 0, true, signal);
+  gateway.diagnose([address, performance.now()], address, 0, true, signal);
 const gathered = () => vi.advanceTimersByTimeAsync(16);
 const sent = (call: number) => fetched.mock.calls[call]?.[1] as RequestInit & { headers: Record<string, string> };
 
@@ -254,19 +254,20 @@ test("a token that arrives after the user has changed is not used", async () => 
 });
 
 test("what a browser asks for after the failure by itself does not show that all bytes had come", async () => {
-  const entries = [
-    [3, 1000],
-    [10, 500],
-    [20, 1000],
-  ].map(([startTime, encodedBodySize]) => {
-    return { startTime, encodedBodySize, initiatorType: "img" } as PerformanceResourceTiming;
-  });
-  vi.spyOn(performance, "getEntriesByName").mockReturnValue(entries);
-  fetched.mockResolvedValue(new Response(null, { headers: { "Content-Length": "1000" } }));
+  const entryOf = (startTime: number, encodedBodySize: number, responseStatus?: number) => {
+    return { startTime, encodedBodySize, responseStatus, initiatorType: "img" } as PerformanceResourceTiming;
+  };
+  fetched.mockImplementation(async () => new Response(null, { headers: { "Content-Length": "1000" } }));
   const gateway = createGateway("https://gw");
-  const kind = async (since: number) =>
-    (await gateway.diagnose("https://gw/i/a", "a", since, true, new AbortController().signal)).kind;
-  expect(await kind(5)).toBe("network");
-  expect(await kind(15)).toBe("decode");
-  expect(await kind(30), "the bytes are those of an earlier attempt").toBe("decode");
+  const kind = async (since: number, at: number, entries: PerformanceResourceTiming[]) => {
+    vi.spyOn(performance, "getEntriesByName").mockReturnValue(entries);
+    const failure = await gateway.diagnose(["https://gw/i/a", at], "a", since, true, new AbortController().signal);
+    return failure.kind;
+  };
+  const whole = entryOf(10, 1000);
+  expect(await kind(5, 20, [whole])).toBe("decode");
+  expect(await kind(5, 20, [entryOf(10, 500), entryOf(20, 1000)])).toBe("network");
+  expect(await kind(5, 10, [whole]), "what broke off has no entry").toBe("network");
+  expect(await kind(15, 20, [whole]), "it was asked for after an earlier attempt").toBe("network");
+  expect(await kind(15, 20, [entryOf(10, 1000, 200)]), "the bytes are those of an earlier attempt").toBe("decode");
 });

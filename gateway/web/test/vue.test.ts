@@ -56,7 +56,9 @@ test("a server renders the widths and formats that are configured for a style", 
 });
 
 test("a picture with priority is preloaded from the head of the page, if the server's context has one", async () => {
-  const props = { imageId: "a", styleName: "card", widths: [320], formats: "avif original", baseUrl: "https://gw" };
+  const request = { crossorigin: "anonymous", referrerpolicy: "no-referrer" } as const;
+  const card = { imageId: "a", styleName: "card", widths: [320], formats: "avif original", baseUrl: "https://gw" };
+  const props = { ...card, ...request, decoding: "async" } as const;
   const push = vi.fn();
   const rendered = async (priority: boolean, context: object) =>
     renderToString(
@@ -66,8 +68,9 @@ test("a picture with priority is preloaded from the head of the page, if the ser
   await rendered(false, { head: { push } });
   await rendered(true, {});
   expect(push).not.toHaveBeenCalled();
-  await rendered(true, { head: { push } });
-  const link = { rel: "preload", as: "image", type: "image/avif", fetchpriority: "high" };
+  const html = await rendered(true, { head: { push } });
+  expect(html).toContain('decoding="async" crossorigin="anonymous" referrerpolicy="no-referrer" sizes=');
+  const link = { rel: "preload", as: "image", type: "image/avif", fetchpriority: "high", ...request };
   const imagesrcset = "https://gw/i/a?style=card&w=320&format=avif 320w";
   const imagesizes = "(min-width: 80px) 80px, 100vw";
   const href = "https://gw/i/a?style=card";

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.net.bounded_http import BoundedHttp
-from gateway.presign.credentials import Credentials, CredentialsUnavailable, Fetch
+from gateway.presign.credentials import Credentials, CredentialsUnavailable, Fetch, SourceDown
 from gateway.presign.credentials.sources import (
     AssumeRoleSource,
     FileSource,
@@ -118,7 +118,7 @@ async def test_a_file_that_hangs_leaves_threads_to_others_and_is_read_again_once
     os.mkfifo(path)
     source = FileSource(path)
     for _ in range(50):
-        with pytest.raises((TimeoutError, CredentialsUnavailable)):
+        with pytest.raises((TimeoutError, SourceDown)):
             async with asyncio.timeout(0.02):
                 await source.fetch()
     try:
@@ -154,8 +154,9 @@ async def test_a_fault_of_the_service_is_no_credentials(
     for role in (None, "image-gateway"):
         services.faults.add(CredentialFault.model_validate({"kind": kind, "times": 2}))
         began = time.monotonic()
-        with pytest.raises(CredentialsUnavailable, match="metadata service"):
+        with pytest.raises(CredentialsUnavailable, match="metadata service") as unavailable:
             await InstanceRoleSource(http, services.url, role).fetch()
+        assert isinstance(unavailable.value, SourceDown) == (kind in {"hang", "internal_error"})
         assert time.monotonic() - began < 30
         services.faults.clear()
 
@@ -166,8 +167,9 @@ async def test_another_role_is_no_substitute_for_a_configured_one(
     source = InstanceRoleSource(http, services.url, "image-gateway")
     await source.fetch()
     services.faults.add(CredentialFault(kind="another_role", times=None))
-    with pytest.raises(CredentialsUnavailable, match="status 404"):
+    with pytest.raises(CredentialsUnavailable, match="status 404") as unavailable:
         await source.fetch()
+    assert not isinstance(unavailable.value, SourceDown)
 
 
 async def test_another_role_of_the_instance_is_used_with_one_warning(
@@ -288,14 +290,17 @@ async def test_the_external_id_is_sent(
 async def test_a_refusal_of_sts_is_named_by_its_code(
     services: CredentialServices, http: BoundedHttp, base: Credentials, code: str
 ) -> None:
-    with pytest.raises(CredentialsUnavailable, match=f"^STS: error {code}$"):
+    with pytest.raises(CredentialsUnavailable, match=f"^STS: error {code}$") as unavailable:
         await AssumeRoleSource(http, assume_role(services), fixed(base)).fetch()
+    assert not isinstance(unavailable.value, SourceDown)
 
 
 @pytest.mark.parametrize("kind", ["hang", "garbage", "error", "internal_error"])
-async def test_a_fault_of_sts_is_no_credentials(services: CredentialServices, http: BoundedHttp, kind: str) -> None:
+async def test_a_fault_of_sts_is_no_credentials_and_says_nothing_of_the_configuration(
+    services: CredentialServices, http: BoundedHttp, kind: str
+) -> None:
     services.faults.add(CredentialFault.model_validate({"kind": kind}))
-    with pytest.raises(CredentialsUnavailable, match=r"^STS: "):
+    with pytest.raises(SourceDown, match=r"^STS: "):
         await AssumeRoleSource(http, assume_role(services), BASE).fetch()
 
 

@@ -178,7 +178,7 @@ MUTANTS: Final = {
     ),
     "standby_believed": _mutant(
         "a standby is asked that has not replayed a change",
-        ("gateway.catalog.postgres", "needed = self.primary.positions.of(image_ids)", "needed = 1"),
+        ("gateway.catalog.postgres", "if positions.are_in(replayed, image_ids):", "if True:"),
         plan=7,
     ),
     "no_sweep_after_a_gap": _mutant(

@@ -6,7 +6,7 @@ export interface VariantOptions {
   /** One of the style's `ratios`, such as `16:9`. */
   ratio?: string | null | undefined;
   version?: string | null | undefined;
-  /** A signed link: its whole address, or its query. */
+  /** A signed link: its path, as the gateway gives it, its whole address, or its query. */
   link?: string | null | undefined;
   fragment?: string;
 }
@@ -34,8 +34,8 @@ export function proxyAddress(
   { link, style, width, format, ratio, version, fragment = "" }: VariantOptions = {},
 ): string {
   const name = isImageId(id) ? id : encodeURIComponent(` ${id}`);
-  let address =
-    link && /^(https?:)?\//.test(link) ? link : `${base}/i/${name}${link ? `?${link.replace("?", "")}` : ""}`;
+  const path = link?.[0] === "/" ? link : `/i/${name}${link ? `?${link.replace("?", "")}` : ""}`;
+  let address = link && /^(https?:)?\/\//.test(link) ? link : base + path;
   for (const [name, value] of Object.entries({ style, w: width, r: ratio, format, v: version })) {
     if (value)
       address += `${address.includes("?") ? "&" : "?"}${name}=${encodeURIComponent(value).replace("%3A", ":")}`;

@@ -1,19 +1,34 @@
 import { failureOf, failureOfCall, kindOf, REFUSALS } from "./answers.js";
 import type { Tools } from "./api.js";
 import type { ImageLoadError } from "./failure.js";
-import type { distrustSizes, timingOf } from "./timing.js";
+import type { Broken } from "./loader.js";
+import type { distrustSizes, timingsOf } from "./timing.js";
 
 const TIMEOUT = 15_000;
+// Some megabytes, on a page that is open for days.
+const MOST_TIMINGS = 10_000;
+
+/** Keep more timings: browsers keep those of 250 resources. None is removed, since other scripts read them, too. */
+function keepTimings(): void {
+  const { length } = performance.getEntriesByType("resource");
+  if (length < MOST_TIMINGS) performance.setResourceTimingBufferSize(length + 1000);
+}
+
+// Not on servers, nor in jsdom, which lacks it.
+if (globalThis.document && "setResourceTimingBufferSize" in performance) {
+  keepTimings(); // WebKit fires no event if there was one before
+  performance.addEventListener("resourcetimingbufferfull", keepTimings);
+}
 
 /** Asks a gateway by HEAD. */
 export interface Diagnosis {
   /** Whether a HEAD of `address` is answered without a transient error. */
   answers(address: string): Promise<boolean>;
   /**
-   * Find out why `address` failed, by Resource Timing. If that has no status of a failure, and `mayAsk`, send a HEAD: one
-   * at a time, and none while the gateway is away.
+   * Find out why an address failed, by Resource Timing since `since`, in ms. If that has no status of a failure, and `mayAsk`,
+   * send a HEAD: one at a time, and none while the gateway is away.
    */
-  cause(address: string, since: number, mayAsk: boolean, signal: AbortSignal, told: Told): Promise<ImageLoadError>;
+  cause(broken: Broken, since: number, mayAsk: boolean, signal: AbortSignal, told: Told): Promise<ImageLoadError>;
 }
 
 /** Called with what a HEAD told, before the next one is sent. */
@@ -23,7 +38,7 @@ type Told = (failure: ImageLoadError) => void;
 export function createDiagnosis(
   base: string,
   isAway: () => boolean,
-  findTiming: typeof timingOf,
+  findTimings: typeof timingsOf,
   distrust: typeof distrustSizes,
   ...[secretsFor, Failed, toFailure, isPassing]: Tools
 ): Diagnosis {
@@ -46,12 +61,22 @@ export function createDiagnosis(
     );
   }
 
+  /** Return the bytes that an `<img>` got in the attempt that began at `since` and failed at `at`, 0 if unknown. */
+  function receivedIn(address: string, since: number, at: number): number {
+    // WebKit asks again when `srcset` is removed after the failure, and has an entry of that answer alone.
+    const before = findTimings(address).filter(({ startTime }) => startTime < at);
+    const own = before.filter(({ startTime }) => startTime >= since);
+    // Firefox has the entry of an earlier attempt for bytes that it keeps from that. WebKit has no status.
+    const kept = before.filter(({ responseStatus }) => responseStatus !== undefined);
+    return (own.at(-1) ?? kept.at(-1))?.encodedBodySize ?? 0;
+  }
+
   return {
     async answers(address) {
       return !isPassing((await head(address)).kind);
     },
-    async cause(address, since, mayAsk, signal, told) {
-      const entry = findTiming(address, since);
+    async cause([address, at], since, mayAsk, signal, told) {
+      const entry = findTimings(address, since).at(-1);
       const status = entry?.responseStatus ?? 0;
       const known = new Failed(kindOf(status, false), status || null);
       // For the page's own origin the status is never hidden: 0 means no answer. WebKit has no status.
@@ -60,9 +85,8 @@ export function createDiagnosis(
       if (!mayAsk || (isTold && !/unavailable|throttled/.test(known.kind))) return known;
       const found = last.then(async () => {
         if (isAway() || signal.aborted || !navigator.onLine) return known;
-        // Asked for when HEAD is answered: Firefox has no entry yet when the image fails. For bytes that it keeps from an
-        // earlier attempt it has the entry of that attempt. WebKit asks again when `srcset` is removed after the failure.
-        const failure = await head(address, () => findTiming(address, since, true)?.encodedBodySize ?? 0);
+        // Asked for when HEAD is answered: Firefox has no entry yet when the image fails.
+        const failure = await head(address, () => receivedIn(address, since, at));
         if (failure.kind === "decode") distrust();
         told(failure);
         return failure.kind === "network" ? known : failure;

@@ -44,7 +44,7 @@ export class ImageLoadError extends Error implements LoadFailure {
 
 /** Whether the same request may succeed later. */
 export function isTransient(kind: FailureKind): boolean {
-  return /^(network|timeout|throttled|unavailable|server)$/.test(kind);
+  return /network|timeout|throttled|unavailable|server/.test(kind);
 }
 
 /**

@@ -1,8 +1,8 @@
 import { longestDelay } from "./retry.js";
 import { abortable, sleep } from "./sleep.js";
 
-/** Asks whether the gateway answers. Never rejects. */
-export type Probe = () => Promise<boolean>;
+/** Asks whether the gateway answers. Never rejects. `failedAt`: when the answer was no, in ms; 0 or nothing if it was yes. */
+export type Probe = { (): Promise<boolean>; failedAt?: number };
 
 const FAILURES = 3;
 const SPREAD = 2000;
@@ -15,15 +15,16 @@ const BROKEN_PAUSE = 30_000;
  *
  * It closes after failures of three different images without a success in between. While it is closed, all requests wait.
  * While it is open, only images wait that were given up, however few they are. As long as something waits, one probe at a
- * time is sent, ever more rarely and at least every five seconds; every thirty, if probes succeed and images still fail. After a successful probe all that waits starts at random times within two seconds.
+ * time is sent, ever more rarely and at least every five seconds; every thirty, if probes succeed and images still fail. After
+ * a successful probe its image starts at once, and all others that wait at random times within two seconds.
  */
 export interface Gate {
   /** Whether requests have to wait. */
   readonly closed: boolean;
   /** Wait while the gate is closed. `probe` may be called meanwhile. Rejects when the signal is aborted. */
   enter(probe: Probe, signal: AbortSignal): Promise<void>;
-  /** Wait until a probe succeeds, the gate opens, or `wake()` is called; then up to two seconds more. */
-  wait(probe: Probe, signal: AbortSignal): Promise<void>;
+  /** Wait until a probe succeeds, the gate opens, or `wake()` is called; then up to two seconds more, unless it was `probe`. */
+  wait(probe: Probe, signal: AbortSignal): Promise<unknown>;
   /** Wait `ms` and until the page is visible, or until `wake()` is called; then up to two seconds more. */
   rest(ms: number, signal: AbortSignal): Promise<void>;
   /** Record an answer of the gateway: open the gate. */
@@ -40,7 +41,7 @@ export interface Gate {
 /** Make an open gate. */
 export function createGate(): Gate {
   const failing = new Set<string | null>();
-  const waiting = new Map<() => void, Probe>();
+  const waiting = new Map<(isOwn: boolean) => void, Probe>();
   const resting = new Set<() => void>();
   let isClosed = false;
   let isProbing: boolean | undefined;
@@ -49,20 +50,21 @@ export function createGate(): Gate {
   let notBefore = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
-  async function wait(probe: Probe, signal: AbortSignal): Promise<void> {
-    await abortable<void>(signal, (go) => {
+  async function wait(probe: Probe, signal: AbortSignal): Promise<unknown> {
+    const isOwn = await abortable<boolean>(signal, (go) => {
       waiting.set(go, probe);
       schedule();
       return () => waiting.delete(go);
     });
-    await sleep(Math.random() * SPREAD, signal);
+    // An image whose probe succeeded does not wait: broken ones would close the gate again before.
+    return isOwn || sleep(Math.random() * SPREAD, signal);
   }
 
-  function open(): void {
+  function open(answered?: Probe): void {
     isClosed = false;
     failing.clear();
     unschedule();
-    for (const go of waiting.keys()) go();
+    for (const [go, probe] of waiting) go(probe === answered);
   }
 
   function succeeded(): void {
@@ -87,16 +89,15 @@ export function createGate(): Gate {
   async function ask(): Promise<void> {
     if (isProbing) return;
     unschedule();
-    const [first] = waiting;
+    // Images that stay broken must not be asked for before all others.
+    const [first] = [...waiting.values()].sort((a, b) => (a.failedAt ?? 0) - (b.failedAt ?? 0));
     // No request waits, or the page is hidden: the next enter() or wake() starts again.
     if (!first || globalThis.document?.hidden) return;
-    // Rotate: one broken image must not keep the gate closed.
-    waiting.delete(first[0]);
-    waiting.set(...first);
     isProbing = true;
-    isAnswered = await first[1]();
+    isAnswered = await first();
+    first.failedAt = isAnswered ? 0 : Date.now();
     isProbing = false;
-    if (isAnswered) open();
+    if (isAnswered) open(first);
     else schedule();
   }
 
@@ -105,7 +106,7 @@ export function createGate(): Gate {
       return isClosed;
     },
     async enter(probe, signal) {
-      while (isClosed) await wait(probe, signal);
+      while (isClosed && !(await wait(probe, signal)));
     },
     wait,
     async rest(ms, signal) {

@@ -3,7 +3,8 @@ import { baseUrlOf } from "./config.js";
 import type { Diagnosis } from "./diagnosis.js";
 import { type ImageLoadError, isTransient } from "./failure.js";
 import { createGate, type Gate } from "./gate.js";
-import { distrustSizes, timingOf } from "./timing.js";
+import type { Broken } from "./loader.js";
+import { distrustSizes, timingsOf } from "./timing.js";
 
 /** One gateway, of which a page has one object. */
 export interface Gateway {
@@ -13,7 +14,7 @@ export interface Gateway {
   probe(address: string): Promise<boolean>;
   /** Find out why the image `id` failed; count it against the gateway. Without `mayAsk` no HEAD is sent. */
   diagnose(
-    address: string,
+    broken: Broken,
     id: string | null,
     since: number,
     mayAsk: boolean,
@@ -30,7 +31,7 @@ export function createGateway(base: string): Gateway {
 
   async function diagnosing(): Promise<Diagnosis> {
     const { createDiagnosis } = await calls();
-    diagnosis ??= createDiagnosis(base, () => gate.closed, timingOf, distrustSizes, ...TOOLS);
+    diagnosis ??= createDiagnosis(base, () => gate.closed, timingsOf, distrustSizes, ...TOOLS);
     return diagnosis;
   }
 
@@ -49,8 +50,8 @@ export function createGateway(base: string): Gateway {
         (by) => by.answers(address),
         () => false,
       ),
-    async diagnose(address, id, since, mayAsk, signal) {
-      return (await diagnosing()).cause(address, since, mayAsk, signal, (failure) => report(failure, id));
+    async diagnose(broken, id, since, mayAsk, signal) {
+      return (await diagnosing()).cause(broken, since, mayAsk, signal, (failure) => report(failure, id));
     },
   };
 }

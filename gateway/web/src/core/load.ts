@@ -4,7 +4,7 @@ import { apiAt, usedApiAt } from "./api-at.js";
 import { configuredVariant, originOf, secretsFor } from "./config.js";
 import { actionFor, asFailure, ImageLoadError, isTransient } from "./failure.js";
 import { type Gateway, gatewayAt } from "./gateway.js";
-import type { Loader, LoaderView, LoadRequest, Source } from "./loader.js";
+import type { Broken, Loader, LoaderView, LoadRequest, Source } from "./loader.js";
 import { longestDelay } from "./retry.js";
 import { sleep } from "./sleep.js";
 import { isCut } from "./timing.js";
@@ -32,7 +32,7 @@ interface LoadProgress {
   link?: string | null | undefined;
   /** Whether the page was asked for another token or link. */
   isAuthorized?: boolean;
-  /** Whether the gateway was asked for another presigned URL. */
+  /** Whether another presigned URL was asked for, or a link to what the page has set without one. */
   isRenewed?: boolean;
   /** Whether presigned URLs are not for this visitor. */
   isRefused?: boolean;
@@ -70,14 +70,23 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     if (action === "authorize" && !progress.isAuthorized && (getLink || getToken)) {
       progress.isAuthorized = true;
       progress.link = undefined;
-      if (!getLink) await (await apiAt(base)).renew();
+      delete progress.doubt;
+      // Else getToken of the page threw: the next attempt tells what is missing.
+      if (!getLink) await (await apiAt(base)).renew().catch(reportError);
     } else if (isTransient(kind) && !navigator.onLine) {
       loader.attempt--;
       loader.become("offline");
       await gate.wait(probe, signal);
       loader.become("retrying");
+    } else if (
+      (action === "renew" || (getLink && id && !viaUrl && progress.link === undefined && action !== "retry")) &&
+      !progress.isRenewed
+    ) {
+      // An expired URL is not an outage, nor is what the page has set without a link: request the first new one without delay.
+      progress.isRenewed = true;
+      delete progress.doubt;
     } else if ((/stop|authorize/.test(action) && !isDoubted) || loader.attempt > retry.max) {
-      await giveUp(failure);
+      await giveUp(failure, action !== "retry" && !isDoubted);
       if (isDoubted) {
         await gate.rest((0.5 + Math.random() / 2) * longestDelay(++progress.rests, RARELY), signal);
       } else {
@@ -85,8 +94,6 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
         // Try once more when the gateway answers, the network is back or the page is visible again.
         await gate.wait(probe, signal);
       }
-    } else if (action === "renew" && !progress.isRenewed) {
-      progress.isRenewed = true; // an expired URL is not an outage: request the first new one without delay
     } else {
       const { attempt } = loader;
       const delay = Math.round((retryAfter ?? 0) + Math.random() * longestDelay(attempt, retry));
@@ -98,13 +105,15 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     return true;
   }
 
-  async function giveUp(failure: ImageLoadError): Promise<void> {
+  /** Display the fallback, if any. `isRefused`: the visitor may not see the image, even if it is displayed. */
+  async function giveUp(failure: ImageLoadError, isRefused?: boolean, until = signal): Promise<void> {
+    const isShown = fallback && !(await display({ url: fallback }, until).catch(() => fallback));
+    until.throwIfAborted();
     const isTold = progress.hasGivenUp;
     progress.hasGivenUp = true;
-    const isShown = fallback && !(await display({ url: fallback }).catch(() => fallback));
-    signal.throwIfAborted();
     const result = isShown ? "fallback" : "failed";
     loader.lastError = failure;
+    if (!isShown) view.withdraw(isRefused);
     loader.become(result);
     if (isTold) return;
     view.tell("error");
@@ -115,9 +124,17 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     const { gate } = gatewayOf(request);
     if (!gate.closed) return;
     if (!progress.hasGivenUp) loader.become("retrying");
-    const failure = loader.lastError ?? new ImageLoadError("network");
-    const limit = setTimeout(() => giveUp(failure).catch(() => undefined), OUTAGE_LIMIT);
-    await gate.enter(probe, signal).finally(() => clearTimeout(limit));
+    // A fallback that takes long must not take the place of the image after the outage.
+    const waiting = new AbortController();
+    const until = AbortSignal.any([signal, waiting.signal]);
+    const limit = setTimeout(
+      () => giveUp(loader.lastError ?? new ImageLoadError("network"), false, until).catch(() => undefined),
+      OUTAGE_LIMIT,
+    );
+    await gate.enter(probe, signal).finally(() => {
+      clearTimeout(limit);
+      waiting.abort();
+    });
   }
 
   function probe(): Promise<boolean> {
@@ -174,7 +191,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
   }
 
   /** Display a source within the time limit, which begins again while the browser may defer the request. */
-  function display(source: Source): Promise<string> {
+  function display(source: Source, until = signal): Promise<Broken | undefined> {
     const late = new AbortController();
     let isDeferred: boolean | undefined;
     const end = () => {
@@ -183,7 +200,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
       if (!wasDeferred && !isDeferred) late.abort(new ImageLoadError("timeout"));
     };
     const timer = timeout && setInterval(end, timeout);
-    return view.show(source, AbortSignal.any([signal, late.signal])).finally(() => clearInterval(timer));
+    return view.show(source, AbortSignal.any([until, late.signal])).finally(() => clearInterval(timer));
   }
 
   /** Display the source, or reject with the reason why it cannot be loaded. */
@@ -192,7 +209,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     const since = view.isGiven ? 0 : performance.now();
     const broken = await display(source);
     if (!broken) return;
-    if (isCut(broken)) progress.fragment = `#${Date.now()}`;
+    if (isCut(broken[0])) progress.fragment = `#${Date.now()}`;
     if (source.ends && !progress.isRenewed) throw EXPIRED;
     const { doubt } = progress;
     // A stranger would get the same answer again.

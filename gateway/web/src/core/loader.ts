@@ -41,6 +41,9 @@ export interface Source {
   ends?: number | null | undefined;
 }
 
+/** What could not be loaded, and when that was known, in ms since the page began. */
+export type Broken = [address: string, at: number];
+
 /** Displays an image and the state of its load. */
 export interface LoaderView {
   /** The `<img>` in use. */
@@ -49,14 +52,16 @@ export interface LoaderView {
   readonly isGiven: boolean | undefined;
   /** Whether the browser may not have requested the image yet: it is lazy, and outside of the viewport. */
   readonly isDeferred: boolean;
-  /** Display the source. Return an empty string, or the address that could not be loaded. */
-  show(source: Source, signal: AbortSignal): Promise<string>;
+  /** Display the source. Return nothing, or what could not be loaded. */
+  show(source: Source, signal: AbortSignal): Promise<Broken | undefined>;
   /**
    * Keep the displayed image on the screen, whose bytes are those of `address`. `passed` waits until what could not be loaded may be. Return true if nothing is
    * displayed any more, and false if the browser has nothing to choose from.
    */
-  guard(address: string, signal: AbortSignal, passed: () => Promise<void>): Promise<boolean>;
+  guard(address: string, signal: AbortSignal, passed: () => Promise<unknown>): Promise<boolean>;
   described(meta: ImageMeta): void;
+  /** The load has failed: remove the displayed image if it is another one, or if it was refused (`isRefused`). */
+  withdraw(isRefused?: boolean): void;
   changed(from: LoadState, to: LoadState): void;
   tell(event: "load" | "error" | "retry" | "recover", detail?: object): void;
 }
@@ -97,15 +102,16 @@ export function createLoader(view: LoaderView): Loader {
         loader.stop();
         loader.start(request);
       };
-      starters.add(starter);
       load(loader, view, request, signal).catch((error: unknown) => signal.aborted || reportError(error));
     },
     stop() {
       current?.abort();
       starters.delete(starter);
+      loader.lastError = null; // the next load may be of another image
     },
     become(to) {
       const from = loader.state;
+      if (to === "loading") starters.add(starter);
       if (to === "loaded") starters.delete(starter);
       if (from === to) return;
       loader.state = to;

@@ -1,5 +1,6 @@
 import type { SmartImageConfig } from "../core/config.js";
-import { message } from "./messages.js";
+import type { FailureKind } from "../core/failure.js";
+import { type MessageKey, message } from "./messages.js";
 
 // ms during which failures are collected.
 const COLLECT = 1000;
@@ -10,13 +11,42 @@ let region: HTMLElement | undefined;
 let isDue: boolean | undefined;
 
 /**
- * Say by the live region of the page that `host` failed, or how many have, once a second at most. An empty text: it has not.
- * `own`: texts of the page.
+ * Write the words for a failure or state, `key`, if there is one, into the overlay of `host`, and the label of its button.
+ * `isFailed`: say them, too. `alt`: the text of the picture. `own`: texts of the page.
  */
-export function announce(host: HTMLElement, text: string, own: SmartImageConfig["messages"]): void {
+export function write(
+  host: HTMLElement,
+  text: HTMLElement,
+  button: HTMLElement,
+  key: MessageKey | FailureKind | false,
+  isFailed: boolean,
+  alt: string | null,
+  own: SmartImageConfig["messages"],
+): void {
+  const said = key ? message(key, host, own) : "";
+  const label = message("retry", host, own);
+  announce(host, isFailed && said, alt, own);
+  text.ariaHidden = `${alt === ""}`;
+  text.textContent = said;
+  button.ariaLabel = `${label}: ${alt || said}`;
+  button.textContent = label;
+}
+
+/**
+ * Say by the live region of the page that `host`, a picture of `alt`, failed, or how many have, once a second at most.
+ * `said`: why it failed; nothing if it has not. `own`: texts of the page.
+ */
+function announce(
+  host: HTMLElement,
+  said: string | false,
+  alt: string | null,
+  own: SmartImageConfig["messages"],
+): void {
   const known = failures.get(host);
   failures.delete(host);
-  if (!text) return;
+  // Decorative pictures are silent.
+  if (!said || alt === "") return;
+  const text = alt ? `${alt}: ${said}` : said;
   failures.set(host, text);
   if (text === known) return;
   region ??= document.createElement("output");

@@ -11,6 +11,10 @@ type Settled = (img: HTMLImageElement, signal: AbortSignal) => Promise<boolean>;
 // ms; longer than it takes the browser to choose, at once and when it is slow.
 const QUICK = 50;
 const SLOW = 1000;
+// How often in a row the browser may choose again in vain before it does so rarely: what it chooses may be refused.
+const CHOICES = 3;
+const MINUTE = 60_000;
+const MOST_DOUBLED = 5;
 
 /** Addresses that could be loaded last. */
 const loaded = new WeakMap<HTMLImageElement, string>();
@@ -22,30 +26,44 @@ const watched = new Set<WeakRef<HTMLImageElement>>();
 
 /**
  * Keep what `img` displays on the screen. When the viewport changes, the browser chooses again from the candidates, also
- * while the network is down. What cannot be loaded is replaced by what was displayed before, until `passed` returns. Return
- * if nothing is displayed any more. `first`: the address that was displayed before this module was loaded.
+ * while the network is down. What cannot be loaded is replaced by what was displayed before, until `passed` returns; after
+ * the third time in a row, for a minute and more before. Return if nothing is displayed any more. `first`: the address that
+ * was displayed before this module was loaded.
  */
 export async function guard(
   img: HTMLImageElement,
   signal: AbortSignal,
   settled: Settled,
-  passed: () => Promise<void>,
+  passed: () => Promise<unknown>,
   first: string,
 ): Promise<void> {
   if (!watched.size) addEventListener("resize", checkSoon);
   if (!loaded.has(img)) watched.add(new WeakRef(img));
   loaded.set(img, first);
   checkSoon();
-  for (;;) {
+  for (let choices = 0; ; choices++) {
     // An address that the browser has chosen is not loaded yet.
-    while (await settled(img, signal)) loaded.set(img, img.currentSrc);
+    while (await settled(img, signal)) {
+      // Firefox may fire `load` once more for what was displayed before.
+      if (loaded.get(img) !== img.currentSrc) choices = 0;
+      loaded.set(img, img.currentSrc);
+    }
     const good = loaded.get(img) as string;
     if (img.currentSrc === good) return;
     const release = pin(img, good);
     if (!(await settled(img, signal))) return;
+    if (choices >= CHOICES) await rarely(choices - CHOICES, signal);
     await passed();
     release();
   }
+}
+
+/** Wait a minute, twice as long each further time up to half an hour, or until the load is over. */
+function rarely(times: number, signal: AbortSignal): Promise<unknown> {
+  return new Promise((go) => {
+    setTimeout(go, MINUTE * 2 ** Math.min(times, MOST_DOUBLED));
+    signal.addEventListener("abort", go);
+  });
 }
 
 function checkSoon(): void {

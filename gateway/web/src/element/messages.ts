@@ -1,4 +1,5 @@
 import type { SmartImageConfig } from "../core/config.js";
+import type { FailureKind } from "../core/failure.js";
 
 /** Keys of the texts in `configureSmartImage({messages: {en: {…}}})`. `several` has a number for `{n}`. */
 export type MessageKey = "retrying" | "offline" | "failed" | "not_found" | "unauthorized" | "retry" | "several";
@@ -24,8 +25,13 @@ const BUILT_IN = {
   },
 } satisfies Record<string, Record<MessageKey, string>>;
 
-/** Return the text in the language of the element: the page's `own`, else the built-in one, else English. */
-export function message(key: MessageKey, element: HTMLElement, own: SmartImageConfig["messages"]): string {
+/** Return the text, or that of a failure, in the language of the element: the page's `own`, else the built-in one, else English. */
+export function message(
+  wanted: MessageKey | FailureKind,
+  element: HTMLElement,
+  own: SmartImageConfig["messages"],
+): string {
+  const key = wanted in BUILT_IN.en ? (wanted as MessageKey) : wanted === "blocked" ? "not_found" : "failed";
   const lang = element.closest<HTMLElement>("[lang]")?.lang || navigator.language;
   const short = lang.slice(0, 2).toLowerCase();
   return own?.[lang]?.[key] ?? own?.[short]?.[key] ?? (BUILT_IN[short as "en"] ?? BUILT_IN.en)[key];

@@ -2,7 +2,6 @@ import { calls } from "../core/api-at.js";
 import { config } from "../core/config.js";
 import { actionFor, type FailureKind } from "../core/failure.js";
 import type { LoadState } from "../core/loader.js";
-import type { MessageKey } from "./messages.js";
 import { overlayStyles, sheet, styleFailures } from "./styles.js";
 
 /** The shadow tree: placeholder, spinner, message and retry button. */
@@ -38,11 +37,11 @@ export function createOverlay(host: HTMLElement, retry: () => void): Overlay {
   text.dir = button.dir = "auto";
   let shown: Shown;
 
-  function show(...[state, kind, hasPicture, alt]: Shown): void {
-    shown = [state, kind, hasPicture, alt];
+  function show(...now: Shown): void {
+    shown = now;
+    const [state, kind, hasPicture, alt] = now;
     const failed = state === "failed" && kind;
-    const waits = (state === "offline" || state === "retrying") && state;
-    const key = !hasPicture && (failed ? messageKeyOf(failed) : waits);
+    const key = !hasPicture && (failed || (/offline|retrying/.test(state) && (state as "offline")));
     placeholder.hidden = hasPicture;
     loadingSlot.hidden = hasPicture || !/loading|retrying/.test(state);
     errorSlot.hidden = !key;
@@ -59,22 +58,16 @@ export function createOverlay(host: HTMLElement, retry: () => void): Overlay {
     if (isCover && !words) {
       calls().then(
         (loaded) => {
+          if (!words) styleFailures(loaded.FAILURE_STYLES);
           words = loaded;
-          styleFailures(loaded.FAILURE_STYLES);
           show(...shown);
         },
         () => undefined, // the signs tell it, too
       );
     }
-    const { messages } = config;
-    const said = key ? (words?.message(key, host, messages) ?? "⚠") : "";
-    const label = words?.message("retry", host, messages) ?? "↻";
-    // Decorative pictures are silent.
-    words?.announce(host, failed && alt !== "" ? (alt ? `${alt}: ${said}` : said) : "", messages);
-    text.ariaHidden = `${alt === ""}`;
-    text.textContent = said;
-    button.ariaLabel = `${label}: ${alt || said}`;
-    button.textContent = label;
+    text.textContent = key ? "⚠" : "";
+    button.textContent = "↻";
+    words?.write(host, text, button, key, !!failed, alt, config.messages);
   }
 
   return {
@@ -87,11 +80,6 @@ export function createOverlay(host: HTMLElement, retry: () => void): Overlay {
       own.replaceSync(`:host{${box || ""}${fill && `--_fill:${fill}`}}`);
     },
   };
-}
-
-/** Return the key of the text for a failure. */
-function messageKeyOf(kind: FailureKind): MessageKey {
-  return kind === "unauthorized" ? kind : /not_found|blocked/.test(kind) ? "not_found" : "failed";
 }
 
 /** Make a slot with that name, or another element that is the part of that name, if any. */

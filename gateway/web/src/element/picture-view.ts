@@ -1,6 +1,6 @@
 import { boxOf, sizesOf } from "../core/addresses.js";
 import type { ImageMeta } from "../core/api.js";
-import type { LoaderView, Source } from "../core/loader.js";
+import type { Broken, LoaderView, Source } from "../core/loader.js";
 import { onDemand } from "../core/on-demand.js";
 import type { Overlay } from "./overlay.js";
 import { applySource, clearSource, isWhole, settled } from "./picture.js";
@@ -126,7 +126,7 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
         const load = (copy: HTMLImageElement, fixed: string) => put(copy, signal, source, fixed);
         const { preload } = await guarding();
         const broken = await preload(target, load, sizes, signal, source.isRefetched, shown === subject);
-        if (broken) return broken;
+        if (broken) return [broken, performance.now()];
       }
       // `sizes=auto` needs it. Otherwise it would only delay: the element has waited until it is near the viewport.
       if (isLazy && source.candidates?.[0]) target.loading = "lazy";
@@ -135,13 +135,13 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
           ? await isWhole(target)
           : await put(target, signal, wasGiven ? undefined : source, sizes);
       if (!isLoaded) {
-        const broken = target.currentSrc || target.src;
+        const broken: Broken = [target.currentSrc || target.src, performance.now()];
         // Browsers draw a sign and the text for it, which need space.
         if (!target.naturalWidth) clearSource(target);
         return broken;
       }
       shown = subject;
-      return "";
+      return;
     },
     async guard(address, signal, passed) {
       const target = img();
@@ -156,9 +156,10 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
       meta = found;
       redraw();
     },
+    withdraw(isRefused) {
+      if (isRefused || shown !== subject) clear();
+    },
     changed(from, to) {
-      // It is that of the previous id.
-      if (to === "failed" && shown !== subject) clear();
       states?.delete(from);
       states?.add(to);
       redraw();

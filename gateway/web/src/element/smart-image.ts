@@ -68,7 +68,7 @@ export class SmartImageElement extends Base {
   }
   /** Whether no load is in progress. */
   get complete(): boolean {
-    return !/loading|retrying|offline/.test(this.state);
+    return !/loading|offline|retrying/.test(this.state);
   }
   get naturalWidth(): number {
     return this.#view.img().naturalWidth;
@@ -99,7 +99,7 @@ export class SmartImageElement extends Base {
   }
 
   /** Load the image again; `fresh` bypasses caches. */
-  reload({ fresh = false }: { fresh?: boolean } = {}): void {
+  reload(options?: { fresh?: boolean }): void {
     const id = this.imageId || null;
     const img = this.#view.img();
     // The source of the <img> is the page's only if no id has chosen it.
@@ -123,7 +123,7 @@ export class SmartImageElement extends Base {
       timeout: this.timeout,
       fallback: this.fallbackSrc,
       report: reportTo(this.monitor),
-      fresh,
+      fresh: !!options?.fresh,
     });
   }
 

@@ -24,12 +24,10 @@ object-fit:var(--smart-image-fit,cover);object-position:var(--smart-image-positi
 
 let overlays: CSSStyleSheet | undefined;
 let picture: CSSStyleSheet | undefined;
-let areFailuresStyled: boolean | undefined;
 
-/** Add the style of failures, once. */
+/** Add the style of failures. */
 export function styleFailures(text: string): void {
-  if (!areFailuresStyled) overlayStyles().replaceSync(OVERLAYS + text);
-  areFailuresStyled = true;
+  overlayStyles().replaceSync(OVERLAYS + text);
 }
 
 /** The style sheet shared by all shadow trees. Constructed sheets are allowed under `style-src 'none'`. */

@@ -82,15 +82,24 @@ export const SmartImage = defineComponent({
     const slotProps = shallowRef<SmartImageSlotProps>({ state: "idle", attempt: 0, error: null, reload });
     expose({ element, reload, decode: () => element.value?.decode() });
 
-    // Created once, so that Vue never patches the <img>: the element manages it.
     const isRendered = !isDefined || !!getCurrentInstance()?.vnode.el;
-    const { img, sources, placeholder, preload } = serverPicture({ ...props, fetchPriority: props.fetchpriority });
-    // Without a source too: a hydration would remove an <img> of the element that the server has not rendered.
-    const made = isRendered ? h("img", img) : null;
-    const tiny = isRendered && placeholder && !slots.placeholder ? [h("img", placeholder)] : [];
+    const described = () => {
+      const { fetchpriority: fetchPriority, crossorigin: crossOrigin, referrerpolicy: referrerPolicy } = props;
+      return serverPicture({ ...props, fetchPriority, crossOrigin, referrerPolicy });
+    };
+    const { preload } = described();
     // biome-ignore lint/correctness/useHookAtTopLevel: a rule of React. Nuxt's context has the head of the page.
     if (preload && !globalThis.document) useSSRContext<Context>()?.head?.push({ link: [preload] });
-    const picture = made && sources[0] ? h("picture", [...sources.map((source) => h("source", source)), made]) : made;
+    const picture = () => {
+      if (!isRendered) return [null];
+      const { img, sources, placeholder } = described();
+      // Without a source too: a hydration would remove an <img> of the element that the server has not rendered.
+      const made = h("img", img);
+      const tiny = placeholder && !slots.placeholder ? [h("img", placeholder)] : [];
+      return [...tiny, sources[0] ? h("picture", [...sources.map((source) => h("source", source)), made]) : made];
+    };
+    // Created once, so that Vue never patches the <img>: the element manages it, if there is one.
+    const first = isDefined && picture();
 
     function reload(options?: { fresh?: boolean }): void {
       element.value?.reload(options);
@@ -127,8 +136,7 @@ export const SmartImage = defineComponent({
         (name) => slots[name] && h("div", { slot: name, key: name }, slots[name](slotProps.value)),
       );
       return h("smart-image", { ref: element, ...Object.fromEntries(attributes), ...listeners }, [
-        ...tiny,
-        picture,
+        ...(first || picture()),
         ...filled,
       ]);
     };
