@@ -106,18 +106,20 @@ async def _master_killed(stack: Stack, _replica: Replica, chance: random.Random)
     cluster, place = stack.redis, chance.random()
     master = await asyncio.to_thread(_master, cluster, place)
     replica = await asyncio.to_thread(cluster.replica_of, master)
-    await asyncio.to_thread(master.kill)
-    # A node that starts again before that comes back without its keys.
-    await asyncio.to_thread(cluster.promote, replica)
-    yield
-    await asyncio.to_thread(cluster.heal)
+    with cluster.failover():
+        await asyncio.to_thread(master.kill)
+        # A node that starts again before that comes back without its keys.
+        await asyncio.to_thread(cluster.promote, replica)
+        yield
+        await asyncio.to_thread(cluster.heal)
 
 
 @asynccontextmanager
 async def _master_paused(stack: Stack, _replica: Replica, chance: random.Random) -> AsyncIterator[None]:
     master = await asyncio.to_thread(_master, stack.redis, chance.random())
-    async with _paused(stack, [master]):
-        yield
+    with stack.redis.failover():
+        async with _paused(stack, [master]):
+            yield
 
 
 @asynccontextmanager
