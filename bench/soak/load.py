@@ -27,6 +27,7 @@ from bench.soak.pictures import (
 )
 from bench.soak.stack import LINK_KEY, MIN_REMAINING, Stack
 from gateway.access.signed_links import SignedLinks, short_address
+from gateway.delivery.headers import UNREAD
 from gateway.settings import Live, SignedLinksSettings
 from gateway_dev.stack import JWT_SECRET
 
@@ -225,13 +226,18 @@ class Load:
         self._compare(answer, 206, picture, offset=first, size=last - first + 1)
 
     async def _not_modified(self) -> None:
-        image_id = self._any("small")
+        image_id, began = self._any("small"), time.monotonic()
         first = await self._get(f"/i/{image_id}")
         self._compare(first, 200, self.stack.pictures[image_id])
         etag = first.headers["ETag"]
         second = await self._get(f"/i/{image_id}", headers={"If-None-Match": etag})
-        if second.status != 304 or second.body:
-            raise Wrong(f"{second.status} instead of 304")
+        by_nginx = second.server == self.stack.nginx.url
+        if second.status == 200 and by_nginx and UNREAD in second.headers.get("Cache-Status", ""):
+            # nginx drops the condition for its cache, and applies it only to what it may keep.
+            self._compare(second, 200, self.stack.pictures[image_id])
+        elif second.status != 304 or second.body:
+            by = "nginx" if by_nginx else "a gateway"
+            raise Wrong(f"{second.status} of {by} instead of 304, {self.schedule.said_at(began)}")
 
     async def _head(self) -> None:
         image_id = self._any("medium")
